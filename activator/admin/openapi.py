@@ -1,0 +1,168 @@
+"""The admin API's description (OpenAPI 3.1): one table of calls, the shapes of what they send.
+
+The shapes are read off the dataclasses that are sent, so that they cannot say something else. A
+test holds the table against the routes of `api`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import TypeAdapter
+
+import activator
+from activator.admin.guard import COOKIE, OPEN
+from activator.admin.ports import ConfigStatus
+from activator.core.status import EndpointStatus
+from activator.telemetry.events import Event
+
+_REF = "#/components/schemas/"
+
+Json = dict[str, Any]
+
+
+def _object(required: tuple[str, ...] = (), **properties: Json) -> Json:
+    schema: Json = {"type": "object", "properties": properties, "additionalProperties": False}
+    return schema | {"required": list(required)} if required else schema
+
+
+def _reference(name: str) -> Json:
+    return {"$ref": _REF + name}
+
+
+def _list(name: str) -> Json:
+    return {"type": "array", "items": _reference(name)}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What the description says of one route."""
+
+    summary: str
+    answer: Json = field(default_factory=_object)
+    """JSON Schema of the answer."""
+    status: int = 200
+    media_type: str = "application/json"
+    problems: tuple[int, ...] = ()
+    since: bool = False
+    """Takes `?since=`."""
+    body: Json | None = None
+    """JSON Schema of the request's body."""
+
+
+_TEXT: Json = {"type": "string"}
+_CHANGE: Json = {
+    "answer": _reference("EndpointStatus"),
+    "problems": (400, 403, 404, 409, 413, 415, 503),
+}
+_FORCE = _object(force={"type": "boolean", "default": False})
+_LOGIN = _object(("token",), token=_TEXT)
+_ENDPOINTS = _object(endpoints=_list("EndpointStatus"), configuration=_reference("ConfigStatus"))
+_CONFIG = _object(config={"type": "object"}, status=_reference("ConfigStatus"))
+_ONE = "/api/endpoints/{name}"
+
+CALLS: dict[tuple[str, str], Call] = {
+    ("GET", "/livez"): Call("Is the process alive?", _TEXT, media_type="text/plain"),
+    ("GET", "/readyz"): Call(
+        "May clients be sent here?", _TEXT, media_type="text/plain", problems=(503,)
+    ),
+    ("GET", "/metrics"): Call(
+        "For Prometheus; OpenMetrics if Accept lists it", _TEXT, media_type="text/plain"
+    ),
+    ("GET", "/openapi.json"): Call("This document", {"type": "object"}),
+    ("POST", "/api/login"): Call(
+        "Trade the token for a session cookie",
+        status=204,
+        body=_LOGIN,
+        problems=(400, 401, 403, 409, 413, 415),
+    ),
+    ("GET", "/api/endpoints"): Call("All endpoints", _ENDPOINTS),
+    ("GET", _ONE): Call("One endpoint", _reference("EndpointStatus"), problems=(404,)),
+    ("POST", f"{_ONE}/activate"): Call("Start it, demand or none", body=_object(), **_CHANGE),
+    ("POST", f"{_ONE}/deactivate"): Call(
+        "Stop it; while there is demand only by force", body=_FORCE, **_CHANGE
+    ),
+    ("POST", f"{_ONE}/pause"): Call("Hold what comes, do not activate", body=_object(), **_CHANGE),
+    ("POST", f"{_ONE}/resume"): Call("End the pause", body=_object(), **_CHANGE),
+    ("GET", "/api/events"): Call(
+        "Follow what happens, endlessly; with Accept: application/json the events that are still "
+        'kept, as {"events": […]}',
+        _reference("Event"),
+        media_type="text/event-stream",
+        problems=(400, 503),
+        since=True,
+    ),
+    ("GET", "/api/config"): Call("The configuration in force, secrets masked", _CONFIG),
+}
+
+
+def describe() -> Json:
+    """The whole document."""
+    paths: dict[str, Json] = {}
+    for (method, path), call in CALLS.items():
+        paths.setdefault(path, {})[method.lower()] = _operation(call, path)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "activator admin API",
+            "version": activator.__version__,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+            },
+        },
+        "security": [{"token": []}, {"session": []}],
+    }
+
+
+def _operation(call: Call, path: str) -> Json:
+    answer: Json = {"description": "done"}
+    if call.status != 204:
+        answer["content"] = {call.media_type: {"schema": call.answer}}
+    refused: Json = {
+        "description": "refused",
+        "content": {"application/problem+json": {"schema": _reference("Problem")}},
+    }
+    statuses = {*call.problems, 421} | (set() if path in OPEN else {401})
+    operation: Json = {
+        "summary": call.summary,
+        "responses": {str(call.status): answer} | {str(one): refused for one in sorted(statuses)},
+    }
+    parameters = []
+    if "{name}" in path:
+        parameters.append({"name": "name", "in": "path", "required": True, "schema": _TEXT})
+    if call.since:
+        number = {"type": "integer", "minimum": 0}
+        parameters.append({"name": "since", "in": "query", "schema": number})
+        parameters.append({"name": "Last-Event-ID", "in": "header", "schema": number})
+    if parameters:
+        operation["parameters"] = parameters
+    if call.body is not None:
+        operation["requestBody"] = {"content": {"application/json": {"schema": call.body}}}
+    if path in OPEN:
+        operation["security"] = []
+    return operation
+
+
+def _schemas() -> Json:
+    number = {"type": "integer"}
+    schemas: Json = {
+        "Problem": _object(
+            ("type", "title", "status", "detail"),
+            type=_TEXT,
+            title=_TEXT,
+            status=number,
+            detail=_TEXT,
+        )
+    }
+    for shape in (EndpointStatus, ConfigStatus, Event):
+        schema = TypeAdapter(shape).json_schema(ref_template=_REF + "{model}")
+        schemas |= schema.pop("$defs", {})
+        schemas[shape.__name__] = schema
+    return schemas

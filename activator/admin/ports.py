@@ -1,0 +1,71 @@
+"""What the admin port needs from the rest of the house, in its own words.
+
+The composition root implements `Operations` over the control loops; nothing here knows them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from activator.core.status import EndpointStatus
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigStatus:
+    """How the last look at the configuration ended."""
+
+    at: float
+    """Unix time of that look."""
+    problems: tuple[str, ...] = ()
+    """Why it was refused; empty: it is the one in force."""
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+class UnknownEndpoint(Exception):
+    """No endpoint has this name."""
+
+
+class Conflict(Exception):
+    """The endpoint's state does not allow it now; the message says why and what to do."""
+
+
+class Unavailable(Exception):
+    """What has to carry it out (a driver, a store) refused or is away; the message says which."""
+
+
+class Operations(Protocol):
+    """What an operator may see and do.
+
+    The four verbs return when the order has been taken, not when it has been carried out: progress
+    is in the status and in the events. All of them raise UnknownEndpoint, Conflict, Unavailable.
+    """
+
+    def endpoints(self) -> Sequence[EndpointStatus]: ...
+
+    def endpoint(self, name: str) -> EndpointStatus | None: ...
+
+    async def activate(self, name: str) -> None:
+        """At least one replica, demand or none; idles away like any other."""
+
+    async def deactivate(self, name: str, *, force: bool) -> None:
+        """To zero. With demand a Conflict unless `force`: what is in flight is then broken off."""
+
+    async def pause(self, name: str) -> None:
+        """Hold what comes and do not activate, until `resume`."""
+
+    async def resume(self, name: str) -> None: ...
+
+    def config(self) -> Mapping[str, Any]:
+        """The configuration in force, in the words of its file, secrets masked."""
+
+    def config_status(self) -> ConfigStatus: ...
+
+    def ready(self) -> str | None:
+        """None: clients may be sent here. Otherwise why not."""

@@ -1,0 +1,60 @@
+"""Errors of the admin port: each an `application/problem+json` (RFC 9457), none a traceback."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiohttp.typedefs import Handler
+
+_log = logging.getLogger("activator.admin")
+
+
+class Problem(Exception):
+    """An answer that says what is wrong and what would be right."""
+
+    def __init__(
+        self, status: int, detail: str, *, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers or {}
+
+    def response(self) -> web.Response:
+        title = HTTPStatus(self.status).phrase
+        return web.json_response(
+            {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail},
+            status=self.status,
+            headers=self.headers,
+            content_type="application/problem+json",
+        )
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Outermost: whatever is raised below becomes a problem."""
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return problem.response()
+    except web.HTTPMethodNotAllowed as refused:
+        allowed = ", ".join(sorted(refused.allowed_methods))
+        detail = f"{refused.method} is not possible at {request.path}; {allowed} is"
+        return Problem(405, detail, headers={"Allow": allowed}).response()
+    except web.HTTPNotFound:
+        detail = f"there is nothing at {request.path}; /openapi.json tells what there is"
+        return Problem(404, detail).response()
+    except web.HTTPRequestEntityTooLarge:
+        return Problem(413, "the body of such a call is a few bytes of JSON").response()
+    except web.HTTPException as refused:
+        return Problem(refused.status, refused.reason or refused.text or "refused").response()
+    except Exception:
+        _log.exception("admin call failed", extra={"action": "admin_failed", "path": request.path})
+        return Problem(500, "this call failed inside the activator; its log tells why").response()

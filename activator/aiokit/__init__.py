@@ -1,0 +1,1 @@
+"""Small asyncio pieces that know no domain: supervised tasks, deadlines on a coarse clock."""

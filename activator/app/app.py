@@ -1,0 +1,300 @@
+"""Configuration → objects → running: the order in which the parts start, and its reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import resource
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from activator.admin.api import make_app
+from activator.aiokit.deadlines import Deadlines
+from activator.aiokit.tasks import Tasks
+from activator.app.operations import AppOperations
+from activator.app.reloading import Reloading
+from activator.config.keys import load_keys
+from activator.config.settings import load
+from activator.control.controller import Controller
+from activator.control.supervisor import Supervisor
+from activator.coordination.memory import MemoryBoard, MemoryLease, MemoryLedger
+from activator.core.endpoint import ProcessBackend, StaticBackend
+from activator.drivers.process import ProcessDriver
+from activator.drivers.static import StaticDriver
+from activator.errors import ConfigError, ShuttingDown, StartError
+from activator.proxy.body import HeldMemory
+from activator.proxy.door import Door
+from activator.proxy.listener import Certificate, Proxy
+from activator.queueing.memory import MemoryStore
+from activator.telemetry.events import EventLog
+from activator.telemetry.metrics import Metrics
+from activator.upstream.gate import Gate
+from activator.upstream.pool import UpstreamKit
+from activator.upstream.probe import ProbeClient
+from activator.upstream.registry import LiveEndpoint, Registry
+from activator.wire.hangup import HangupWatch
+from activator.wire.heads import HeadLimits
+from activator.wire.server import ServerLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from activator.config.settings import Limits, Settings
+    from activator.core.endpoint import Endpoint
+    from activator.drivers.base import Driver
+
+_log = logging.getLogger("activator.app")
+
+DRAINED_LOOK = 0.05
+"""Seconds between two looks at whether everything in flight has finished, while shutting down."""
+
+
+class App:
+    """One activator. `start` once, then `stop` once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        overrides: Mapping[str, Any] | None = None,
+        drivers: dict[str, Driver] | None = None,
+    ) -> None:
+        """`overrides`: what wins over the file also when it is read again. `drivers`: by
+        endpoint, instead of the one its backend names (tests, embedding)."""
+        self.settings = settings
+        self.events = EventLog()
+        self.metrics = Metrics()
+        self.registry = Registry()
+        self._overrides = overrides or {}
+        self._drivers = drivers or {}
+        self._hurry = asyncio.Event()
+        self._clock = time.monotonic
+        self._board = MemoryBoard()
+        self._lease = MemoryLease()
+        self._dice = random.Random()
+        self._tasks = Tasks("app")
+        self._why_not_ready: str | None = "starting"
+        self._data: list[tuple[str, int]] = []
+        self._runner: web.AppRunner | None = None
+        self.admin_port = 0
+
+    # --- starting -------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen, and take the endpoints over. Raises StartError; nothing is left running then."""
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._deadlines = Deadlines(loop)
+        self._hangups = HangupWatch(loop)
+        self._probes = ProbeClient()
+        self._kit = UpstreamKit(loop=loop, deadlines=self._deadlines, clock=self._clock)
+        self.metrics.leader = lambda: self._lease.leading
+        self.supervisor = Supervisor(
+            self.registry,
+            make_live=self._make_live,
+            make_controller=self._make_controller,
+            events=self.events,
+            metrics=self.metrics,
+        )
+        self.operations = AppOperations(
+            self.supervisor, why_not_ready=lambda: self._why_not_ready, settings=self.settings
+        )
+        try:
+            self._proxy = self._make_proxy()
+            await self._start_admin()
+            self._data = await self._proxy.listen(self.settings.server.listen)
+        except OSError as error:
+            await self._close_parts()
+            raise StartError(f"cannot listen: {error.strerror or error}") from error
+        except StartError:
+            await self._close_parts()
+            raise
+        self.supervisor.apply(self.settings.endpoints)
+        self.reloading = Reloading(
+            self.settings,
+            overrides=self._overrides,
+            supervisor=self.supervisor,
+            operations=self.operations,
+            door=self._proxy.door,
+            certificate=self._certificate,
+            events=self.events,
+        )
+        self.reloading.start()
+        self._why_not_ready = None
+        _log.info(
+            "listening",
+            extra={
+                "action": "listening",
+                "data": ", ".join(f"{host}:{port}" for host, port in self._data),
+                "admin": f"{self.settings.server.admin[0]}:{self.admin_port}",
+                "endpoints": len(self.settings.endpoints),
+            },
+        )
+
+    @property
+    def data_port(self) -> int:
+        """Of the first address that clients may use."""
+        return self._data[0][1]
+
+    def _make_proxy(self) -> Proxy:
+        server = self.settings.server
+        keys_file = self.settings.auth.api_keys_file
+        try:
+            keys = load_keys(keys_file) if keys_file else None
+            self._certificate = (
+                Certificate(server.tls.cert_file, server.tls.key_file) if server.tls else None
+            )
+        except (OSError, ConfigError) as error:
+            raise StartError(str(error)) from error
+        return Proxy(
+            loop=self._loop,
+            clock=self._clock,
+            registry=self.registry,
+            door=Door(keys=keys, trusted=server.trusted_proxies),
+            store=MemoryStore(max_bytes=self.settings.store.max_bytes),
+            held_memory=HeldMemory(server.held_memory),
+            metrics=self.metrics,
+            deadlines=self._deadlines,
+            hangups=self._hangups,
+            limits=_server_limits(server.limits),
+            most_connections=server.limits.connections,
+            certificate=self._certificate,
+        )
+
+    async def _start_admin(self) -> None:
+        host, port = self.settings.server.admin
+        token_file = self.settings.auth.admin_token_file
+        try:
+            token = token_file.read_text().strip() if token_file else None
+        except OSError as error:
+            raise StartError(f"auth.adminTokenFile: {error}") from error
+        application = make_app(
+            self.operations, self.metrics, self.events, token=token, hosts=(host, "localhost")
+        )
+        self._runner = web.AppRunner(application, access_log=None, handle_signals=False)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, shutdown_timeout=1.0)
+        await site.start()
+        self.admin_port = self._runner.addresses[0][1]
+
+    # --- the parts of an endpoint ---------------------------------------------------------------
+
+    def _make_live(self, endpoint: Endpoint) -> LiveEndpoint:
+        ledger = MemoryLedger(
+            endpoint,
+            clock=self._clock,
+            call_soon=self._loop.call_soon,
+            call_at=self._loop.call_at,
+            dice=self._dice.randrange,
+        )
+        return LiveEndpoint(
+            endpoint,
+            gate=Gate(endpoint, ledger, clock=self._clock),
+            metrics=self.metrics.endpoint(endpoint.name),
+            kit=self._kit,
+            tasks=self._tasks,
+        )
+
+    def _make_controller(self, live: LiveEndpoint) -> Controller:
+        endpoint = live.endpoint
+        driver = self._drivers.get(endpoint.name) or _make_driver(endpoint)
+        return Controller(
+            live,
+            driver,
+            scalable=not isinstance(endpoint.backend, StaticBackend),
+            board=self._board,
+            lease=self._lease,
+            probes=self._probes,
+            events=self.events,
+            clock=self._clock,
+        )
+
+    # --- stopping -------------------------------------------------------------------------------
+
+    async def stop(self, *, drain_delay: float = 0.0, grace: float | None = None) -> None:
+        """Readiness fails at once; connections are accepted for `drain_delay` more seconds; what
+        is in flight may finish within `grace` (`server.shutdownGrace`), what is held may be
+        served within it or is told `shutting_down`. Then everything ends, replicas included."""
+        grace = self.settings.server.shutdown_grace if grace is None else grace
+        self._why_not_ready = "shutting down"
+        self._proxy.draining = True
+        _log.info("draining", extra={"action": "draining", "requests": self._proxy.busy})
+        await self._pause(drain_delay)
+        self._proxy.stop_accepting()
+        await self._drained(within=grace)
+        for live in self.registry:
+            live.gate.refuse_held(ShuttingDown())
+        await self.reloading.aclose()
+        await self.supervisor.aclose()
+        await self._close_parts()
+        _log.info("stopped", extra={"action": "stopped"})
+
+    def hurry(self) -> None:
+        """Told to stop once more: nothing is waited for that need not be."""
+        self._hurry.set()
+
+    async def _drained(self, *, within: float) -> None:
+        until = self._clock() + within
+        while self._proxy.busy and self._clock() < until and not self._hurry.is_set():
+            await self._pause(DRAINED_LOOK)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._hurry.wait()
+
+    async def _close_parts(self) -> None:
+        if hasattr(self, "_proxy"):
+            await self._proxy.aclose()
+        await self._tasks.aclose()
+        self.events.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        await self._probes.aclose()
+        self._hangups.close()
+        self._deadlines.close()
+
+
+def _make_driver(endpoint: Endpoint) -> Driver:
+    backend = endpoint.backend
+    if isinstance(backend, ProcessBackend):
+        return ProcessDriver(endpoint.name, replace(backend, env=_environment(backend)))
+    return StaticDriver(endpoint.name, backend)
+
+
+def _environment(backend: ProcessBackend) -> tuple[tuple[str, str], ...]:
+    """PATH begins with the directory of the interpreter that runs us, so that `python` in a
+    command is the one whose packages the activator was installed with."""
+    ours = str(Path(sys.executable).parent)
+    path = os.pathsep.join(part for part in (ours, os.environ.get("PATH", "")) if part)
+    return (("PATH", path), *backend.env)
+
+
+def _server_limits(limits: Limits) -> ServerLimits:
+    return ServerLimits(
+        head=HeadLimits(line=limits.request_line, total=limits.header_bytes, fields=limits.headers),
+        head_timeout=limits.head_timeout,
+        body_idle=limits.body_idle,
+        keep_alive=limits.keep_alive,
+    )
+
+
+def raise_open_files() -> int:
+    """As many sockets as the system lets this process have; returns how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def build(path: Path) -> App:
+    """An app from a configuration file. Raises ConfigError."""
+    return App(load(path))

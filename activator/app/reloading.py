@@ -1,0 +1,131 @@
+"""Takes up what changed on disk while the activator runs: configuration, keys, certificates.
+
+A change that is invalid is refused, said so in status and events, and what was in force stays.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from typing import TYPE_CHECKING, Any
+
+from activator.aiokit.tasks import Tasks
+from activator.config.keys import load_keys
+from activator.errors import ConfigError
+from activator.sources.file import FileSource, FileWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from activator.app.operations import AppOperations
+    from activator.config.settings import Settings
+    from activator.control.supervisor import Supervisor
+    from activator.proxy.door import Door
+    from activator.proxy.listener import Certificate
+    from activator.telemetry.events import EventLog
+
+_log = logging.getLogger("activator.app")
+
+
+class Reloading:
+    """Watches the files of one configuration."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        overrides: Mapping[str, Any],
+        supervisor: Supervisor,
+        operations: AppOperations,
+        door: Door,
+        certificate: Certificate | None,
+        events: EventLog,
+    ) -> None:
+        self._settings = settings
+        self._supervisor = supervisor
+        self._operations = operations
+        self._door = door
+        self._certificate = certificate
+        self._events = events
+        self._source = FileSource(settings.source, overrides=overrides)
+        self._watches: list[FileWatch] = []
+        self._tasks = Tasks("reloading")
+
+    def start(self) -> None:
+        self._tasks.spawn(self._source.run(self._changed, self._refused), name="file")
+        keys_file = self._settings.auth.api_keys_file
+        if keys_file is not None:
+            self._watch([keys_file], lambda: self._read_keys(keys_file), name="keys")
+        tls, certificate = self._settings.server.tls, self._certificate
+        if tls is not None and certificate is not None:
+            files = [tls.cert_file, tls.key_file]
+            self._watch(files, lambda: self._read_certificate(certificate), name="certificate")
+
+    def poke(self) -> None:
+        """Look again now (SIGHUP)."""
+        self._source.poke()
+        for watch in self._watches:
+            watch.poke()
+
+    async def aclose(self) -> None:
+        await self._tasks.aclose()
+
+    def _changed(self, settings: Settings) -> None:
+        self._operations.note_config(settings)
+        if settings == self._settings:
+            return
+        before, self._settings = self._settings, settings
+        self._supervisor.apply(settings.endpoints)
+        self._door.trusted = settings.server.trusted_proxies
+        later = _needs_restart(before, settings)
+        for key in later:
+            self._events.record("", "needs_restart", f"{key} holds from the next start")
+        self._events.record("", "configuration_changed", f"{settings.source} was taken up")
+        for warning in settings.warnings:
+            _log.warning(warning, extra={"action": "configuration_warning"})
+
+    def _refused(self, problems: Sequence[str]) -> None:
+        self._operations.note_config(None, problems=problems)
+        self._events.record("", "configuration_refused", "; ".join(problems))
+
+    def _read_keys(self, path: Path) -> None:
+        try:
+            self._door.keys = load_keys(path)
+        except ConfigError as error:
+            self._events.record("", "keys_refused", "; ".join(error.problems))
+        else:
+            self._events.record("", "keys_changed", f"{len(self._door.keys)} keys in force")
+
+    def _read_certificate(self, certificate: Certificate) -> None:
+        try:
+            certificate.reload()
+        except (OSError, ssl.SSLError) as error:
+            self._events.record("", "certificate_refused", str(error))
+        else:
+            self._events.record("", "certificate_changed", "new connections get the new one")
+
+    def _watch(self, paths: Sequence[Path], read: Callable[[], None], *, name: str) -> None:
+        watch = FileWatch(paths)
+        self._watches.append(watch)
+
+        async def follow() -> None:
+            while True:
+                await watch.wait()
+                read()
+
+        self._tasks.spawn(follow(), name=name)
+
+
+def _needs_restart(before: Settings, after: Settings) -> list[str]:
+    """Keys whose change is not taken up while running."""
+    sections = (
+        ("server.listen", before.server.listen, after.server.listen),
+        ("server.admin", before.server.admin, after.server.admin),
+        ("server.tls", before.server.tls, after.server.tls),
+        ("server.limits", before.server.limits, after.server.limits),
+        ("server.heldMemory", before.server.held_memory, after.server.held_memory),
+        ("store", before.store, after.store),
+        ("auth", before.auth, after.auth),
+    )
+    return [key for key, old, new in sections if old != new]

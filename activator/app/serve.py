@@ -1,0 +1,59 @@
+"""`activator serve`: run an App under uvloop until a signal ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+from typing import TYPE_CHECKING, Any
+
+import uvloop
+
+from activator.aiokit.tasks import Tasks
+from activator.app.app import App, raise_open_files
+from activator.config.settings import load
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_log = logging.getLogger("activator.app")
+
+
+def serve(path: Path, *, overrides: Mapping[str, Any]) -> int:
+    """Blocks; returns the exit status. Raises ConfigError (the file) or StartError (the world)."""
+    settings = load(path, overrides=overrides)
+    for warning in settings.warnings:
+        _log.warning(warning, extra={"action": "configuration_warning"})
+    raise_open_files()
+    return uvloop.run(_serve(App(settings, overrides=overrides)))
+
+
+async def _serve(app: App) -> int:
+    received: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, received.put_nowait, number)
+    await app.start()
+    gc.collect()
+    gc.freeze()  # what start-up made lives as long as the process: no collection looks at it again
+    while (number := await received.get()) is signal.SIGHUP:
+        app.reloading.poke()
+    # a person at a terminal has no load balancer that must notice first
+    delay = app.settings.server.drain_delay if number is signal.SIGTERM else 0.0
+    tasks = Tasks("serve")
+    stopping = tasks.spawn(app.stop(drain_delay=delay), name="stop")
+    again = tasks.spawn(_told_again(received), name="again")
+    await asyncio.wait({stopping, again}, return_when=asyncio.FIRST_COMPLETED)
+    if not stopping.done():
+        _log.warning("stopping at once", extra={"action": "stopping_at_once"})
+        app.hurry()
+        await stopping
+    await tasks.aclose()
+    return 0
+
+
+async def _told_again(received: asyncio.Queue[signal.Signals]) -> None:
+    while await received.get() is signal.SIGHUP:
+        continue

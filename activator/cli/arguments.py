@@ -1,0 +1,217 @@
+"""Which commands there are and which options each takes. What they do is in their own modules.
+
+Options beat environment (`ACTIVATOR_…`), environment beats the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+import activator
+from activator.cli.outcome import WrongUsage
+from activator.telemetry.logs import FORMATS, LEVELS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+DEFAULT_ADMIN = "http://127.0.0.1:9090"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    summary: str
+    example: str
+    module: str
+    """Of `activator.cli`; its `run(args)` carries the command out."""
+    add: Callable[[argparse.ArgumentParser], None]
+    """Declares the command's options."""
+
+
+def environment(name: str) -> str | None:
+    """`ACTIVATOR_<name>`; empty is as good as absent."""
+    return os.environ.get(f"ACTIVATOR_{name}") or None
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The command and its options.
+
+    Raises WrongUsage for an unknown command; otherwise argparse says what is wrong and ends the
+    program with status 2, or shows help or version and ends it with 0.
+    """
+    first = argv[0] if argv else None
+    if first is not None and not first.startswith("-") and first not in COMMANDS:
+        close = get_close_matches(first, COMMANDS, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(COMMANDS)}"
+        raise WrongUsage(f"there is no command {first!r}; {hint}")
+    if first == "demo":  # has options of its own, which it knows best
+        return argparse.Namespace(command="demo", rest=list(argv[1:]))
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.command is None:
+        parser.error(f"a command is missing: {', '.join(COMMANDS)}")
+    return args
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="activator",
+        description="Scale GPU model servers to zero and back without losing a request.",
+        epilog="example: activator demo",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"activator {activator.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, command in COMMANDS.items():
+        one = commands.add_parser(
+            name,
+            help=command.summary,
+            description=command.summary[0].upper() + command.summary[1:] + ".",
+            epilog=f"example: {command.example}",
+            allow_abbrev=False,
+        )
+        command.add(one)
+    return parser
+
+
+def _config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-c",
+        "--config",
+        metavar="FILE",
+        default=environment("CONFIG"),
+        help="the configuration, YAML (env ACTIVATOR_CONFIG)",
+    )
+
+
+def _serve(parser: argparse.ArgumentParser) -> None:
+    _config(parser)
+    parser.add_argument(
+        "--listen",
+        action="append",
+        metavar="HOST:PORT",
+        help="where clients come in; may be given several times (env ACTIVATOR_LISTEN, "
+        "comma-separated; file server.listen)",
+    )
+    parser.add_argument(
+        "--admin",
+        metavar="HOST:PORT",
+        help="where operators come in (env ACTIVATOR_ADMIN, file server.admin)",
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=FORMATS,
+        help="of the lines on stderr (env ACTIVATOR_LOG_FORMAT; default text)",
+    )
+    parser.add_argument(
+        "--log-level", choices=LEVELS, help="(env ACTIVATOR_LOG_LEVEL; default info)"
+    )
+
+
+def _check(parser: argparse.ArgumentParser) -> None:
+    _config(parser)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def _nothing(parser: argparse.ArgumentParser) -> None:
+    """No options."""
+
+
+def _client(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--admin",
+        metavar="URL",
+        help=f"the running activator's admin port (env ACTIVATOR_ADMIN; default {DEFAULT_ADMIN})",
+    )
+    parser.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="holds the admin token, where one is needed (env ACTIVATOR_ADMIN_TOKEN: the token)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _status(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("endpoint", nargs="?", metavar="ENDPOINT", help="only this one, in detail")
+    _client(parser)
+
+
+def _change(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("endpoint", metavar="ENDPOINT")
+    _client(parser)
+
+
+def _deactivate(parser: argparse.ArgumentParser) -> None:
+    _change(parser)
+    parser.add_argument(
+        "--force", action="store_true", help="even with requests held or in flight: they fail"
+    )
+
+
+def _events(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-f", "--follow", action="store_true", help="go on until interrupted")
+    parser.add_argument(
+        "--since",
+        metavar="ID|DURATION",
+        help="only events after this one (a number), or not older than this (10m)",
+    )
+    _client(parser)
+
+
+COMMANDS = {
+    "serve": Command(
+        "proxy, control loops and admin API in one process, until SIGTERM or SIGINT",
+        "activator serve -c config/quickstart.yaml",
+        "serve",
+        _serve,
+    ),
+    "demo": Command(
+        "the main job on embedded parts: models from zero, traffic, and back to zero",
+        "activator demo",
+        "demo",
+        _nothing,
+    ),
+    "check": Command(
+        "validate a configuration and print it resolved",
+        "activator check -c config/quickstart.yaml",
+        "check",
+        _check,
+    ),
+    "schema": Command(
+        "print the configuration's JSON Schema, for editors",
+        "activator schema > activator.schema.json",
+        "schema",
+        _nothing,
+    ),
+    "status": Command(
+        "show what a running activator's endpoints do",
+        "activator status llama-8b --json",
+        "status",
+        _status,
+    ),
+    "activate": Command(
+        "start an endpoint, demand or none", "activator activate llama-8b", "change", _change
+    ),
+    "deactivate": Command(
+        "stop an endpoint; with demand only by --force",
+        "activator deactivate llama-8b --force",
+        "change",
+        _deactivate,
+    ),
+    "pause": Command(
+        "hold an endpoint's requests and do not start it",
+        "activator pause llama-8b",
+        "change",
+        _change,
+    ),
+    "resume": Command("end an endpoint's pause", "activator resume llama-8b", "change", _change),
+    "events": Command(
+        "print what has happened, and with -f what happens",
+        "activator events -f --since 10m",
+        "events",
+        _events,
+    ),
+}

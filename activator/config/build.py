@@ -1,0 +1,143 @@
+"""Checked sections → the core's own types: the seam at which outside words end.
+
+Looks up references and makes paths absolute (relative ones are relative to the file's directory,
+wherever the activator was started).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from activator.config.endpoint_schema import ProcessSection, StaticSection
+from activator.config.references import variable
+from activator.core.endpoint import (
+    Backend,
+    Endpoint,
+    Match,
+    NeverWake,
+    ProbePolicy,
+    ProcessBackend,
+    QueuePolicy,
+    ScalePolicy,
+    StaticBackend,
+    Timeouts,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from activator.config.endpoint_schema import (
+        EndpointSection,
+        MatchSection,
+        QueueSection,
+        ScaleSection,
+    )
+    from activator.config.problems import Loc
+
+USUAL_TARGET = 8.0
+"""Requests for one replica where nothing else is said: what common batch sizes bear."""
+
+
+def build_endpoint(
+    keys: EndpointSection,
+    *,
+    base: Path,
+    environ: Mapping[str, str],
+    problem: Callable[[Loc, str], None],
+) -> Endpoint | None:
+    """None if something outside the file is missing; `problem` has been told what."""
+    backend = _backend(keys, base=base, environ=environ, problem=problem)
+    if backend is None:
+        return None
+    return Endpoint(
+        name=keys.name,
+        backend=backend,
+        match=_match(keys.match),
+        strip_prefix=keys.strip_prefix,
+        probe=ProbePolicy(
+            path=keys.probe.path,
+            interval=keys.probe.interval,
+            ready_interval=keys.probe.ready_interval,
+            timeout=keys.probe.timeout,
+            port=keys.probe.port,
+        ),
+        scale=_scale(keys.scale, concurrency=keys.concurrency),
+        concurrency=keys.concurrency,
+        queue=_queue(keys.queue),
+        timeouts=Timeouts(
+            connect=keys.timeouts.connect,
+            first_byte=keys.timeouts.first_byte,
+            idle=keys.timeouts.idle,
+            total=keys.timeouts.total,
+        ),
+        balance=keys.balance,
+        affinity_header=keys.affinity.header,
+        stall=keys.stall,
+        block_paths=keys.block_paths,
+        never_wake=tuple(NeverWake(quiet.path, quiet.status) for quiet in keys.never_wake),
+        cost_per_replica_hour=keys.cost_per_replica_hour,
+    )
+
+
+def _match(keys: MatchSection) -> Match:
+    return Match(
+        hosts=() if "*" in keys.hosts else keys.hosts,
+        paths=keys.paths,
+        headers=tuple(sorted(keys.headers.items())),
+        models=keys.models,
+    )
+
+
+def _scale(keys: ScaleSection, *, concurrency: int) -> ScalePolicy:
+    return ScalePolicy(
+        min=keys.min,
+        max=keys.max,
+        idle_timeout=keys.idle_timeout,
+        start_timeout=keys.start_timeout,
+        target_concurrency=keys.target_concurrency or float(concurrency or USUAL_TARGET),
+        down_delay=keys.down_delay,
+        upgrade_idle=keys.upgrade_idle,
+        owner=keys.owner,
+    )
+
+
+def _queue(keys: QueueSection) -> QueuePolicy:
+    return QueuePolicy(
+        max_requests=keys.max_requests,
+        max_bytes=keys.max_bytes,
+        timeout=keys.timeout,
+        buffer_bytes=keys.buffer_bytes,
+        age=keys.age,
+        best_urgency=keys.best_urgency,
+    )
+
+
+def _backend(
+    keys: EndpointSection,
+    *,
+    base: Path,
+    environ: Mapping[str, str],
+    problem: Callable[[Loc, str], None],
+) -> Backend | None:
+    match keys.backend:
+        case StaticSection(urls=urls):
+            return StaticBackend(urls)
+        case ProcessSection() as process:
+            env: dict[str, str] = {}
+            for name, value in process.env.items():
+                try:
+                    env[name] = variable(value, environ=environ)
+                except ValueError as error:
+                    problem(("backend", "env", name), str(error))
+            cwd = None if process.cwd is None else base / process.cwd
+            if cwd is not None and not cwd.is_dir():
+                problem(("backend", "cwd"), f"{cwd} is not a directory")
+            return ProcessBackend(
+                command=process.command,
+                env=tuple(env.items()),
+                cwd=None if cwd is None else str(cwd),
+                host=process.host,
+                stop_grace=process.stop_grace,
+            )
+    return None

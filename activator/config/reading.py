@@ -1,0 +1,216 @@
+"""One document → checked sections and the core's endpoints, collecting everything that is wrong.
+
+Decides the order: keys and values first, then what they mean together, then what they name
+outside the file. The steps themselves live in `schema`, `rules`, `build`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import ValidationError
+
+from activator.config import rules
+from activator.config.build import build_endpoint
+from activator.config.endpoint_schema import EndpointSection, Policy
+from activator.config.fields import Section
+from activator.config.references import is_reference, resolve
+from activator.config.schema import Document, RootKeys
+from activator.config.tree import Items, Table, merged, without
+from activator.core.routing import duplicates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from activator.config.problems import Loc, Problems
+    from activator.core.endpoint import Endpoint
+
+_S = TypeVar("_S", bound=Section)
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """An endpoint as far as its keys are well-formed, and where they stand."""
+
+    index: int
+    keys: EndpointSection
+    tree: Table
+    """With the defaults merged in."""
+    whole: bool
+    """False: keys that were wrong have been left out, to find what else is wrong."""
+
+    @property
+    def loc(self) -> Loc:
+        return ("endpoints", self.index)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A document in which nothing is wrong."""
+
+    root: RootKeys
+    store_url: str
+    declared: tuple[Declared, ...]
+    endpoints: tuple[Endpoint, ...]
+
+
+class Reader:
+    """Goes through one document; paths in it are relative to `base`."""
+
+    def __init__(
+        self, tree: Table, *, base: Path, environ: Mapping[str, str], problems: Problems
+    ) -> None:
+        self._tree = tree
+        self._base = base
+        self._environ = environ
+        self._problems = problems
+
+    def read(self) -> Reading:
+        """Raises ConfigError with every problem that was found on the whole way."""
+        root = self._root()
+        declared = tuple(self._declared())
+        whole = [each for each in declared if each.whole]
+        built = [(each, endpoint) for each in whole if (endpoint := self._built(each))]
+        self._check_names(declared)
+        self._check_matches(built)
+        store_url = self._store_url(root) if root else ""
+        self._problems.raise_any()
+        assert root is not None  # else there was a problem
+        return Reading(root, store_url, declared, tuple(endpoint for _, endpoint in built))
+
+    def _root(self) -> RootKeys | None:
+        tree = Table(self._tree.line)
+        for key, value in self._tree.items():
+            if key not in ("defaults", "endpoints"):
+                tree.put(key, value, self._tree.lines[key])
+        root, wrong = self._validated(RootKeys, tree, suggest_from=Document)
+        if root is not None:
+            self._tell(tree, rules.root_problems(root), wrong=wrong)
+            self._check_files(root)
+        return root
+
+    def _declared(self) -> Iterator[Declared]:
+        declarations = self._tree.get("endpoints")
+        defaults = self._defaults()
+        if not isinstance(declarations, Items):
+            said = "is required" if declarations is None else "must be a list of endpoints"
+            self._problems.at(self._tree, ("endpoints",), said)
+            return
+        for index, declaration in enumerate(declarations):
+            under = ("endpoints", index)
+            if not isinstance(declaration, Table):
+                self._problems.at(self._tree, under, "must be a mapping of keys to values")
+                continue
+            tree = merged(defaults, declaration)
+            keys, wrong = self._validated(EndpointSection, tree, under=under)
+            if keys is not None:
+                self._tell(tree, rules.endpoint_problems(keys), under=under, wrong=wrong)
+                yield Declared(index, keys, tree, whole=not wrong)
+
+    def _defaults(self) -> Table:
+        """What is merged under each endpoint: only keys that may stand there."""
+        usable = Table(self._tree.line)
+        defaults = self._tree.get("defaults")
+        if defaults is None:
+            return usable
+        if not isinstance(defaults, Table):
+            self._problems.at(self._tree, ("defaults",), "must be a mapping of keys to values")
+            return usable
+        under = ("defaults",)
+        policy, wrong = self._validated(Policy, defaults, under=under)
+        if policy is not None:
+            self._tell(defaults, rules.policy_problems(policy), under=under, wrong=wrong)
+        known = {field.alias for field in Policy.model_fields.values()}
+        for key, value in defaults.items():
+            if key in known:
+                usable.put(key, value, defaults.lines[key])
+        return usable
+
+    def _built(self, declared: Declared) -> Endpoint | None:
+        def problem(loc: Loc, said: str) -> None:
+            self._problems.at(declared.tree, loc, said, under=declared.loc)
+
+        return build_endpoint(
+            declared.keys, base=self._base, environ=self._environ, problem=problem
+        )
+
+    def _check_names(self, declared: Iterable[Declared]) -> None:
+        owners: dict[str, Declared] = {}
+        for each in declared:
+            owner = owners.setdefault(each.keys.name, each)
+            if owner is not each:
+                line = owner.tree.lines["name"]
+                said = f"`{each.keys.name}` is the endpoint on line {line} already"
+                self._problems.at(each.tree, ("name",), said, under=each.loc)
+
+    def _check_matches(self, built: Iterable[tuple[Declared, Endpoint]]) -> None:
+        places = {id(endpoint): declared for declared, endpoint in built}
+        for one, other in duplicates([endpoint for _, endpoint in built]):
+            first, second = places[id(one)], places[id(other)]
+            said = f"the same match as `{one.name}` on line {first.tree.line}"
+            self._problems.at(second.tree, ("match",), said, under=second.loc)
+
+    def _store_url(self, root: RootKeys) -> str:
+        url = root.store.url
+        if not is_reference(url):
+            self._tell(self._tree, rules.store_problems(url, inline=True))
+            return url
+        try:
+            url = resolve(url, environ=self._environ, base=self._base)
+        except ValueError as error:
+            self._problems.at(self._tree, ("store", "url"), str(error))
+        else:
+            self._tell(self._tree, rules.store_problems(url, inline=False))
+        return url
+
+    def _check_files(self, root: RootKeys) -> None:
+        tls = root.server.tls
+        named: list[tuple[Loc, str | None]] = [
+            (("auth", "apiKeysFile"), root.auth.api_keys_file),
+            (("auth", "adminTokenFile"), root.auth.admin_token_file),
+            (("server", "tls", "certFile"), tls.cert_file if tls else None),
+            (("server", "tls", "keyFile"), tls.key_file if tls else None),
+        ]
+        for loc, name in named:
+            if name is None:
+                continue
+            path = self._base / name
+            if not path.is_file() or not os.access(path, os.R_OK):
+                self._problems.at(self._tree, loc, f"{path} cannot be read")
+
+    def _validated(
+        self,
+        model: type[_S],
+        tree: Table,
+        *,
+        under: Loc = (),
+        suggest_from: type[Section] | None = None,
+    ) -> tuple[_S | None, list[Loc]]:
+        """The section, and which keys were wrong and left out of it (then it is only good for
+        finding what else is wrong); None if it cannot do without them."""
+        try:
+            return model.model_validate(tree), []
+        except ValidationError as error:
+            wrong = self._problems.invalid(
+                error, model=suggest_from or model, tree=tree, under=under
+            )
+        try:
+            return model.model_validate(without(tree, wrong)), wrong
+        except ValidationError:
+            return None, wrong
+
+    def _tell(
+        self,
+        tree: Table,
+        findings: Iterable[rules.Finding],
+        *,
+        under: Loc = (),
+        wrong: Iterable[Loc] = (),
+    ) -> None:
+        doubtful = {loc[:-1] for loc in wrong if len(loc) > 1}
+        for loc, said in findings:
+            if loc[:-1] not in doubtful:  # a rule may have read a default for what was wrong
+                self._problems.at(tree, loc, said, under=under)

@@ -1,0 +1,180 @@
+"""What values mean together: contradictions, keys that are not available yet, and warnings.
+
+Decides on whole sections that `schema` has found well-formed. Each finding is (key, words); where
+the key stands in the file is `problems`' business.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from activator.config.endpoint_schema import (
+    DockerSection,
+    EndpointSection,
+    KubernetesSection,
+    ProcessSection,
+    StaticSection,
+)
+from activator.config.fields import LATER, Section
+from activator.core.endpoint import Balance, Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from activator.config.endpoint_schema import Policy
+    from activator.config.problems import Loc
+    from activator.config.schema import RootKeys
+
+Finding = tuple["Loc", str]
+
+_NOT_YET = "is not available in this version"
+_LATER_STORES = ("redis", "rediss", "redis+sentinel", "redis+cluster")
+_SHORT_IDLE = 5.0
+"""Seconds. Requests of one person come further apart; every one would pay for a start."""
+
+
+def unavailable(section: Section, *, at: Loc = ()) -> Iterator[Finding]:
+    """Keys that are used although this version cannot honour them; off and empty use nothing."""
+    for name in sorted(section.model_fields_set):
+        field = type(section).model_fields[name]
+        loc = (*at, field.alias or name)
+        value = getattr(section, name)
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and extra.get(LATER):
+            used = value.model_fields_set if isinstance(value, Section) else value
+            if used:
+                yield loc, _NOT_YET
+        elif isinstance(value, Section):
+            yield from unavailable(value, at=loc)
+
+
+def policy_problems(policy: Policy) -> Iterator[Finding]:
+    """For `defaults` and, after them, for each endpoint."""
+    yield from unavailable(policy)
+    if policy.dialect == "openai":
+        yield ("dialect",), f"`openai` {_NOT_YET}; it is `plain`"
+
+
+def endpoint_problems(endpoint: EndpointSection) -> Iterator[Finding]:
+    yield from policy_problems(endpoint)
+    if endpoint.scale.min > endpoint.scale.max:
+        yield ("scale", "min"), f"is {endpoint.scale.min}, more than max ({endpoint.scale.max})"
+    backend = endpoint.backend
+    match backend:
+        case KubernetesSection() | DockerSection():
+            yield ("backend", "type"), f"`{backend.type}` {_NOT_YET}; it is process or static"
+        case ProcessSection():
+            filled_in = (*backend.command, *backend.env.values())
+            if not any("{port}" in text for text in filled_in):
+                yield (
+                    ("backend", "command"),
+                    "has no {port}, here or in env: the replica would not know where to listen",
+                )
+
+
+def root_problems(root: RootKeys) -> Iterator[Finding]:
+    yield from unavailable(root)
+    server = root.server
+    if not is_loopback(server.admin[0]) and root.auth.admin_token_file is None:
+        yield ("server", "admin"), "listens beyond loopback, which needs `auth.adminTokenFile`"
+    taken: list[tuple[str, int]] = []
+    for index, address in enumerate(server.listen):
+        if any(_clash(address, other) for other in taken):
+            yield ("server", "listen", index), "is listened at twice"
+        taken.append(address)
+    if any(_clash(server.admin, other) for other in taken):
+        yield ("server", "admin"), "is the address of `server.listen` too"
+
+
+def store_problems(url: str, *, inline: bool) -> Iterator[Finding]:
+    """For the address of the store, written in the file (`inline`) or looked up; not shown."""
+    try:
+        parts = urlsplit(url)
+        password = parts.password
+    except ValueError:
+        yield ("store", "url"), "is not a URL"
+        return
+    if parts.scheme in _LATER_STORES:
+        yield ("store", "url"), f"`{parts.scheme}://` {_NOT_YET}; it is memory://"
+    elif url != "memory://":
+        yield ("store", "url"), "must be memory://"
+    if inline and password:
+        yield ("store", "url"), "a password is never written here: use ${NAME} or file:PATH"
+
+
+def root_warnings(root: RootKeys) -> Iterator[Finding]:
+    server = root.server
+    beyond = [host for host, _ in server.listen if not is_loopback(host)]
+    if beyond and root.auth.api_keys_file is None:
+        yield ("server", "listen"), "open to everyone who can reach it: no `auth.apiKeysFile`"
+    if any(network.prefixlen == 0 for network in server.trusted_proxies):
+        yield ("server", "trustedProxies"), "trusts everybody: anyone can forge X-Forwarded-*"
+
+
+def endpoint_warnings(endpoint: EndpointSection, *, store_bytes: int) -> Iterator[Finding]:
+    scale, queue = endpoint.scale, endpoint.queue
+    static = isinstance(endpoint.backend, StaticSection)
+    if not static and queue.timeout < scale.start_timeout:
+        yield (
+            ("queue", "timeout"),
+            "is shorter than scale.startTimeout: requests give up a start that may still succeed",
+        )
+    if not static and scale.min == 0 and 0 < scale.idle_timeout < _SHORT_IDLE:
+        yield (
+            ("scale", "idleTimeout"),
+            f"under {_SHORT_IDLE:.0f}s: nearly every request will pay for a start",
+        )
+    target = scale.target_concurrency
+    if target is not None and 0 < endpoint.concurrency < target:
+        yield (
+            ("scale", "targetConcurrency"),
+            f"is more than concurrency ({endpoint.concurrency}): requests wait before replicas"
+            " are added",
+        )
+    if queue.max_bytes > store_bytes:
+        yield ("queue", "maxBytes"), "is more than store.maxBytes: the store is full first"
+    if queue.buffer_bytes > queue.max_bytes:
+        yield ("queue", "bufferBytes"), "is more than queue.maxBytes: one body can fill the line"
+    if 0 < endpoint.timeouts.total < endpoint.timeouts.first_byte:
+        yield ("timeouts", "firstByte"), "is longer than timeouts.total and is never reached"
+    if endpoint.strip_prefix and not endpoint.match.paths:
+        yield ("stripPrefix",), "has no effect without `match.paths`"
+    if endpoint.balance is Balance.PREFIX_HASH and endpoint.affinity.header is None:
+        yield ("balance",), "without `affinity.header`, prefix_hash is least_loaded"
+    yield from _backend_warnings(endpoint)
+
+
+def _backend_warnings(endpoint: EndpointSection) -> Iterator[Finding]:
+    scale, backend = endpoint.scale, endpoint.backend
+    if scale.owner is Owner.EXTERNAL:
+        yield ("scale", "owner"), f"no autoscaler can own replicas of type {backend.type}"
+    if isinstance(backend, StaticSection) and "scale" in endpoint.model_fields_set:
+        yield ("scale",), "has no effect: static replicas are never started or stopped"
+    if isinstance(backend, ProcessSection):
+        if scale.max > 1 and "CUDA_VISIBLE_DEVICES" in backend.env:
+            yield (
+                ("backend", "env", "CUDA_VISIBLE_DEVICES"),
+                f"all {scale.max} replicas get the same GPUs",
+            )
+        if not is_loopback(backend.host):
+            yield (
+                ("backend", "host"),
+                "is not loopback: clients can reach replicas around keys and limits",
+            )
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _clash(one: tuple[str, int], other: tuple[str, int]) -> bool:
+    everywhere: Any = ("0.0.0.0", "::")
+    same_host = one[0] == other[0] or one[0] in everywhere or other[0] in everywhere
+    return one[1] == other[1] != 0 and same_host

@@ -1,0 +1,206 @@
+"""The keys of the whole file: each with its default, its unit and the reason for both.
+
+A table to read, and the JSON Schema that editors take from it. The keys of an endpoint are in
+`endpoint_schema`; what values mean together is checked in `rules`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from activator.config.endpoint_schema import EndpointSection, Policy  # noqa: TC001 -- by pydantic
+from activator.config.fields import (
+    Address,
+    Addresses,
+    Count,
+    Duration,
+    Flag,
+    HostPattern,
+    Network,
+    Number,
+    PositiveCount,
+    PositiveDuration,
+    PositiveSize,
+    Secret,
+    Section,
+    Size,
+    Text,
+    key,
+    later,
+    required,
+)
+
+
+class TlsSection(Section):
+    """The certificate of the data port."""
+
+    cert_file: Text = required("Certificate chain in PEM, the server's own first.")
+    key_file: Text = required("Its private key in PEM, without a passphrase.")
+
+
+class LimitsSection(Section):
+    """What one client may ask of the listener."""
+
+    request_line: PositiveSize = key("16KiB", "Longest request line; beyond it: 431.")
+    header_bytes: PositiveSize = key("64KiB", "All header lines together; beyond it: 431.")
+    headers: PositiveCount = key(200, "Header lines; beyond it: 431.")
+    head_timeout: PositiveDuration = key(
+        "15s", "For a whole head: slow clients must not hold connections."
+    )
+    body_idle: PositiveDuration = key("60s", "Between bytes of a request's body.")
+    keep_alive: Duration = key(
+        "75s",
+        "A connection rests so long between requests, longer than the 60 s of common load balancers"
+        " so that they close first. 0: closed after each answer.",
+    )
+    connections: Count = key(
+        0, "Open connections of clients. 0: as many as the system's limit on files allows."
+    )
+
+
+class ServerSection(Section):
+    """Where the activator listens, and how it ends."""
+
+    listen: Addresses = key(
+        "0.0.0.0:8080",
+        "Data port, host:port, or a list of several. Port 0 takes any free one.",
+    )
+    admin: Address = key(
+        "127.0.0.1:9090",
+        "Admin API and metrics, host:port. Beyond loopback `auth.adminTokenFile` is required.",
+    )
+    drain_delay: Duration = key(
+        "5s",
+        "After SIGTERM readiness fails but connections are still accepted for so long: load"
+        " balancers need the time to notice.",
+    )
+    shutdown_grace: Duration = key(
+        "10m", "Then requests in flight may finish for so long: as long as a generation takes."
+    )
+    held_memory: Size = key(
+        "64MiB",
+        "Bodies of requests that wait for a slot at a ready replica may take so much memory.",
+    )
+    trusted_proxies: tuple[Network, ...] = key(
+        [],
+        "Addresses and networks whose X-Forwarded-* are believed. Nobody's by default: anybody can"
+        " send them.",
+    )
+    tls: TlsSection | None = key(
+        None,
+        "Serve TLS on the data port; files are read again when they change. Null: plain HTTP.",
+    )
+    limits: LimitsSection = key({}, "What one client may ask of the listener.")
+
+
+class StoreSection(Section):
+    """Where held requests wait."""
+
+    url: Text = key(
+        "memory://",
+        "`memory://` keeps everything in this process. An address with a password is written"
+        " `${NAME}` or `file:PATH`. redis://, rediss://, redis+sentinel:// and redis+cluster:// are"
+        " not available in this version.",
+    )
+    prefix: Text = key("activator", "Begins every key in the store: several may share one.")
+    max_bytes: PositiveSize = key("4GiB", "Bodies and results of all endpoints together.")
+    timeout: PositiveDuration = key(
+        "500ms", "For one operation on the way of a request: the store is near."
+    )
+
+
+class AuthSection(Section):
+    """Who may come in."""
+
+    api_keys_file: Text | None = key(
+        None,
+        "File of the clients' keys, a line each: `name:sha256[:endpoint,endpoint…][:urgency]`. Read"
+        " again when it changes. Null: the data port is open.",
+    )
+    admin_token_file: Text | None = key(
+        None,
+        "File with the token of the admin port. Required when that listens beyond loopback.",
+    )
+
+
+class JobsSection(Section):
+    """Requests that outlive their connection."""
+
+    max_body: Size = key("64MiB", "Largest body of a job.")
+    max_result: Size = key("256MiB", "Largest result that is kept.")
+    ttl: Duration = key("24h", "How long a job may wait.")
+    retention: Duration = key("24h", "How long a result is kept.")
+    attempts: PositiveCount = key(3, "How often a job is tried.")
+    join_grace: Duration = key("60s", "How long a job without a reader runs on.")
+
+
+class WebhooksSection(Section):
+    """Who is told when a job is done."""
+
+    allow: tuple[HostPattern, ...] = key([], "Hosts that may be called.")
+    secret: Secret | None = key(None, "Signs the calls: `${NAME}` or `file:PATH`.")
+    private_addresses: Flag = key(False, "Whether private addresses may be called.")
+
+
+class AllowSection(Section):
+    """What the workloads of a namespace may claim."""
+
+    hosts: tuple[HostPattern, ...] = key([], "Hosts.")
+    models: tuple[Text, ...] = key([], "Models.")
+
+
+class KubernetesSourceSection(Section):
+    """Endpoints declared by annotations of workloads."""
+
+    namespaces: tuple[Text, ...] = key([], "Namespaces that are watched.")
+    allow: dict[str, AllowSection] = key({}, "What each of them may claim.")
+
+
+class SourcesSection(Section):
+    """Where endpoints are declared besides this file."""
+
+    kubernetes: KubernetesSourceSection | None = later(
+        None, "Endpoints declared by annotations of workloads."
+    )
+
+
+class TracingSection(Section):
+    """Where traces go."""
+
+    endpoint: Text | None = key(None, "OTLP endpoint.")
+    sample: Number = key(0.1, "Share of requests that are traced, 0 to 1.")
+
+
+class OpenAISection(Section):
+    """How the endpoint is found by the body's `model`."""
+
+    default_model: Text | None = key(None, "Used where a body names none.")
+    peek_bytes: Size = key("32MiB", "A body is read up to so many bytes for its model.")
+
+
+class RootKeys(Section):
+    """Everything but the endpoints."""
+
+    server: ServerSection = key({}, "Where the activator listens, and how it ends.")
+    store: StoreSection = key({}, "Where held requests wait.")
+    auth: AuthSection = key({}, "Who may come in.")
+    jobs: JobsSection = later({}, "Requests that outlive their connection.")
+    webhooks: WebhooksSection = later({}, "Who is told when a job is done.")
+    sources: SourcesSection = key({}, "Where endpoints are declared besides this file.")
+    tracing: TracingSection | None = later(None, "Where traces go.")
+    openai: OpenAISection = later({}, "How the endpoint is found by the body's `model`.")
+
+
+class Document(RootKeys):
+    """The configuration of the activator."""
+
+    defaults: Policy = key(
+        {}, "Any key of an endpoint but `name`, `match` and `backend`, for all of them."
+    )
+    endpoints: tuple[EndpointSection, ...] = required("What clients address.")
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of the file, for editors (`yaml-language-server`) and CI."""
+    schema = Document.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema

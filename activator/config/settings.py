@@ -1,0 +1,194 @@
+"""What the app runs with: frozen values, whole and checked, made from one file by `load`.
+
+Nothing comes out unless all of it is valid. How a file is read is decided in `reading`.
+"""
+
+from __future__ import annotations
+
+import os
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from activator.config import rules
+from activator.config.decode import decode
+from activator.config.problems import Problems
+from activator.config.reading import Reader
+from activator.config.tree import override
+from activator.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from ipaddress import IPv4Network, IPv6Network
+
+    from activator.config.reading import Reading
+    from activator.config.schema import ServerSection
+    from activator.config.tree import Table
+    from activator.core.endpoint import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    cert_file: Path
+    key_file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client may ask of the listener. Sizes in bytes, durations in seconds."""
+
+    request_line: int
+    header_bytes: int
+    headers: int
+    head_timeout: float
+    body_idle: float
+    keep_alive: float
+    connections: int
+    """0 = as many as the system allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    listen: tuple[tuple[str, int], ...]
+    """(host, port); port 0 takes any free one."""
+    admin: tuple[str, int]
+    drain_delay: float
+    shutdown_grace: float
+    held_memory: int
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    tls: Tls | None
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    url: str = field(repr=False)
+    """May hold a password."""
+    prefix: str
+    max_bytes: int
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    api_keys_file: Path | None
+    """None: the data port is open."""
+    admin_token_file: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One valid configuration. Equal if everything that matters at run time is equal."""
+
+    server: Server
+    store: Store
+    auth: Auth
+    endpoints: tuple[Endpoint, ...]
+    warnings: tuple[str, ...] = field(compare=False)
+    """`FILE:LINE: key.path: message` each."""
+    source: Path = field(compare=False)
+    resolved: Mapping[str, Any] = field(compare=False, repr=False)
+
+    def masked(self) -> dict[str, Any]:
+        """The configuration in force in the words of its file: defaults filled in, durations and
+        sizes readable, secrets as their references or masked."""
+        return deepcopy(dict(self.resolved))
+
+
+def load(
+    path: Path | str,
+    *,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Read and check a file. Raises ConfigError with every problem, `FILE:LINE: key: message`.
+
+    `overrides` (`server.listen` → value) win over the file. `environ` is what `${NAME}` refers
+    to, the process's own unless given.
+    """
+    source = Path(path)
+    base = source.absolute().parent
+    problems = Problems(source)
+    tree = _document(source, problems)
+    for key, value in (overrides or {}).items():
+        override(tree, key, value)
+    environ = os.environ if environ is None else environ
+    reading = Reader(tree, base=base, environ=environ, problems=problems).read()
+    root = reading.root
+    store = root.store
+    auth = root.auth
+    return Settings(
+        server=_server(root.server, base=base),
+        store=Store(
+            url=reading.store_url,
+            prefix=store.prefix,
+            max_bytes=store.max_bytes,
+            timeout=store.timeout,
+        ),
+        auth=Auth(
+            api_keys_file=base / auth.api_keys_file if auth.api_keys_file else None,
+            admin_token_file=base / auth.admin_token_file if auth.admin_token_file else None,
+        ),
+        endpoints=reading.endpoints,
+        warnings=_warnings(reading, tree=tree, found=Problems(source)),
+        source=source,
+        resolved=_resolved(reading),
+    )
+
+
+def _document(source: Path, problems: Problems) -> Table:
+    try:
+        content = source.read_bytes()
+    except OSError as error:
+        raise ConfigError([f"{source}: cannot be read: {error.strerror}"]) from error
+    tree = decode(content, problems=problems)
+    if tree is None:
+        raise ConfigError(problems.lines())
+    return tree
+
+
+def _server(keys: ServerSection, *, base: Path) -> Server:
+    limits, tls = keys.limits, keys.tls
+    return Server(
+        listen=keys.listen,
+        admin=keys.admin,
+        drain_delay=keys.drain_delay,
+        shutdown_grace=keys.shutdown_grace,
+        held_memory=keys.held_memory,
+        trusted_proxies=keys.trusted_proxies,
+        tls=Tls(base / tls.cert_file, base / tls.key_file) if tls else None,
+        limits=Limits(
+            request_line=limits.request_line,
+            header_bytes=limits.header_bytes,
+            headers=limits.headers,
+            head_timeout=limits.head_timeout,
+            body_idle=limits.body_idle,
+            keep_alive=limits.keep_alive,
+            connections=limits.connections,
+        ),
+    )
+
+
+def _warnings(reading: Reading, *, tree: Table, found: Problems) -> tuple[str, ...]:
+    for loc, said in rules.root_warnings(reading.root):
+        found.at(tree, loc, said)
+    if not reading.declared:
+        found.at(tree, ("endpoints",), "there is none: every request is a 404")
+    for each in reading.declared:
+        warnings = rules.endpoint_warnings(each.keys, store_bytes=reading.root.store.max_bytes)
+        for loc, said in warnings:
+            found.at(each.tree, loc, said, under=each.loc)
+    return tuple(found.lines())
+
+
+def _resolved(reading: Reading) -> dict[str, Any]:
+    resolved = reading.root.model_dump(mode="json", by_alias=True)
+    resolved = {key: value for key, value in resolved.items() if value != {}}
+    resolved["endpoints"] = []
+    for declared, endpoint in zip(reading.declared, reading.endpoints, strict=True):
+        said = declared.keys.model_dump(mode="json", by_alias=True)
+        said["scale"]["targetConcurrency"] = endpoint.scale.target_concurrency
+        first = {key: said.pop(key) for key in ("name", "match", "backend")}
+        resolved["endpoints"].append(first | said)
+    return resolved

@@ -1,0 +1,79 @@
+"""Times the phases of a cold start, from the order to the first byte of the first answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from activator.core.eta import StartTimes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from activator.drivers.base import Sighting
+    from activator.telemetry.metrics import EndpointMetrics
+
+
+class ColdStarts:
+    """One endpoint's cold starts: at most one is under way. Moments are monotonic seconds."""
+
+    def __init__(self, metrics: EndpointMetrics, *, clock: Callable[[], float]) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._times = StartTimes()
+        self._began: float | None = None
+        self._first_ready: str | None = None
+        self._ready_at = 0.0
+        self.count = 0
+
+    def began(self) -> None:
+        """The endpoint is being activated from nothing."""
+        if self._began is None:
+            self._began = self._clock()
+
+    def became_ready(self, sighting: Sighting, *, ready_at: float) -> dict[str, float]:
+        """The first replica answers. Returns seconds by phase; empty if no start was under way."""
+        if self._began is None:
+            return {}
+        phases = {
+            "requested": max(0.0, sighting.requested_at - self._began),
+            "started": max(0.0, sighting.since - sighting.requested_at),
+            "ready": max(0.0, ready_at - sighting.since),
+        }
+        self._began = None
+        self._first_ready = sighting.id
+        self._ready_at = ready_at
+        self.count += 1
+        self._times.learn(phases)
+        self._metrics.cold_start(outcome="ready")
+        for phase, seconds in phases.items():
+            self._metrics.phase(phase, seconds)
+        return phases
+
+    def answered(self, sighting_id: str) -> float | None:
+        """A replica has begun its first answer. Seconds since it was ready, if that was the one
+        a cold start waited for."""
+        if sighting_id != self._first_ready:
+            return None
+        self._first_ready = None
+        seconds = max(0.0, self._clock() - self._ready_at)
+        self._metrics.phase("first_byte", seconds)
+        return seconds
+
+    def failed(self) -> None:
+        if self._began is not None:
+            self._began = None
+            self._metrics.cold_start(outcome="failed")
+
+    def remaining(self) -> float | None:
+        """Seconds until a replica is likely to be ready: of the start under way, else of one that
+        began now. None: there is nothing to learn from."""
+        if self._began is None:
+            estimate = self._times.estimate()
+        else:
+            estimate = self._times.remaining(self._clock() - self._began)
+        return estimate.typical if estimate else None
+
+    @property
+    def typical(self) -> float | None:
+        estimate = self._times.estimate()
+        return estimate.typical if estimate else None

@@ -1,0 +1,374 @@
+"""One endpoint's control loop: look, ask the brain, carry out its effects, sleep until it matters.
+
+Facts come from the driver (what runs), the prober (what answers) and the demand board (who
+wants). Decisions are `core.lifecycle`'s; nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from activator.aiokit.tasks import Tasks
+from activator.control.coldstart import ColdStarts
+from activator.control.prober import Prober
+from activator.control.report import endpoint_status, gauges
+from activator.core.costs import Ledger
+from activator.core.effects import (
+    AskQuiet,
+    FailHeld,
+    Record,
+    Retire,
+    Revive,
+    SetReplicas,
+    WakeAt,
+)
+from activator.core.lifecycle import Ended, Lifecycle, Observation, SeenReplica, State
+from activator.drivers.base import DriverError, Phase, Snapshot
+from activator.upstream.refusals import failed_start
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from activator.control.prober import Probes
+    from activator.coordination.base import DemandBoard, Lease
+    from activator.core.effects import Effect, FailedStart
+    from activator.core.endpoint import Endpoint, Replica
+    from activator.core.status import EndpointStatus
+    from activator.drivers.base import Driver
+    from activator.telemetry.events import EventLog
+    from activator.telemetry.metrics import Gauges
+    from activator.upstream.registry import LiveEndpoint
+
+_log = logging.getLogger("activator.control")
+
+GATHER = 0.005
+"""Seconds between two looks: what happens within it is seen at once instead of one by one."""
+
+
+RETIRED_LOOK = 0.05
+"""Seconds between two looks at whether retired replicas have finished."""
+
+
+class Controller:
+    """Runs one endpoint over one driver until it is closed."""
+
+    def __init__(
+        self,
+        live: LiveEndpoint,
+        driver: Driver,
+        *,
+        scalable: bool,
+        board: DemandBoard,
+        lease: Lease,
+        probes: Probes,
+        events: EventLog,
+        clock: Callable[[], float],
+    ) -> None:
+        endpoint = live.endpoint
+        self.name = endpoint.name
+        self.live = live
+        self.life = Lifecycle(endpoint.scale, now=clock(), scalable=scalable)
+        self.cold_starts = ColdStarts(live.metrics, clock=clock)
+        self.costs = Ledger(
+            now=clock(),
+            always_on=max(endpoint.scale.min, 1),
+            price_per_hour=endpoint.cost_per_replica_hour,
+        )
+        self.snapshot = Snapshot(wanted=0)
+        self.leaving: frozenset[str] = frozenset()
+        """Ids that receive nothing new: retired, or told to go and not yet gone."""
+        self.prober = Prober(
+            probes,
+            endpoint.probe,
+            clock=clock,
+            load=live.gate.load,
+            progressed=self._progressed,
+            changed=self._readiness_changed,
+            name=self.name,
+        )
+        self.prober.stall = endpoint.stall
+        self._driver = driver
+        self.scalable = scalable
+        self._board = board
+        self._lease = lease
+        self._events = events
+        self._clock = clock
+        self._tasks = Tasks(f"control/{self.name}", on_failure=self._task_failed)
+        self._wake = asyncio.Event()
+        self._reported = False
+        self._scaling = False
+        self._scale_error: str | None = None
+        self._quiet: bool | None = None
+        self._ever_ready: set[str] = set()
+        self._adopted: frozenset[str] = frozenset()
+        self._driver_task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Take the endpoint over."""
+        live = self.live
+        live.gate.wake = self._wake.set
+        live.refusal = self._refusal
+        live.eta = self.cold_starts.remaining
+        live.waiting_for = self._waiting_for
+        live.unreachable = self.prober.refused
+        live.answered = self._answered
+        live.metrics.gauges = self._gauges
+        self._board.join(self.name, live.gate)
+        self._driver_task = self._tasks.spawn(self._driver.run(self._seen), name="driver")
+        self._tasks.spawn(self._loop(), name="loop")
+
+    # --- an operator's verbs --------------------------------------------------------------------
+
+    @property
+    def demand(self) -> int:
+        return self._board.demand(self.name)
+
+    def activate(self) -> None:
+        self.life.activate()
+        self._wake.set()
+
+    def deactivate(self, *, force: bool) -> None:
+        self.life.deactivate(force=force)
+        self._wake.set()
+
+    def pause(self) -> None:
+        self.life.pause()
+        self.live.gate.pause()
+        self._events.record(self.name, "paused", "an operator asked for it")
+        self._wake.set()
+
+    def resume(self) -> None:
+        self.life.resume()
+        self.live.gate.resume()
+        self._events.record(self.name, "resumed", "an operator asked for it")
+        self._wake.set()
+
+    def reconfigure(self, endpoint: Endpoint) -> None:
+        """Everything but the backend has changed."""
+        self.live.reconfigure(endpoint)
+        self.life.reconfigure(endpoint.scale)
+        self.prober.reconfigure(endpoint.probe)
+        self.prober.stall = endpoint.stall
+        self.costs.reprice(
+            always_on=max(endpoint.scale.min, 1),
+            price_per_hour=endpoint.cost_per_replica_hour,
+            now=self._clock(),
+        )
+        self._wake.set()
+
+    def status(self) -> EndpointStatus:
+        return endpoint_status(self, now=self._clock())
+
+    # --- what happens ---------------------------------------------------------------------------
+
+    def _seen(self, snapshot: Snapshot) -> None:
+        if not self._reported:
+            self._reported = True
+            self._adopted = frozenset(each.id for each in snapshot.replicas)
+        self.snapshot = snapshot
+        started = [each for each in snapshot.replicas if each.phase is Phase.STARTED]
+        self.leaving &= {each.id for each in snapshot.replicas}
+        for each in snapshot.replicas:
+            if self.prober.ready_at(each.id) is not None:
+                self._ever_ready.add(each.id)
+        told = {each.id for each in snapshot.replicas} | {each.id for each in snapshot.exits}
+        self._ever_ready &= told
+        self.prober.watch(started)
+        self.costs.observe(len(snapshot.replicas), now=self._clock())
+        self._offer()
+        self._wake.set()
+
+    def _readiness_changed(self) -> None:
+        for each in self.snapshot.replicas:
+            ready_at = self.prober.ready_at(each.id)
+            if ready_at is not None and self.prober.ready(each.id) is not None:
+                self._ever_ready.add(each.id)
+                phases = self.cold_starts.became_ready(each, ready_at=ready_at)
+                if phases:
+                    words = ", ".join(f"{phase} {took:.2f} s" for phase, took in phases.items())
+                    self._events.record(
+                        self.name, "replica_ready", words, replica=each.id, **phases
+                    )
+        self._offer()
+        self._wake.set()
+
+    def _answered(self, replica_id: str) -> None:
+        seconds = self.cold_starts.answered(replica_id)
+        if seconds is not None:
+            self._events.record(
+                self.name,
+                "first_byte",
+                f"{seconds * 1000:.0f} ms after the replica was ready",
+                replica=replica_id,
+                first_byte=seconds,
+            )
+
+    def _offer(self) -> None:
+        """Tell the gate whom it may send requests to, at once: a grant may follow from it."""
+        offered: list[tuple[Replica, bool]] = []
+        for each in self.snapshot.replicas:
+            if each.phase is Phase.STARTED and each.id not in self.leaving:
+                replica = self.prober.ready(each.id)
+                if replica is not None:
+                    offered.append((replica, self.scalable and each.id not in self._adopted))
+        self.live.offer(offered)
+
+    def _progressed(self, replica_id: str) -> float | None:
+        replica = self.live.replicas.get(replica_id)
+        return replica.last_byte if replica else None
+
+    def _task_failed(self, name: str, failure: BaseException) -> None:
+        """A loop of this endpoint has a bug; say so instead of standing still in silence."""
+        _log.error(
+            "control failed",
+            extra={"action": "control_failed", "endpoint": self.name},
+            exc_info=failure,
+        )
+        self._events.record(self.name, "control_failed", f"{name}: {failure!r}")
+
+    # --- the loop -------------------------------------------------------------------------------
+
+    async def _loop(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if not self._reported:
+                continue
+            wake_at = self._observe()
+            await asyncio.sleep(GATHER)
+            if wake_at is not None and not self._wake.is_set():
+                await self._sleep_until(wake_at)
+
+    async def _sleep_until(self, moment: float) -> None:
+        try:
+            async with asyncio.timeout(max(0.0, moment - self._clock())):
+                await self._wake.wait()
+        except TimeoutError:
+            self._wake.set()
+
+    def _observe(self) -> float | None:
+        """Look once and act; the moment at which to look again at the latest."""
+        now = self._clock()
+        wake_at: float | None = None
+        for effect in self.life.observe(self._observation(), now=now):
+            if isinstance(effect, WakeAt):
+                wake_at = effect.at
+            else:
+                self._carry_out(effect)
+        if self.life.state is State.ACTIVATING and not self.live.replicas:
+            self.cold_starts.began()
+        return wake_at
+
+    def _observation(self) -> Observation:
+        return Observation(
+            demand=self._board.demand(self.name),
+            wanted=self.snapshot.wanted,
+            replicas=tuple(
+                SeenReplica(
+                    each.id,
+                    ready=self.prober.ready(each.id) is not None,
+                    in_flight=self.prober.load(each.id),
+                )
+                for each in self.snapshot.replicas
+                if each.phase is not Phase.STOPPING
+            ),
+            last_ended=self._board.last_ended(self.name),
+            ended=tuple(
+                Ended(each.id, each.cause, was_ready=each.id in self._ever_ready)
+                for each in self.snapshot.exits
+            ),
+            quiet=self._quiet,
+            scaling=self._scaling,
+            scale_error=self._scale_error,
+            leading=self._lease.leading,
+        )
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case SetReplicas():
+                self._scale(effect)
+            case AskQuiet():
+                self._quiet = None
+                self._tasks.spawn(self._ask_quiet(), name="quiet")
+            case Revive():
+                self._quiet = None
+                self._board.revive(self.name)
+            case Retire(victims):
+                self.leaving = frozenset(victims)
+                self._offer()
+            case FailHeld(cause, retry_after):
+                self.cold_starts.failed()
+                self.live.gate.refuse_held(failed_start(cause, retry_after=retry_after))
+            case Record(action, reason):
+                self._events.record(self.name, action, reason)
+            case WakeAt():
+                raise AssertionError("WakeAt is the loop's")
+
+    def _scale(self, order: SetReplicas) -> None:
+        wanted = self.snapshot.wanted
+        direction = "up" if order.count > len(self.snapshot.replicas) else "down"
+        self.live.metrics.scaled(direction=direction, reason=order.reason)
+        self._events.record(
+            self.name, f"scaling_{direction}", order.reason, replicas=order.count, before=wanted
+        )
+        self._scaling = True
+        self.leaving |= frozenset(order.victims)
+        self._offer()
+        if order.count == 0:
+            self._quiet = None
+            self._board.revive(self.name)  # there is nobody left to send anything to
+        self._tasks.spawn(self._ask_driver(order), name="scale")
+
+    async def _ask_driver(self, order: SetReplicas) -> None:
+        try:
+            await self._driver.scale(order.count, victims=order.victims)
+        except DriverError as error:
+            self._scale_error = str(error)
+            self.leaving -= frozenset(order.victims)
+            self._offer()
+        else:
+            self._scale_error = None
+        self._scaling = False
+        self._wake.set()
+
+    async def _ask_quiet(self) -> None:
+        self._quiet = await self._board.ask_quiet(self.name)
+        self._wake.set()
+
+    # --- what the proxy and operators are told --------------------------------------------------
+
+    def _refusal(self) -> tuple[FailedStart, float] | None:
+        return self.life.refusal(now=self._clock())
+
+    def _waiting_for(self) -> str:
+        if self.live.gate.paused:
+            return "the endpoint is paused"
+        if not self.live.cold:
+            return "every slot is taken"
+        reasons = [self.prober.reason(each.id) for each in self.snapshot.replicas]
+        told = "; ".join(reason for reason in reasons if reason)
+        return f"no replica is ready ({told})" if told else "no replica is ready"
+
+    def _gauges(self) -> Gauges:
+        return gauges(self, now=self._clock())
+
+    # --- endings --------------------------------------------------------------------------------
+
+    async def retire(self, *, within: float) -> None:
+        """Give the replicas nothing new and let them finish what they have."""
+        self.leaving = frozenset(each.id for each in self.snapshot.replicas)
+        busy = [replica.replica.id for replica in self.live.replicas.values()]
+        self._offer()
+        until = self._clock() + within
+        # the end of a request at a replica that is no longer offered wakes nobody
+        while any(map(self.live.gate.load, busy)) and self._clock() < until:  # noqa: ASYNC110
+            await asyncio.sleep(RETIRED_LOOK)
+
+    async def aclose(self) -> None:
+        """Stop looking, and stop the driver: what must not outlive us is stopped by it."""
+        self.live.offer(())
+        await self.prober.aclose()
+        await self._tasks.aclose()
+        self._board.leave(self.name)

@@ -1,0 +1,193 @@
+"""Asks every replica of an endpoint whether it answers, as often as `core.readiness` wants it.
+
+A probe that hangs does not delay the next. Data traffic that was refused, or that makes no
+progress, is told here too. Who is ready follows from `Readiness`; what follows from that is the
+controller's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from math import isinf
+from typing import TYPE_CHECKING, Protocol
+
+from activator.aiokit.tasks import Tasks
+from activator.core.endpoint import Replica
+from activator.core.readiness import MAX_OPEN_PROBES, Readiness
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from activator.core.endpoint import ProbePolicy
+    from activator.core.readiness import ProbeOutcome
+    from activator.drivers.base import Sighting
+
+
+_log = logging.getLogger("activator.control")
+
+
+class Probes(Protocol):
+    """How one probe is made (`upstream.probe.ProbeClient`)."""
+
+    async def probe(self, replica: Replica, policy: ProbePolicy) -> ProbeOutcome: ...
+
+
+class _Probed:
+    """One replica under watch."""
+
+    __slots__ = ("open", "pace_changed", "readiness", "ready_at", "replica", "task")
+
+    def __init__(self, replica: Replica, readiness: Readiness) -> None:
+        self.replica = replica
+        self.readiness = readiness
+        self.open = 0
+        self.ready_at: float | None = None
+        """When it first answered."""
+        self.pace_changed = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+    @property
+    def offered(self) -> Replica:
+        """As the gate knows it: one that was ejected and answers again is another replica to a
+        request that failed at it."""
+        generation = self.readiness.generation
+        if generation <= 1:
+            return self.replica
+        return Replica(f"{self.replica.id}~{generation}", self.replica.host, self.replica.port)
+
+
+class Prober:
+    """The replicas of one endpoint. `changed` is called when one became ready or was ejected."""
+
+    def __init__(
+        self,
+        probes: Probes,
+        policy: ProbePolicy,
+        *,
+        clock: Callable[[], float],
+        load: Callable[[str], int],
+        progressed: Callable[[str], float | None],
+        changed: Callable[[], None],
+        name: str,
+    ) -> None:
+        """`load` and `progressed` tell requests in flight at a replica (by the id it is offered
+        under) and when it last sent a byte (monotonic; None: nothing was sent to it yet)."""
+        self._probes = probes
+        self._policy = policy
+        self._clock = clock
+        self._load = load
+        self._progressed = progressed
+        self._changed = changed
+        self._tasks = Tasks(f"prober/{name}")
+        self._watched: dict[str, _Probed] = {}
+        self.stall = 0.0
+        """Seconds without a byte after which a busy replica is taken out; 0: never."""
+
+    def watch(self, sightings: Iterable[Sighting]) -> None:
+        """These have an address now, and no others."""
+        current = {each.id: each for each in sightings}
+        for gone in self._watched.keys() - current.keys():
+            probed = self._watched.pop(gone)
+            if probed.task is not None:
+                probed.task.cancel()
+        for each in current.values():
+            if each.id not in self._watched:
+                probed = _Probed(_replica(each), Readiness(self._policy))
+                self._watched[each.id] = probed
+                probed.task = self._tasks.spawn(self._watch(probed), name=each.id)
+
+    def reconfigure(self, policy: ProbePolicy) -> None:
+        """Holds for replicas that come, and for the pace at which all are asked."""
+        self._policy = policy
+        for probed in self._watched.values():
+            probed.readiness.reconfigure(policy)
+
+    def ready(self, sighting_id: str) -> Replica | None:
+        """The replica as it may be offered, None if it does not answer."""
+        probed = self._watched.get(sighting_id)
+        return probed.offered if probed is not None and probed.readiness.ready else None
+
+    def ready_at(self, sighting_id: str) -> float | None:
+        """When it first answered; None: not yet."""
+        probed = self._watched.get(sighting_id)
+        return probed.ready_at if probed else None
+
+    def reason(self, sighting_id: str) -> str:
+        """Why it is ready or not, in words."""
+        probed = self._watched.get(sighting_id)
+        return probed.readiness.reason if probed else ""
+
+    def load(self, sighting_id: str) -> int:
+        """Requests in flight at it."""
+        probed = self._watched.get(sighting_id)
+        return self._load(probed.offered.id if probed else sighting_id)
+
+    def refused(self, replica_id: str, detail: str) -> None:
+        """Data traffic could not reach a replica (by the id it was offered under), as `detail`
+        says."""
+        for probed in self._watched.values():
+            if probed.readiness.ready and probed.offered.id == replica_id:
+                _log.warning(
+                    "replica unreachable",
+                    extra={"action": "ejected", "replica": replica_id, "reason": detail},
+                )
+                probed.readiness.refused(self._clock())
+                self._readiness_changed(probed)
+
+    async def aclose(self) -> None:
+        await self._tasks.aclose()
+        self._watched.clear()
+
+    async def _watch(self, probed: _Probed) -> None:
+        while True:
+            self._check_progress(probed)
+            now = self._clock()
+            if probed.open < MAX_OPEN_PROBES:
+                probed.open += 1
+                self._tasks.spawn(self._probe(probed), name=f"probe {probed.replica.id}")
+            await _sleep_until(probed, now=now, clock=self._clock)
+
+    async def _probe(self, probed: _Probed) -> None:
+        try:
+            outcome = await self._probes.probe(probed.replica, self._policy)
+        finally:
+            probed.open -= 1
+        if self._watched.get(probed.replica.id) is not probed:
+            return
+        readiness, now = probed.readiness, self._clock()
+        before = readiness.ready
+        readiness.probed(outcome, in_flight=self._load(probed.offered.id), now=now)
+        if readiness.ready and probed.ready_at is None:
+            probed.ready_at = now
+        if readiness.ready != before:
+            self._readiness_changed(probed)
+
+    def _check_progress(self, probed: _Probed) -> None:
+        if not self.stall or not probed.readiness.ready:
+            return
+        offered = probed.offered.id
+        last = self._progressed(offered)
+        now = self._clock()
+        if last is not None and self._load(offered) and now - last >= self.stall:
+            probed.readiness.stalled(now)
+            self._readiness_changed(probed)
+
+    def _readiness_changed(self, probed: _Probed) -> None:
+        probed.pace_changed.set()
+        self._changed()
+
+
+async def _sleep_until(probed: _Probed, *, now: float, clock: Callable[[], float]) -> None:
+    """Until the next probe is due; the pace may change meanwhile."""
+    while (wait := probed.readiness.next_probe(now) - clock()) > 0:
+        probed.pace_changed.clear()
+        try:
+            async with asyncio.timeout(None if isinf(wait) else wait):
+                await probed.pace_changed.wait()
+        except TimeoutError:
+            return
+
+
+def _replica(sighting: Sighting) -> Replica:
+    return Replica(sighting.id, sighting.host, sighting.port)

@@ -1,0 +1,87 @@
+"""What is told of an endpoint: its status for operators, its gauges for Prometheus."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from math import isinf
+from typing import TYPE_CHECKING
+
+from activator.core.lifecycle import State
+from activator.core.status import EndpointStatus, ReplicaStatus
+from activator.drivers.base import Phase
+from activator.telemetry.metrics import Gauges
+
+if TYPE_CHECKING:
+    from activator.control.controller import Controller
+    from activator.drivers.base import Sighting
+
+
+def endpoint_status(control: Controller, *, now: float) -> EndpointStatus:
+    live, life, costs = control.live, control.life, control.costs
+    endpoint, gate = live.endpoint, live.gate
+    costs.observe(len(control.snapshot.replicas), now=now)
+    refusal = life.refusal(now=now)
+    starting = life.state in (State.ACTIVATING, State.INACTIVE, State.FAILED)
+    return EndpointStatus(
+        name=endpoint.name,
+        state=life.state.value,
+        seconds_in_state=max(0.0, now - life.since),
+        paused=life.paused,
+        replicas=tuple(_replica(control, each, now) for each in control.snapshot.replicas),
+        wanted=control.snapshot.wanted,
+        held=gate.held,
+        held_bytes=gate.held_bytes,
+        in_flight=gate.in_flight,
+        concurrency=endpoint.concurrency,
+        eta=control.cold_starts.remaining() if starting and live.cold else None,
+        typical_start=control.cold_starts.typical,
+        last_activity=None if isinf(gate.last_ended) else time.time() - (now - gate.last_ended),
+        failure=str(life.failure) if life.failure else None,
+        retry_in=refusal[1] if refusal else None,
+        cold_starts=control.cold_starts.count,
+        replica_seconds=costs.used,
+        saved_replica_seconds=costs.saved,
+        cost=costs.cost,
+        cost_saved=costs.cost_saved,
+        hosts=endpoint.match.hosts,
+        paths=endpoint.match.paths,
+    )
+
+
+def gauges(control: Controller, *, now: float) -> Gauges:
+    costs, gate = control.costs, control.live.gate
+    costs.observe(len(control.snapshot.replicas), now=now)
+    return Gauges(
+        held=gate.held,
+        in_flight=gate.in_flight,
+        replicas=Counter(_phase(control, each) for each in control.snapshot.replicas),
+        replica_seconds={"up": costs.used, "saved": costs.saved},
+        cost=costs.cost,
+        cost_saved=costs.cost_saved,
+    )
+
+
+def _replica(control: Controller, sighting: Sighting, now: float) -> ReplicaStatus:
+    ready = control.prober.ready(sighting.id)
+    ready_at = control.prober.ready_at(sighting.id)
+    since = ready_at if ready is not None and ready_at is not None else sighting.since
+    reason = control.prober.reason(sighting.id)
+    return ReplicaStatus(
+        id=ready.id if ready else sighting.id,
+        phase=_phase(control, sighting),
+        address=f"{sighting.host}:{sighting.port}" if sighting.port else "",
+        in_flight=control.prober.load(sighting.id),
+        seconds_in_phase=max(0.0, now - since),
+        detail="; ".join(part for part in (sighting.detail, reason) if part),
+    )
+
+
+def _phase(control: Controller, sighting: Sighting) -> str:
+    if sighting.phase is not Phase.STARTED:
+        return sighting.phase.value
+    if sighting.id in control.leaving:
+        return "retiring"
+    if control.prober.ready(sighting.id) is not None:
+        return "ready"
+    return "started" if control.prober.ready_at(sighting.id) is None else "ejected"

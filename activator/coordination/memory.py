@@ -1,0 +1,225 @@
+"""What activators share, when there is only one: slots, demand and leadership within a process.
+
+Decides nothing: the ledger tells `core.dispatch` the time and carries its grants to the tickets'
+owners, the board passes questions on to the one member, and the lease always leads.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+
+from activator.core.dispatch import Dispatcher, Ticket, TicketState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from activator.coordination.base import Member
+    from activator.core.balancing import Dice
+    from activator.core.endpoint import Endpoint, Replica
+
+Granted: TypeAlias = "Callable[[Ticket, Replica], None]"
+
+BATCH: Final = 64
+"""Grants delivered in one turn of the loop: each makes its owner connect and write, and thousands
+in a row would keep every other connection waiting."""
+
+
+class Cancellable(Protocol):
+    def cancel(self) -> object: ...
+
+
+class MemoryLedger:
+    """`SlotLedger` of one endpoint over a Dispatcher; see `coordination.base` for its promises.
+
+    `clock`, `call_soon` and `call_at` are an event loop's (`time`, `call_soon`, `call_at`).
+    Owners that wait cost one dictionary entry; those served at once cost none.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        clock: Callable[[], float],
+        call_soon: Callable[..., object],
+        call_at: Callable[[float, Callable[[], None]], Cancellable],
+        dice: Dice,
+    ) -> None:
+        self._dispatcher = Dispatcher(
+            concurrency=endpoint.concurrency,
+            age=endpoint.queue.age,
+            balance=endpoint.balance,
+            dice=dice,
+        )
+        self._clock = clock
+        self._call_soon = call_soon
+        self._call_at = call_at
+        self._owners: dict[Ticket, Granted] = {}
+        """Of tickets that wait or whose grant is on its way."""
+        self._on_the_way: deque[Ticket] = deque()
+        self._delivering = False
+        """A `_deliver` is due or running."""
+        self._timer: Cancellable | None = None
+        self._timer_at: float | None = None
+        self._closed = False
+
+    # --- tickets
+
+    def acquire(self, ticket: Ticket, granted: Granted) -> Replica | None:
+        replica = self._dispatcher.submit(ticket, now=self._clock())
+        if replica is None and not self._closed:
+            self._owners[ticket] = granted
+            self._follow_pacing()
+        return replica
+
+    def withdraw(self, ticket: Ticket) -> None:
+        self._owners.pop(ticket, None)
+        self._spread(self._dispatcher.withdraw(ticket, now=self._clock()))
+
+    def release(self, ticket: Ticket) -> None:
+        if self._owners:
+            # given back before its owner was told: what is on the way must not arrive any more
+            self._owners.pop(ticket, None)
+        granted = self._dispatcher.release(ticket, now=self._clock())
+        if granted or self._timer is not None:
+            self._spread(granted)
+
+    def answered(self, ticket: Ticket) -> None:
+        granted = self._dispatcher.answered(ticket, now=self._clock())
+        if granted or self._timer is not None:
+            self._spread(granted)
+
+    def place(self, ticket: Ticket) -> int | None:
+        return self._dispatcher.place(ticket)
+
+    # --- replicas and limits
+
+    def offer(self, replicas: Sequence[tuple[Replica, bool]]) -> None:
+        self._spread(self._dispatcher.offer(replicas, now=self._clock()))
+
+    def configure(self, endpoint: Endpoint) -> None:
+        self._spread(
+            self._dispatcher.configure(
+                concurrency=endpoint.concurrency,
+                age=endpoint.queue.age,
+                balance=endpoint.balance,
+                now=self._clock(),
+            )
+        )
+
+    def hold(self) -> None:
+        self._dispatcher.hold()
+        self._follow_pacing()
+
+    def resume(self) -> None:
+        if not self._closed:
+            self._spread(self._dispatcher.resume(now=self._clock()))
+
+    @property
+    def waiting(self) -> int:
+        return self._dispatcher.waiting
+
+    @property
+    def full(self) -> bool:
+        if not self._dispatcher.full:
+            return False
+        # with nobody in line no timer runs, and time may have opened a slot since
+        self._spread(self._dispatcher.tick(now=self._clock()))
+        return self._dispatcher.full
+
+    def load(self, replica_id: str) -> int:
+        return self._dispatcher.load(replica_id)
+
+    def close(self) -> None:
+        self._closed = True
+        self._dispatcher.hold()
+        self._follow_pacing()
+        self._owners.clear()
+        self._on_the_way.clear()
+
+    # --- inside
+
+    def _spread(self, granted: Sequence[Ticket]) -> None:
+        if granted:
+            self._on_the_way.extend(granted)
+            if not self._delivering:
+                self._delivering = True
+                self._call_soon(self._deliver)
+        self._follow_pacing()
+
+    def _deliver(self) -> None:
+        """Tell the owners. Whatever they do here (fail, release, acquire) only adds to the deque,
+        and one that raises does not cost the others their grant."""
+        try:
+            for _ in range(min(len(self._on_the_way), BATCH)):
+                if not self._on_the_way:
+                    break  # closed by an owner
+                self._tell(self._on_the_way.popleft())
+        finally:
+            self._delivering = bool(self._on_the_way)
+            if self._delivering:
+                self._call_soon(self._deliver)
+
+    def _tell(self, ticket: Ticket) -> None:
+        # a ticket that was withdrawn and acquired anew may wait again, or have been told already
+        if ticket.state is TicketState.GRANTED and ticket.replica is not None:
+            owner = self._owners.pop(ticket, None)
+            if owner is not None:
+                owner(ticket, ticket.replica)
+
+    def _follow_pacing(self) -> None:
+        """Keep one timer at the dispatcher's next step, and none without one."""
+        at = self._dispatcher.next_step
+        if at == self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = None if at is None else self._call_at(at, self._tick)
+
+    def _tick(self) -> None:
+        at = self._timer_at
+        self._timer = self._timer_at = None
+        if at is not None:
+            # loops may fire a hair early; without the step this would spin
+            self._spread(self._dispatcher.tick(now=max(at, self._clock())))
+
+
+class MemoryBoard:
+    """`DemandBoard` of a single activator: what its one member says is what there is."""
+
+    def __init__(self) -> None:
+        self._members: dict[str, Member] = {}
+
+    def join(self, endpoint: str, member: Member) -> None:
+        self._members[endpoint] = member
+
+    def leave(self, endpoint: str) -> None:
+        self._members.pop(endpoint, None)
+
+    def demand(self, endpoint: str) -> int:
+        member = self._members.get(endpoint)
+        return 0 if member is None else member.demand
+
+    def last_ended(self, endpoint: str) -> float:
+        """Minus infinity while nobody has joined."""
+        member = self._members.get(endpoint)
+        return -inf if member is None else member.last_ended
+
+    async def ask_quiet(self, endpoint: str) -> bool:
+        member = self._members.get(endpoint)
+        return member is None or member.quiesce()
+
+    def revive(self, endpoint: str) -> None:
+        member = self._members.get(endpoint)
+        if member is not None:
+            member.revive()
+
+
+class MemoryLease:
+    """`Lease` where nobody else could lead."""
+
+    @property
+    def leading(self) -> bool:
+        return True

@@ -1,0 +1,148 @@
+"""The glossary as code: what an endpoint is, what it may use, and what a replica of it is.
+
+Frozen values only. `config` makes them from outside words, everybody else reads them. Durations
+are seconds, sizes bytes, moments monotonic seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Which requests belong to an endpoint. An empty tuple means any."""
+
+    hosts: tuple[str, ...] = ()
+    """Lower case, without port: `llm.example.com` or `*.example.com`."""
+    paths: tuple[str, ...] = ()
+    """Prefixes on segment boundaries, normalised: `/llama` matches `/llama` and `/llama/x`."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """(lower-case name, exact value); all of them must be present."""
+    models: tuple[str, ...] = ()
+    """Exact names, or wildcards with a trailing or inner `*`."""
+
+
+class Owner(StrEnum):
+    """Who owns 1→N. EXTERNAL: an autoscaler does, the activator only does 0→1 and →0."""
+
+    ACTIVATOR = "activator"
+    EXTERNAL = "external"
+
+
+@dataclass(frozen=True, slots=True)
+class ScalePolicy:
+    min: int = 0
+    max: int = 1
+    idle_timeout: float = 600.0
+    """From the later of readiness and the last response's end to →0; 0 = never."""
+    start_timeout: float = 900.0
+    target_concurrency: float = 8.0
+    """Demand that one replica is meant to carry: what 1→N aims at."""
+    down_delay: float = 300.0
+    upgrade_idle: float = 0.0
+    """A tunnel without a byte for so long stops counting as activity; 0 = counts while open."""
+    owner: Owner = Owner.ACTIVATOR
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePolicy:
+    max_requests: int = 1000
+    max_bytes: int = 256 << 20
+    timeout: float = 1200.0
+    buffer_bytes: int = 1 << 20
+    age: float = 30.0
+    """Waiting so long improves a request by one level of urgency; 0 = never."""
+    best_urgency: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """0 = no limit."""
+
+    connect: float = 2.0
+    first_byte: float = 0.0
+    idle: float = 300.0
+    total: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProbePolicy:
+    path: str | None = None
+    """None: a TCP connection is answer enough."""
+    interval: float = 0.05
+    ready_interval: float = 5.0
+    timeout: float = 1.0
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NeverWake:
+    path: str
+    status: int = 200
+
+
+class Balance(StrEnum):
+    LEAST_LOADED = "least_loaded"
+    FIRST_AVAILABLE = "first_available"
+    ROUND_ROBIN = "round_robin"
+    PREFIX_HASH = "prefix_hash"
+
+
+@dataclass(frozen=True, slots=True)
+class StaticBackend:
+    """Replicas that are always there, as (host, port); never scaled, probed all the same."""
+
+    addresses: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessBackend:
+    """Replicas as child processes; `{port}` and `{host}` in the command are filled in."""
+
+    command: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    """Added to the activator's own environment."""
+    cwd: str | None = None
+    host: str = "127.0.0.1"
+    stop_grace: float = 10.0
+    """Between SIGTERM and SIGKILL."""
+
+
+Backend = StaticBackend | ProcessBackend
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What clients address: one model or app."""
+
+    name: str
+    backend: Backend
+    match: Match = field(default_factory=Match)
+    strip_prefix: bool = False
+    probe: ProbePolicy = field(default_factory=ProbePolicy)
+    scale: ScalePolicy = field(default_factory=ScalePolicy)
+    concurrency: int = 0
+    """Hard limit of requests in flight at one replica, over all activators; 0 = none."""
+    queue: QueuePolicy = field(default_factory=QueuePolicy)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    balance: Balance = Balance.LEAST_LOADED
+    affinity_header: str | None = None
+    stall: float = 120.0
+    """Requests in flight and not one byte for so long: out of rotation; 0 = never."""
+    block_paths: tuple[str, ...] = ()
+    never_wake: tuple[NeverWake, ...] = ()
+    cost_per_replica_hour: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One running model server at an address that may be connected to.
+
+    `id` is unique for each incarnation: a process started again is another replica.
+    """
+
+    id: str
+    host: str
+    port: int

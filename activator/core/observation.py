@@ -1,0 +1,52 @@
+"""What an endpoint's life is decided from: one look at demand, replicas and orders, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from activator.core.effects import FailedStart
+
+
+@dataclass(frozen=True, slots=True)
+class SeenReplica:
+    """One replica that exists and has not been told to stop."""
+
+    id: str
+    ready: bool
+    """Answers its probe; a starting or an ejected one does not."""
+    in_flight: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A replica that ended without having been told to."""
+
+    id: str
+    cause: FailedStart
+    was_ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Facts of one moment. Levels, not events: told again and again until they change."""
+
+    demand: int
+    """Held, in flight and queued, over all activators."""
+    wanted: int
+    """How many replicas the outside world is asked for now, by whomever."""
+    replicas: tuple[SeenReplica, ...] = ()
+    """Oldest first."""
+    last_ended: float = float("-inf")
+    """End of the last response, monotonic seconds."""
+    ended: tuple[Ended, ...] = ()
+    """The last few, told repeatedly until they age out."""
+    quiet: bool | None = None
+    """The answer to the latest AskQuiet. None: there is no answer yet, or nothing was asked."""
+    scaling: bool = False
+    """An earlier SetReplicas is still being carried out."""
+    scale_error: str | None = None
+    """Why the driver refused the latest SetReplicas; None once one has been taken."""
+    leading: bool = True
+    """Whether this activator is the one that may deactivate, or go beyond what was activated."""

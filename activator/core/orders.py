@@ -1,0 +1,148 @@
+"""What was asked of the driver, held against what the outside world says it wants.
+
+Decides whether a new order may be given, whether an order was taken, refused or never showed, and
+whether somebody else changed the count. What to order is `lifecycle`'s business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from activator.core.backoff import Backoff
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from activator.core.observation import Observation
+
+REFUSED = Backoff(first=0.5, factor=2.0, cap=5.0)
+"""Between orders that the driver refuses. The cap is short: requests wait behind an activation, and
+one call every five seconds harms no API that is coming back."""
+
+SHOWS_WITHIN = 10.0
+"""Seconds from an order's being taken until the outside world shows it (a watch may lag); then it
+counts as lost and is given again."""
+
+
+class Surprise(StrEnum):
+    REFUSED = "refused"
+    """The driver did not take the order."""
+    LOST = "lost"
+    """The order was taken and never showed."""
+    FOREIGN = "foreign"
+    """Somebody else changed the count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The outside world is not where it was ordered to be."""
+
+    why: Surprise
+    expected: int
+    wanted: int
+
+
+class Orders:
+    """One endpoint's orders, one at a time. The first look takes the world as it is."""
+
+    def __init__(self) -> None:
+        self._count: int | None = None
+        self._before = 0
+        self._open = False
+        self._busy = False
+        self._show_by = 0.0
+        self._refusals = 0
+        self._retry_at = float("-inf")
+        self._losses = 0
+        self._doomed: set[str] = set()
+        self._dooming: frozenset[str] = frozenset()
+
+    @property
+    def doomed(self) -> frozenset[str]:
+        """Replicas that were ordered away and may still be seen for a while."""
+        return frozenset(self._doomed)
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing is under way: what is wanted is what was ordered."""
+        return not self._open and not self._busy
+
+    def may_place(self, count: int, *, now: float) -> bool:
+        """An order for `count` would be neither a repetition nor too soon."""
+        if self._busy or now < self._retry_at:
+            return False
+        return not (self._open and self._count == count)
+
+    def place(self, count: int, *, wanted: int, victims: Iterable[str] = (), now: float) -> None:
+        """The order has been given, while the world wanted `wanted`."""
+        self._before = wanted
+        self._count = count
+        self._open = True
+        self._show_by = now + SHOWS_WITHIN
+        self._losses = 0
+        self._dooming = frozenset(victims)
+        self._doomed |= self._dooming
+
+    def doom(self, replicas: Iterable[str]) -> None:
+        """Somebody else ordered these away."""
+        self._doomed.update(replicas)
+
+    def look(self, seen: Observation, *, ended: int, now: float) -> Change | None:
+        """Compare with what is seen; `ended` replicas more than at the last look ended unasked.
+
+        A count that falls because a replica ended is no change by somebody else.
+        """
+        self._losses += ended
+        self._busy = seen.scaling
+        if self._count is None:
+            self._count = seen.wanted
+        if self._busy:
+            self._show_by = now + SHOWS_WITHIN
+            return None
+        change = self._follow_up(seen, now) if self._open else None
+        if self._open:
+            return None
+        self._doomed &= {replica.id for replica in seen.replicas}
+        return change or self._compare(seen)
+
+    def wakes_at(self) -> float:
+        """When time alone may change something here; infinity if never."""
+        show_by = self._show_by if self._open and not self._busy else float("inf")
+        return min(show_by, self._retry_at if self._refusals else float("inf"))
+
+    def _follow_up(self, seen: Observation, now: float) -> Change | None:
+        asked = self._count or 0
+        if seen.wanted == asked and (asked != self._before or seen.scale_error is None):
+            self._open = False
+            self._refusals = 0
+            return None
+        if seen.scale_error is not None:
+            self._refusals += 1
+            self._retry_at = now + REFUSED.delay(self._refusals)
+            return self._give_up(Surprise.REFUSED, asked, seen.wanted)
+        if seen.wanted != self._before or self._losses:
+            self._open = False
+            self._refusals = 0
+            return None
+        if now >= self._show_by:
+            return self._give_up(Surprise.LOST, asked, seen.wanted)
+        return None
+
+    def _give_up(self, why: Surprise, asked: int, wanted: int) -> Change:
+        self._open = False
+        self._count = wanted
+        self._doomed -= self._dooming
+        return Change(why, expected=asked, wanted=wanted)
+
+    def _compare(self, seen: Observation) -> Change | None:
+        expected = self._count or 0
+        if seen.wanted == expected:
+            return None
+        self._count = seen.wanted
+        lost = expected - seen.wanted
+        if 0 < lost <= self._losses:
+            self._losses -= lost
+            return None
+        return Change(Surprise.FOREIGN, expected=expected, wanted=seen.wanted)

@@ -1,0 +1,296 @@
+"""Which endpoint a request belongs to: precedence over hosts, paths, headers and models.
+
+Decides by looking up, never by searching: the cost of a match does not grow with the number of
+endpoints. Reads normal forms (`targets`); reading them off a request is the proxy's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+from activator.core.targets import is_under, normal_host, normal_path, without_prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from activator.core.endpoint import Endpoint, NeverWake
+
+__all__ = [
+    "RouteTable",
+    "Routed",
+    "duplicates",
+    "is_blocked",
+    "never_wake",
+    "normal_host",
+    "normal_path",
+    "replica_path",
+    "without_prefix",
+]
+
+_ANY_HOST = "*"
+_EXACT_MODEL = 1 << 40
+_Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """An endpoint, and the path prefix by which it was found ("" for any path)."""
+
+    endpoint: Endpoint
+    prefix: str
+
+
+class RouteTable:
+    """Finds the endpoint of a request.
+
+    Precedence: exact host, then wildcards (`*.b.c` before `*.c`; any depth below, not the name
+    itself), then any host; within a host the longest path prefix on segment boundaries; within a
+    prefix most headers; then the model named exactly, then the wildcard with most literal
+    characters, then endpoints that name no model; then whoever was declared first.
+
+    Each level falls back to the next: no fitting headers or model under the longest prefix leads
+    to the next shorter one, and no fitting prefix under an exact host leads to its wildcards and
+    to any host. So precedence only orders the endpoints that match: adding an endpoint takes
+    away the requests that fit it better, and never turns the others into 404 (as in Gateway API
+    and KEDA's HTTP add-on; nginx, which stops at the host, makes one path claim a whole host).
+    """
+
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        exact: dict[str, list[_Rule]] = {}
+        wild: dict[str, list[_Rule]] = {}
+        everywhere: list[_Rule] = []
+        for rule in _rules(endpoints):
+            if rule.host == _ANY_HOST:
+                everywhere.append(rule)
+            elif rule.host.startswith("*."):
+                wild.setdefault(rule.host[1:], []).append(rule)
+            else:
+                exact.setdefault(rule.host, []).append(rule)
+        self._exact = {host: _Host(rules) for host, rules in exact.items()}
+        self._wild = {suffix: _Host(rules) for suffix, rules in wild.items()}
+        self._suffix_sizes = sorted({len(suffix) for suffix in wild}, reverse=True)
+        self._everywhere = _Host(everywhere)
+
+    def match(
+        self,
+        *,
+        host: str,
+        path: str,
+        headers: Callable[[str], str | None],
+        model: str | None = None,
+    ) -> Routed | None:
+        """`host` and `path` in normal form; `headers` tells a value by its lower-case name.
+
+        Without a `model`, endpoints that ask for one do not match. None: nothing matches.
+        """
+        known = self._exact.get(host)
+        if known is not None:
+            found = known.find(path, headers, model)
+            if found is not None:
+                return found
+        for size in self._suffix_sizes:
+            if size < len(host):
+                known = self._wild.get(host[-size:])
+                if known is not None:
+                    found = known.find(path, headers, model)
+                    if found is not None:
+                        return found
+        return self._everywhere.find(path, headers, model)
+
+
+def duplicates(endpoints: Sequence[Endpoint]) -> list[tuple[Endpoint, Endpoint]]:
+    """Pairs that claim one and the same combination of host, prefix, headers and model.
+
+    The first of a pair was declared first; a pair is told once, however much it shares.
+    """
+    owners: dict[tuple[str, str, _Headers, str | None], Endpoint] = {}
+    pairs: dict[tuple[str, str], tuple[Endpoint, Endpoint]] = {}
+    for rule in _rules(endpoints):
+        key = (rule.host, rule.prefix, rule.headers, rule.model)
+        owner = owners.setdefault(key, rule.endpoint)
+        if owner is not rule.endpoint:
+            pairs.setdefault((owner.name, rule.endpoint.name), (owner, rule.endpoint))
+    return list(pairs.values())
+
+
+def replica_path(routed: Routed, path: str) -> str:
+    """The normal path as the replica will see it: less the prefix where that is stripped."""
+    if routed.prefix and routed.endpoint.strip_prefix:
+        return path[len(routed.prefix) :] or "/"
+    return path
+
+
+def is_blocked(endpoint: Endpoint, path: str) -> bool:
+    """Whether `path` (`replica_path`) or one above it is not served to clients."""
+    return any(is_under(path, blocked) for blocked in endpoint.block_paths)
+
+
+def never_wake(endpoint: Endpoint, path: str) -> NeverWake | None:
+    """What answers exactly this `path` (`replica_path`) while nothing is ready, if anything."""
+    for quiet in endpoint.never_wake:
+        if quiet.path == path:
+            return quiet
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """One combination that an endpoint claims."""
+
+    host: str
+    prefix: str
+    headers: _Headers
+    model: str | None
+    endpoint: Endpoint
+    order: int
+
+
+def _rules(endpoints: Iterable[Endpoint]) -> Iterator[_Rule]:
+    for order, endpoint in enumerate(endpoints):
+        match = endpoint.match
+        headers = tuple(sorted(match.headers))
+        prefixes = dict.fromkeys(path.rstrip("/") for path in match.paths or ("",))
+        hosts, models = match.hosts or (_ANY_HOST,), match.models or (None,)
+        for host, prefix, model in product(hosts, prefixes, models):
+            yield _Rule(host, prefix, headers, model, endpoint, order)
+
+
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    routed: Routed
+    headers: int
+    rank: int
+    """How exactly the model was named; 0: the endpoint names none."""
+    order: int
+
+    @classmethod
+    def of(cls, rule: _Rule, rank: int) -> _Hit:
+        return cls(Routed(rule.endpoint, rule.prefix), len(rule.headers), rank, rule.order)
+
+    def beats(self, other: _Hit) -> bool:
+        return (self.rank, -self.order) > (other.rank, -other.order)
+
+
+class _Host:
+    """The prefixes under one host, found by their lengths, longest first."""
+
+    __slots__ = ("_by_prefix", "_sizes", "_whole")
+
+    def __init__(self, rules: Sequence[_Rule]) -> None:
+        grouped: dict[str, list[_Rule]] = {}
+        for rule in rules:
+            grouped.setdefault(rule.prefix, []).append(rule)
+        self._whole = _Prefix(grouped.pop("", ()))
+        self._by_prefix = {prefix: _Prefix(group) for prefix, group in grouped.items()}
+        self._sizes = tuple(sorted({len(prefix) for prefix in grouped}, reverse=True))
+
+    def find(
+        self, path: str, headers: Callable[[str], str | None], model: str | None
+    ) -> Routed | None:
+        end = len(path)
+        for size in self._sizes:
+            if size == end or (size < end and path[size] == "/"):
+                known = self._by_prefix.get(path[:size])
+                if known is not None:
+                    found = known.find(headers, model)
+                    if found is not None:
+                        return found
+        return self._whole.find(headers, model)
+
+
+class _Prefix:
+    """What is declared for one prefix of one host: by header names, then by their values."""
+
+    __slots__ = ("_by_names", "_only")
+
+    def __init__(self, rules: Sequence[_Rule]) -> None:
+        grouped: dict[tuple[str, ...], dict[tuple[str | None, ...], list[_Rule]]] = {}
+        for rule in rules:
+            names = tuple(name for name, _ in rule.headers)
+            values = tuple(value for _, value in rule.headers)
+            grouped.setdefault(names, {}).setdefault(values, []).append(rule)
+        self._by_names = tuple(
+            (names, {values: _Models(group) for values, group in by_values.items()})
+            for names, by_values in sorted(grouped.items(), key=lambda item: -len(item[0]))
+        )
+        plain = len(rules) == 1 and not rules[0].headers and rules[0].model is None
+        self._only = Routed(rules[0].endpoint, rules[0].prefix) if plain else None
+
+    def find(self, headers: Callable[[str], str | None], model: str | None) -> Routed | None:
+        if self._only is not None:
+            return self._only
+        best: _Hit | None = None
+        for names, by_values in self._by_names:
+            if best is not None and len(names) < best.headers:
+                break
+            known = by_values.get(tuple(map(headers, names)))
+            hit = known.find(model) if known is not None else None
+            if hit is not None and (best is None or hit.beats(best)):
+                best = hit
+        return best.routed if best is not None else None
+
+
+class _Models:
+    """The endpoints that differ in nothing but the model they are asked for by."""
+
+    __slots__ = ("_any", "_by_start", "_exact", "_patterns", "_sizes")
+
+    def __init__(self, rules: Sequence[_Rule]) -> None:
+        self._any: _Hit | None = None
+        self._exact: dict[str, _Hit] = {}
+        self._by_start: dict[str, _Hit] = {}
+        patterns: list[tuple[list[str], _Hit]] = []
+        for rule in rules:
+            if rule.model is None:
+                self._any = self._any or _Hit.of(rule, 0)
+                continue
+            parts = rule.model.split("*")
+            literal = sum(map(len, parts)) + 1
+            if len(parts) == 1:
+                self._exact.setdefault(rule.model, _Hit.of(rule, _EXACT_MODEL))
+            elif len(parts) == 2 and not parts[1]:
+                self._by_start.setdefault(parts[0], _Hit.of(rule, literal))
+            else:
+                patterns.append((parts, _Hit.of(rule, literal)))
+        self._sizes = tuple(sorted({len(start) for start in self._by_start}, reverse=True))
+        self._patterns = tuple(sorted(patterns, key=lambda item: -item[1].rank))
+
+    def find(self, model: str | None) -> _Hit | None:
+        if model is None:
+            return self._any
+        exact = self._exact.get(model)
+        if exact is not None:
+            return exact
+        best = self._longest_start(model)
+        for parts, hit in self._patterns:
+            if best is not None and hit.rank < best.rank:
+                break
+            if _fits(model, parts) and (best is None or hit.beats(best)):
+                best = hit
+        return best or self._any
+
+    def _longest_start(self, model: str) -> _Hit | None:
+        for size in self._sizes:
+            if size <= len(model):
+                hit = self._by_start.get(model[:size])
+                if hit is not None:
+                    return hit
+        return None
+
+
+def _fits(text: str, parts: Sequence[str]) -> bool:
+    """Whether `text` is the parts in this order with anything between them."""
+    first, *middle, last = parts
+    if len(text) < len(first) + len(last) or not text.startswith(first):
+        return False
+    if not text.endswith(last):
+        return False
+    at, end = len(first), len(text) - len(last)
+    for part in middle:
+        at = text.find(part, at, end)
+        if at < 0:
+            return False
+        at += len(part)
+    return True

@@ -1,0 +1,52 @@
+"""What an operator sees of an endpoint: plain values, made by `control`, shown by `admin`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaStatus:
+    id: str
+    phase: str
+    """requested, started, ready, retiring, stopping, ejected."""
+    address: str
+    in_flight: int
+    seconds_in_phase: float
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointStatus:
+    """One row of the list of endpoints. Durations in seconds, moments as Unix time."""
+
+    name: str
+    state: str
+    """inactive, activating, active, draining, failed (`core.lifecycle.State`)."""
+    seconds_in_state: float
+    paused: bool
+    replicas: tuple[ReplicaStatus, ...]
+    wanted: int
+    held: int
+    """Requests whose clients wait on their sockets."""
+    held_bytes: int
+    in_flight: int
+    concurrency: int
+    eta: float | None
+    """Expected rest of the start that is under way, from earlier starts; None if unknown."""
+    typical_start: float | None
+    last_activity: float | None
+    """Unix time of the last response's end; None before the first."""
+    failure: str | None
+    """Why the last start failed, while that matters."""
+    retry_in: float | None
+    """Until the breaker lets the next start through."""
+    cold_starts: int
+    replica_seconds: float
+    """Replica time used since this activator started."""
+    saved_replica_seconds: float
+    """Against `max(min, 1)` replicas that would otherwise have run."""
+    cost: float
+    cost_saved: float
+    hosts: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""A small honest model server and the traffic of `activator demo`; nothing the product needs."""

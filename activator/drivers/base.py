@@ -1,0 +1,84 @@
+"""What every way of starting and stopping replicas must offer, and what it must tell.
+
+A driver is level-triggered: it is told how many replicas there should be and reports what there
+is, again and again. It decides nothing: retries, back-off and breakers are `core.lifecycle`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from activator.core.effects import FailedStart
+
+
+class Phase(StrEnum):
+    """How far a replica is, as its driver sees it; whether it answers is for the prober to say."""
+
+    REQUESTED = "requested"
+    """Asked for; has no address yet."""
+    STARTED = "started"
+    """Runs and has an address: may be probed."""
+    STOPPING = "stopping"
+    """Told to stop: must get nothing new."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One replica as seen now. `id` is unique for each incarnation."""
+
+    id: str
+    phase: Phase
+    since: float
+    """Monotonic moment at which this phase began."""
+    requested_at: float
+    """Monotonic moment at which the replica was asked for."""
+    host: str = ""
+    port: int = 0
+    detail: str = ""
+    """Why it is in this phase, for people (`pid 4711`, `waiting for node`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """A replica that ended without having been told to."""
+
+    id: str
+    cause: FailedStart
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything a driver knows at one moment."""
+
+    wanted: int
+    """Replicas the outside world has been asked for and still owes or runs."""
+    replicas: tuple[Sighting, ...] = ()
+    exits: tuple[Exit, ...] = ()
+    """The most recent unasked ends (bounded), oldest first; told again until they age out, so
+    readers remember which ids they have counted."""
+
+
+class Driver(Protocol):
+    """Starts and stops the replicas of one endpoint."""
+
+    async def run(self, report: Callable[[Snapshot], None]) -> None:
+        """Works until cancelled; calls `report` at once and after every change.
+
+        When cancelled, stops whatever must not outlive the activator, then ends.
+        """
+
+    async def scale(self, replicas: int, *, victims: tuple[str, ...] = ()) -> None:
+        """Ask for so many replicas; returns when the outside world has taken the order.
+
+        `victims` are the ids that go first when it becomes fewer.
+        Raises DriverError when the order was not taken; nothing has changed then.
+        """
+
+
+class DriverError(Exception):
+    """The outside world refused or did not answer an order; the message says why."""

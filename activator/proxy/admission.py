@@ -1,0 +1,168 @@
+"""May this request come in, and whose is it? Everything that is decided from its head alone.
+
+The order: what no server should serve, who asks, where it belongs, what is not served to clients.
+Waiting, forwarding and answering are `handler`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from activator.config.units import parse_duration
+from activator.core.dispatch import Ticket
+from activator.core.routing import (
+    is_blocked,
+    never_wake,
+    normal_host,
+    normal_path,
+    replica_path,
+    without_prefix,
+)
+from activator.errors import (
+    BadRequest,
+    Forbidden,
+    Loop,
+    MethodNotAllowed,
+    NoRoute,
+    NotFound,
+)
+from activator.proxy.headers import is_loop
+
+if TYPE_CHECKING:
+    from activator.config.keys import Key
+    from activator.core.endpoint import Endpoint, NeverWake
+    from activator.proxy.door import Door
+    from activator.upstream.registry import LiveEndpoint, Registry
+    from activator.wire.heads import RequestHead
+
+DEFAULT_URGENCY = 3
+"""RFC 9218 §4.1."""
+
+
+class Preflight:
+    """A CORS preflight: it never wakes and needs no key (a browser cannot attach one)."""
+
+
+PREFLIGHT = Preflight()
+
+
+@dataclass(slots=True)
+class Admitted:
+    """A request that may go to an endpoint."""
+
+    live: LiveEndpoint
+    target: bytes
+    """As the replica gets it."""
+    ticket: Ticket
+    credential: bytes | None
+    """Lower-case name of the field that opened our door."""
+    passive: NeverWake | Preflight | None
+    """It is no demand: forwarded if that is possible at once, else answered as this says."""
+
+
+def admit(head: RequestHead, *, door: Door, registry: Registry, via: bytes) -> Admitted:
+    """Raises the ActivatorError that says why not."""
+    if head.method in (b"CONNECT", b"TRACE"):
+        raise MethodNotAllowed
+    if is_loop(head, via):
+        raise Loop
+    preflight = is_preflight(head)
+    key, credential = (None, None) if preflight else door.open(head)
+    raw, query, rest = head.target.partition(b"?")
+    path = _path(raw)
+    if path == "/.activator" or path.startswith("/.activator/"):
+        raise NotFound("There is nothing at this path of the activator's own")
+    routed = registry.routes.match(
+        host=_host(head.host), path=path, headers=lambda name: _header(head, name)
+    )
+    if routed is None or not _may_use(key, routed.endpoint):
+        raise NoRoute(f"No endpoint matches {head.host.decode('latin-1') or 'this host'}{path}")
+    endpoint = routed.endpoint
+    shown = replica_path(routed, path)
+    if endpoint.block_paths and is_blocked(endpoint, shown):
+        raise Forbidden
+    passive: NeverWake | Preflight | None = PREFLIGHT if preflight else None
+    if endpoint.never_wake and passive is None:
+        passive = never_wake(endpoint, shown)
+    target = head.target
+    if endpoint.strip_prefix and routed.prefix:
+        stripped = without_prefix(raw.decode("ascii"), routed.prefix, path=path)
+        target = stripped.encode("ascii") + query + rest
+    return Admitted(
+        live=registry[endpoint.name],
+        target=target,
+        ticket=Ticket(
+            urgency=_urgency(head, endpoint, key),
+            affinity=_affinity(head, endpoint),
+            passive=passive is not None,
+        ),
+        credential=credential,
+        passive=passive,
+    )
+
+
+def is_preflight(head: RequestHead) -> bool:
+    """Fetch standard, "CORS-preflight request"."""
+    return (
+        head.method == b"OPTIONS"
+        and head.get(b"origin") is not None
+        and head.get(b"access-control-request-method") is not None
+    )
+
+
+def client_deadline(head: RequestHead) -> float | None:
+    """Seconds within which the client wants the answer to begin (`X-Activator-Deadline`)."""
+    given = head.get(b"x-activator-deadline")
+    if given is None:
+        return None
+    try:
+        return parse_duration(given.decode("ascii"))
+    except ValueError as error:
+        raise BadRequest(f"X-Activator-Deadline: {error}") from error
+
+
+def _path(raw: bytes) -> str:
+    if raw == b"*":
+        return "/"
+    try:
+        return normal_path(raw.decode("ascii"))
+    except ValueError as error:
+        raise BadRequest(f"The path can be read in two ways: {error}") from error
+
+
+def _host(raw: bytes) -> str:
+    try:
+        return normal_host(raw)
+    except ValueError as error:
+        raise BadRequest(f"Host: {error}") from error
+
+
+def _header(head: RequestHead, name: str) -> str | None:
+    value = head.get(name.encode("latin-1"))
+    return None if value is None else value.decode("latin-1")
+
+
+def _may_use(key: Key | None, endpoint: Endpoint) -> bool:
+    return key is None or key.endpoints is None or endpoint.name in key.endpoints
+
+
+def _urgency(head: RequestHead, endpoint: Endpoint, key: Key | None) -> int:
+    """`Priority: u=N` (RFC 9218), not better than the endpoint or the key allows."""
+    asked = DEFAULT_URGENCY
+    given = head.get(b"priority")
+    if given is not None:
+        for parameter in given.split(b","):
+            name, _, value = parameter.strip(b" \t").partition(b"=")
+            if name == b"u" and len(value) == 1 and b"0" <= value <= b"7":
+                asked = int(value)
+    best = endpoint.queue.best_urgency
+    if key is not None and key.best_urgency is not None:
+        best = key.best_urgency
+    return max(asked, best)
+
+
+def _affinity(head: RequestHead, endpoint: Endpoint) -> bytes | None:
+    if endpoint.affinity_header is None:
+        return None
+    return head.get(endpoint.affinity_header.encode("latin-1"))

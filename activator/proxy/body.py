@@ -1,0 +1,98 @@
+"""A request's body on its way: what has come and is not known to have been delivered.
+
+Kept while the request waits, and while it could still be sent once more; forgotten as soon as
+neither is the case. The bounds are the caller's, except that of what is kept for a repetition.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from activator.wire.heads import Field
+
+REPEATABLE: Final = 64 << 10
+"""Bytes of a streamed body that are kept until the answer begins, in case it must be repeated."""
+
+
+_NOTHING: Final[list[bytes]] = []
+"""Shared by all bodies without chunks, never changed: most requests that wait have none."""
+
+
+class HeldMemory:
+    """Bytes that bodies of waiting requests may take in this process, all endpoints together."""
+
+    __slots__ = ("limit", "used")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+    def reserve(self, size: int) -> bool:
+        if self.used + size > self.limit:
+            return False
+        self.used += size
+        return True
+
+    def free(self, size: int) -> None:
+        self.used -= size
+
+
+class Body:
+    """See the module. `size` counts what has come, `chunks` is what is kept of it."""
+
+    __slots__ = ("_lost", "chunks", "complete", "size", "trailers")
+
+    def __init__(self, *, complete: bool) -> None:
+        self.chunks = _NOTHING
+        self.size = 0
+        self.complete = complete
+        self.trailers: list[Field] = []
+        self._lost = False
+
+    def add(self, data: bytes) -> None:
+        """More has come and is kept."""
+        self.size += len(data)
+        if self.chunks:
+            self.chunks.append(data)
+        else:
+            self.chunks = [data]
+
+    def passed(self, data: bytes) -> None:
+        """More has come and was sent on: kept only if it is small."""
+        if self._lost:
+            self.size += len(data)
+        elif self.size + len(data) <= REPEATABLE:
+            self.add(data)
+        else:
+            self.size += len(data)
+            self.forget()
+
+    def sent(self) -> None:
+        """All that is kept was sent on."""
+        if self.size > REPEATABLE and not self.complete:
+            self.forget()
+
+    def end(self, trailers: list[Field]) -> None:
+        self.complete = True
+        self.trailers = trailers
+
+    def restore(self, chunks: Sequence[bytes]) -> None:
+        """Back from the store."""
+        self.chunks = list(chunks)
+
+    def stored(self) -> None:
+        """The store has it."""
+        self.chunks = _NOTHING
+
+    def forget(self) -> None:
+        """It will not be sent again."""
+        self.chunks = _NOTHING
+        self._lost = self.size > 0
+
+    @property
+    def repeatable(self) -> bool:
+        """It can be sent from its beginning."""
+        return not self._lost

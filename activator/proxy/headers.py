@@ -1,0 +1,167 @@
+"""The heads that are passed on: what is dropped, what is added, in both directions.
+
+Hop-by-hop fields go (RFC 9110 §7.6.1), forwarding fields and ids are set or passed on; every
+other line travels as the parser saw it, in its order.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from typing import TYPE_CHECKING, Final
+
+from activator.wire.heads import CHUNKED
+
+if TYPE_CHECKING:
+    from activator.wire.heads import RequestHead, ResponseHead
+
+_HOP_BY_HOP: Final = frozenset(
+    {
+        b"connection", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding",
+        b"upgrade", b"proxy-authorization",
+    }
+)  # fmt: skip
+_REMADE_REQUEST: Final = _HOP_BY_HOP | {
+    b"host", b"via", b"x-request-id", b"x-forwarded-for", b"x-forwarded-proto",
+    b"x-forwarded-host", b"forwarded", b"traceparent",
+}  # fmt: skip
+_REMADE_RESPONSE: Final = _HOP_BY_HOP | {b"x-request-id", b"x-activator-cold-start"}
+_NEVER_NAMED: Final = frozenset({b"content-length", b"host"})
+"""`Connection` may not take these away from a message: they say where it ends and to whom it is."""
+_REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
+_TRACEPARENT: Final = re.compile(
+    rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
+)
+
+_dice = random.Random(os.urandom(16))
+
+
+def via_name() -> bytes:
+    """This process's pseudonym in `Via`: unique, so that meeting it again means a loop."""
+    return b"activator-" + os.urandom(5).hex().encode()
+
+
+def request_id(head: RequestHead) -> bytes:
+    """The client's `X-Request-Id` if it is usable, else a new one (128 random bits)."""
+    given = head.get(b"x-request-id")
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given
+    return new_request_id()
+
+
+def new_request_id() -> bytes:
+    """128 random bits; unique, not secret."""
+    return b"%032x" % _dice.getrandbits(128)
+
+
+def is_loop(head: RequestHead, via: bytes) -> bool:
+    return any(via in value.split() for value in head.get_all(b"via"))
+
+
+def upstream_head(
+    head: RequestHead,
+    *,
+    target: bytes,
+    host: bytes,
+    via: bytes,
+    request_id: bytes,
+    peer: str,
+    tls: bool,
+    trusted: bool,
+    credential: bytes | None,
+    continued: bool,
+) -> bytes:
+    """The request's head as the replica gets it, framing included.
+
+    `trusted`: the peer's forwarding fields are believed. `credential`: lower-case name of the
+    field that opened our door; it is not passed on. `continued`: the client has had its 100, so
+    the replica is not asked for one.
+    """
+    lines = [b"%b %b HTTP/1.1" % (head.method, target), b"Host: " + host]
+    dropped = head.connection - _NEVER_NAMED if head.connection else head.connection
+    vias: list[bytes] = []
+    for name, value, line in head.fields:
+        if name in _REMADE_REQUEST:
+            if name == b"via":
+                vias.append(value)
+            elif name == b"te" and b"trailers" in value.lower():
+                lines += (b"TE: trailers", b"Connection: TE")
+            continue
+        if name == credential or name in dropped or (continued and name == b"expect"):
+            continue
+        lines.append(line)
+    vias.append(b"1.%d %b" % (head.minor, via))
+    lines.append(b"Via: " + b", ".join(vias))
+    lines.append(b"X-Request-Id: " + request_id)
+    _add_forwarding(lines, head, host=host, peer=peer, tls=tls, trusted=trusted)
+    if head.length == CHUNKED:
+        lines.append(b"Transfer-Encoding: chunked")
+    if head.websocket:
+        lines.append(b"Connection: Upgrade\r\nUpgrade: websocket")
+    lines.append(b"\r\n")
+    return b"\r\n".join(lines)
+
+
+def _add_forwarding(
+    lines: list[bytes], head: RequestHead, *, host: bytes, peer: str, tls: bool, trusted: bool
+) -> None:
+    proto = b"https" if tls else b"http"
+    chain = peer.encode()
+    shown = host
+    if trusted:
+        chain = b", ".join([*head.get_all(b"x-forwarded-for"), chain])
+        proto = head.get(b"x-forwarded-proto") or proto
+        shown = head.get(b"x-forwarded-host") or shown
+        lines += (b"Forwarded: " + value for value in head.get_all(b"forwarded"))
+    lines.append(
+        b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b"
+        % (chain, proto, shown)
+    )
+    parent = head.get(b"traceparent")
+    if parent is None or not _TRACEPARENT.fullmatch(parent):
+        # W3C Trace Context: whoever begins a trace names it; not sampled, since nobody has asked
+        parent = b"00-%032x-%016x-00" % (
+            _dice.getrandbits(128) or 1,
+            _dice.getrandbits(64) or 1,
+        )
+    lines.append(b"traceparent: " + parent)
+
+
+def downstream_head(
+    head: ResponseHead,
+    *,
+    via: bytes,
+    request_id: bytes,
+    cold: bool,
+    timing: bytes,
+) -> bytes:
+    """The answer's head as the client gets it, without framing and empty line."""
+    lines = [b"HTTP/1.1 %d %b" % (head.status, head.reason)]
+    dropped = head.connection - _NEVER_NAMED if head.connection else head.connection
+    bodiless = head.status == 204
+    for name, _, line in head.fields:
+        if name in _REMADE_RESPONSE or name in dropped:
+            continue
+        if bodiless and name == b"content-length":
+            continue  # RFC 9110 §8.6: a 204 has none
+        lines.append(line)
+    lines.append(
+        b"Via: 1.%d %b\r\nX-Request-Id: %b\r\nX-Activator-Cold-Start: %b\r\nServer-Timing: %b\r\n"
+        % (head.minor, via, request_id, b"true" if cold else b"false", timing)
+    )
+    return b"\r\n".join(lines)
+
+
+def interim_head(head: ResponseHead, *, upgrade: bool = False) -> bytes:
+    """A 1xx head, each line with its CRLF; `upgrade`: the 101 of a tunnel."""
+    lines = [b"HTTP/1.1 %d %b" % (head.status, head.reason)]
+    dropped = head.connection - _NEVER_NAMED
+    lines += (
+        line
+        for name, _, line in head.fields
+        if name not in _HOP_BY_HOP and name not in dropped and name != b"content-length"
+    )
+    if upgrade:
+        lines.append(b"Connection: Upgrade\r\nUpgrade: websocket")
+    return b"\r\n".join(lines) + b"\r\n"

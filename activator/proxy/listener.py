@@ -1,0 +1,163 @@
+"""The data port: accepts clients' connections, hands each request to an `Exchange`, and lets go
+of them in good order at the end. What happens to a request is `handler`'s."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+from activator.proxy.handler import Exchange
+from activator.proxy.headers import new_request_id, via_name
+from activator.proxy.replies import error_reply
+from activator.wire.server import ServerConnection, ServerKit, ServerLimits
+
+if TYPE_CHECKING:
+    import asyncio
+    import socket
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from activator.aiokit.deadlines import Deadlines
+    from activator.errors import ActivatorError
+    from activator.proxy.body import HeldMemory
+    from activator.proxy.door import Door
+    from activator.queueing.base import BodyStore
+    from activator.telemetry.metrics import Metrics
+    from activator.upstream.registry import Registry
+    from activator.wire.hangup import HangupWatch
+    from activator.wire.heads import RequestHead
+
+BACKLOG = 4096
+"""Connections the kernel may hold for us: a burst on a cold endpoint arrives at once."""
+
+
+class Certificate:
+    """The listener's certificate; `reload` takes new files up for new connections only."""
+
+    def __init__(self, cert: Path, key: Path) -> None:
+        self._files = (str(cert), str(key))
+        self.context = self._load()
+
+    def reload(self) -> None:
+        """Raises OSError or ssl.SSLError if the files are unusable; the old ones stay in force."""
+        self._load()
+        self.context.load_cert_chain(*self._files)
+
+    def _load(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(*self._files)
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+
+class Proxy:
+    """wire's `Service`: what stands behind the listening sockets."""
+
+    def __init__(
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        registry: Registry,
+        door: Door,
+        store: BodyStore,
+        held_memory: HeldMemory,
+        metrics: Metrics,
+        deadlines: Deadlines,
+        hangups: HangupWatch,
+        limits: ServerLimits,
+        most_connections: int = 0,
+        certificate: Certificate | None = None,
+    ) -> None:
+        self.registry = registry
+        self.door = door
+        self.store = store
+        self.held_memory = held_memory
+        self.metrics = metrics
+        self.deadlines = deadlines
+        self.clock = clock
+        self.via = via_name()
+        self.tls = certificate is not None
+        self.draining = False
+        self._certificate = certificate
+        self._most_connections = most_connections
+        self._kit = ServerKit(
+            loop=loop, service=self, deadlines=deadlines, hangups=hangups, limits=limits
+        )
+        self._connections: set[ServerConnection] = set()
+        self._servers: list[asyncio.Server] = []
+
+    # --- wire's Service -------------------------------------------------------------------------
+
+    def opened(self, connection: ServerConnection) -> bool:
+        if self._most_connections and len(self._connections) >= self._most_connections:
+            return False
+        self._connections.add(connection)
+        self.metrics.connections = len(self._connections)
+        return True
+
+    def closed(self, connection: ServerConnection) -> None:
+        self._connections.discard(connection)
+        self.metrics.connections = len(self._connections)
+
+    def request(self, connection: ServerConnection, head: RequestHead) -> None:
+        exchange = Exchange(self, connection, head)
+        connection.receiver = exchange
+        exchange.start()
+
+    def refused(self, connection: ServerConnection, error: ActivatorError) -> None:
+        self.metrics.unrouted.request(
+            code=error.status, reason=error.reason, duration=0.0, overhead=0.0
+        )
+        head, body = error_reply(error, request_id=new_request_id())
+        connection.begin_answer(head, length=len(body))
+        connection.send(body)
+        connection.finish()
+
+    # --- its life -------------------------------------------------------------------------------
+
+    async def listen(self, addresses: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+        """Accept connections; returns where. Raises OSError if an address cannot be had."""
+        bound: list[tuple[str, int]] = []
+        for host, port in addresses:
+            server = await self._kit.loop.create_server(
+                lambda: ServerConnection(self._kit),
+                host or None,
+                port,
+                ssl=self._certificate.context if self._certificate else None,
+                backlog=BACKLOG,
+                reuse_address=True,
+            )
+            self._servers.append(server)
+            bound += (_address(listening) for listening in server.sockets)
+        return bound
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
+    @property
+    def busy(self) -> int:
+        """Connections with a request or a tunnel on them."""
+        return sum(not connection.idle for connection in self._connections)
+
+    def stop_accepting(self) -> None:
+        """No new connections; those that rest are closed, the others after their answer."""
+        self.draining = True
+        for server in self._servers:
+            server.close()
+        for connection in list(self._connections):
+            connection.close_if_idle()
+
+    async def aclose(self) -> None:
+        """Break off whatever is left."""
+        self.stop_accepting()
+        for connection in list(self._connections):
+            connection.break_off()
+        self._servers.clear()
+
+
+def _address(listening: socket.socket) -> tuple[str, int]:
+    name = listening.getsockname()
+    return name[0], name[1]

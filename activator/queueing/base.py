@@ -1,0 +1,37 @@
+"""What a store of held requests must offer, in the words of the domain.
+
+A request that waits for a start leaves its body in the store and keeps a handle; whoever owns
+its socket takes the body back when its turn comes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """A body in the store."""
+
+    key: str
+    size: int
+
+
+class BodyStore(Protocol):
+    """Bodies of held requests, bounded in bytes over all endpoints."""
+
+    async def keep(self, endpoint: str, chunks: Sequence[bytes]) -> Handle:
+        """Store a whole body. Raises StoreUnavailable if it is full or away; nothing is kept."""
+
+    async def take(self, handle: Handle) -> Sequence[bytes]:
+        """The body, which leaves the store. Raises StoreUnavailable."""
+
+    async def discard(self, handle: Handle) -> None:
+        """Forget a body whose request has left; unknown handles are no error."""
+
+    @property
+    def bytes_kept(self) -> int: ...

@@ -1,0 +1,70 @@
+"""Bodies of held requests in this process's memory, for when there is no store outside.
+
+Decides how a body is laid out and refuses what is beyond its bound; what may be held at all, and
+for how long, is decided by whoever keeps it.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+from activator.errors import StoreUnavailable
+from activator.queueing.base import Handle
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+WORTH_A_PIECE: Final = 4096
+"""Bytes. An object costs some 50 bytes beside its content: pieces shorter than this on average
+are joined; longer ones are kept as they are, which spares the copy and its momentary double."""
+
+RETRY_AFTER: Final = 5.0
+"""Seconds: bodies leave the store as soon as a replica is ready."""
+
+
+class MemoryStore:
+    """`BodyStore` for one process; a body costs its own bytes and some 300 more."""
+
+    def __init__(self, *, max_bytes: int) -> None:
+        """`max_bytes`: of all bodies together."""
+        self._max_bytes = max_bytes
+        self._bytes_kept = 0
+        self._bodies: dict[str, bytes | tuple[bytes, ...]] = {}
+        self._keys = count()
+
+    async def keep(self, endpoint: str, chunks: Sequence[bytes]) -> Handle:
+        size = sum(map(len, chunks))
+        if self._bytes_kept + size > self._max_bytes:
+            raise StoreUnavailable(
+                f"No room for a body of {size} bytes:"
+                f" {self._bytes_kept} of {self._max_bytes} are in use",
+                retry_after=RETRY_AFTER,
+            )
+        handle = Handle(key=f"{next(self._keys):x}", size=size)
+        self._bodies[handle.key] = _compact(chunks, size)
+        self._bytes_kept += size
+        return handle
+
+    async def take(self, handle: Handle) -> Sequence[bytes]:
+        body = self._bodies.pop(handle.key, None)
+        if body is None:
+            raise StoreUnavailable("The body of this request is no longer in the store")
+        self._bytes_kept -= handle.size
+        return body if isinstance(body, tuple) else (body,)
+
+    async def discard(self, handle: Handle) -> None:
+        if self._bodies.pop(handle.key, None) is not None:
+            self._bytes_kept -= handle.size
+
+    @property
+    def bytes_kept(self) -> int:
+        return self._bytes_kept
+
+
+def _compact(chunks: Sequence[bytes], size: int) -> bytes | tuple[bytes, ...]:
+    if len(chunks) == 1:
+        return chunks[0]
+    if size < len(chunks) * WORTH_A_PIECE:
+        return b"".join(chunks)
+    return tuple(chunks)

@@ -1,0 +1,1 @@
+"""Where endpoints are declared: a file (`file`), later a cluster. Protocol in `base`."""

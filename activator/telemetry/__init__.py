@@ -1,0 +1,1 @@
+"""What is measured and how it is logged: every instrument once. Decides nothing."""

@@ -1,0 +1,150 @@
+"""How log records look on stderr: a line of text for people, a line of JSON for machines.
+
+What is logged is decided where it happens: one line an outcome, `action` and the facts in
+`extra`. Bodies are never logged; fields whose names say that they are secret are masked here, so
+that a slip elsewhere stays harmless. Text that others wrote (a model server's last lines) cannot
+forge a line or steer a terminal: control characters are shown, not sent.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import re
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+Format = Literal["text", "json"]
+FORMATS: tuple[Format, ...] = ("text", "json")
+LEVELS = ("debug", "info", "warning", "error")
+
+MASK = "***"
+_SECRET = re.compile(
+    r"(^|_)(authorization|cookie|credentials?|passw(or)?d|secret|token|api_?key|body)$",
+    re.IGNORECASE,
+)
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+_COLOURS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
+
+
+def configure(
+    log_format: Format = "text", *, level: str = "info", stream: TextIO | None = None
+) -> None:
+    """Send all records of this process to `stream` (stderr), and nothing of it twice.
+
+    `level` is one of LEVELS. May be called again; the last call counts.
+    """
+    handler = _OurHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter(handler.stream))
+    root = logging.getLogger()
+    for old in [one for one in root.handlers if isinstance(one, _OurHandler)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    # a line for each request of the admin port, and asyncio's selector, are nobody's outcome
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    logging.getLogger("asyncio").setLevel(max(logging.INFO, root.level))
+
+
+def printable(text: str) -> str:
+    """The text with control characters (escape sequences, line ends) shown as `\\x1b`, `\\n`."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    """What the caller put into `extra`, secrets masked, in the order it was given."""
+    return {
+        name: MASK if _SECRET.search(name) and value else value
+        for name, value in record.__dict__.items()
+        if name not in _STANDARD
+    }
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: `ts` (RFC 3339, UTC), `level`, `logger`, `message`, then the fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, Any] = {
+            "ts": _moment(record).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        for name, value in fields_of(record).items():
+            entry[f"extra_{name}" if name in entry else name] = plain(value)
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+class TextFormatter(logging.Formatter):
+    """`12:00:00.123 INFO  control  activated  endpoint=llama reason=demand`, coloured on a
+    terminal (never with NO_COLOR, https://no-color.org)."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._colour = stream.isatty() and "NO_COLOR" not in os.environ
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = fields_of(record)
+        action = str(fields.pop("action", ""))
+        message = record.getMessage()
+        moment = _moment(record).astimezone().isoformat(sep=" ", timespec="milliseconds")
+        words = [
+            self._paint(moment, "2"),
+            self._paint(f"{record.levelname:<7}", _COLOURS.get(record.levelname, "")),
+            record.name.removeprefix("activator."),
+            self._paint(printable(action), "1"),
+            printable(message) if message != action else "",
+            *(f"{printable(name)}={word(value)}" for name, value in fields.items()),
+        ]
+        line = " ".join(word for word in words if word)
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+    def _paint(self, text: str, code: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self._colour and code and text else text
+
+
+class _OurHandler(logging.StreamHandler["TextIO"]):
+    """Marks what `configure` has installed, so that it takes away only that."""
+
+
+def _moment(record: logging.LogRecord) -> datetime:
+    return datetime.fromtimestamp(record.created, tz=UTC)
+
+
+def word(value: object) -> str:
+    """A value as one word: quoted where blanks or quotes would make it several."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, (list, tuple, dict)):
+        return printable(json.dumps(plain(value), ensure_ascii=False))
+    text = str(value)
+    if text and text.isprintable() and not set(text) & set(" =\"'"):
+        return text
+    return json.dumps(printable(text), ensure_ascii=False)
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON can say it; what JSON has no word for (NaN, objects) as text."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, dict):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(one) for one in value]
+    return str(value)

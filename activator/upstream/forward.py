@@ -1,0 +1,267 @@
+"""One attempt: a request at one replica, from its slot to the end of the answer.
+
+Takes a connection (or opens one), sends the head, relays bytes both ways and runs the clocks
+`connect`, `firstByte`, `idle` and `total`. Whether to try again is the caller's decision; what a
+failure allows is said in `Failure`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from math import inf
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from activator.upstream.registry import LiveEndpoint, LiveReplica
+    from activator.wire.client import ClientConnection, Lost
+    from activator.wire.heads import Field, ResponseHead
+
+
+IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
+"""RFC 9110 §9.2.2, less TRACE, which is never forwarded."""
+
+
+class Ending(Enum):
+    """How an attempt failed, by what the replica can have done."""
+
+    UNREACHABLE = auto()
+    """No connection: it has seen nothing."""
+    UNSENT = auto()
+    """The connection broke before the request was whole: it cannot have worked on it."""
+    UNANSWERED = auto()
+    """The request was sent, no byte came back: it may have worked on it."""
+    INVALID = auto()
+    """It answered something that is not HTTP."""
+    FIRST_BYTE = auto()
+    """`firstByte` or `total` ran out before the answer began."""
+    MIDWAY = auto()
+    """The answer had begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    ending: Ending
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """The request as it is sent. `length` as in `wire.heads`; `head` is complete."""
+
+    head: bytes
+    method: bytes
+    length: int
+    websocket: bool
+
+    @property
+    def idempotent(self) -> bool:
+        return self.method in IDEMPOTENT
+
+
+class Answer(Protocol):
+    """Whoever wants the answer. After `ended`, `upgraded` or `failed` nothing is called."""
+
+    def connected(self) -> None:
+        """The head is on its way: the body may be sent now."""
+
+    def interim(self, head: ResponseHead) -> None: ...
+
+    def answered(self, head: ResponseHead) -> None: ...
+
+    def data(self, data: bytes) -> None: ...
+
+    def ended(self, trailers: list[Field]) -> None: ...
+
+    def upgraded(self, head: ResponseHead, rest: bytes, connection: ClientConnection) -> None: ...
+
+    def failed(self, failure: Failure) -> None: ...
+
+    def upstream_writable(self, *, ok: bool) -> None: ...
+
+
+class Attempt:
+    """See the module. `abort` may be called at any moment and ends it without a word."""
+
+    __slots__ = (
+        "_answer",
+        "_began",
+        "_clock",
+        "_connection",
+        "_live",
+        "_outbound",
+        "_over",
+        "_replica",
+        "_request_whole",
+        "_total_at",
+    )
+
+    def __init__(
+        self, live: LiveEndpoint, replica: LiveReplica, outbound: Outbound, answer: Answer
+    ) -> None:
+        self._live = live
+        self._replica = replica
+        self._outbound = outbound
+        self._answer = answer
+        self._clock = live.kit.clock
+        self._connection: ClientConnection | None = None
+        self._began = False
+        self._over = False
+        self._request_whole = outbound.length == 0
+        self._total_at = inf
+
+    def begin(self) -> None:
+        """Go. `connected` may be called before this returns."""
+        now = self._clock()
+        timeouts = self._live.endpoint.timeouts
+        self._total_at = now + timeouts.total if timeouts.total else inf
+        if not self._live.gate.load(self._replica.replica.id) > 1:
+            self._replica.last_byte = now  # it had nothing to show progress on until now
+        connection = self._replica.pool.take(repeatable=self._outbound.idempotent, now=now)
+        if connection is not None:
+            self._start(connection, now)
+        else:
+            self._live.tasks.spawn(self._connect(now), name="connect")
+
+    async def _connect(self, dispatched: float) -> None:
+        within = self._live.endpoint.timeouts.connect
+        try:
+            connection = await self._replica.pool.connect(within=within)
+        except OSError as error:
+            if not self._over:
+                self._over = True
+                why = f"no connection within {within:g} s" if _timed_out(error) else str(error)
+                self._answer.failed(
+                    Failure(Ending.UNREACHABLE, f"{self._address} could not be reached: {why}")
+                )
+            return
+        if self._over:
+            self._replica.pool.give(connection, now=self._clock())
+        else:
+            self._start(connection, dispatched)
+
+    def _start(self, connection: ClientConnection, dispatched: float) -> None:
+        self._connection = connection
+        first_byte = self._live.endpoint.timeouts.first_byte
+        connection.set_deadline(
+            min(dispatched + first_byte, self._total_at) if first_byte else self._total_at
+        )
+        outbound = self._outbound
+        connection.begin(
+            outbound.head,
+            method=outbound.method,
+            length=outbound.length,
+            upgrade=outbound.websocket,
+            sink=self,
+        )
+        self._answer.connected()
+
+    # --- towards the replica --------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        return self._connection is not None
+
+    def send(self, data: bytes) -> None:
+        if self._connection is not None:
+            self._connection.send(data)
+
+    def finish(self, trailers: list[Field]) -> None:
+        self._request_whole = True
+        if self._connection is not None:
+            self._connection.finish(trailers)
+
+    def pause(self) -> None:
+        if self._connection is not None:
+            self._connection.pause()
+
+    def resume(self) -> None:
+        if self._connection is not None:
+            self._connection.resume()
+
+    def abort(self) -> None:
+        """Close the connection, which is what makes a model server stop generating."""
+        self._over = True
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    # --- from the replica -----------------------------------------------------------------------
+
+    def interim(self, head: ResponseHead) -> None:
+        self._answer.interim(head)
+
+    def answered(self, head: ResponseHead) -> None:
+        self._began = True
+        self._tick()
+        self._answer.answered(head)
+
+    def data(self, data: bytes) -> None:
+        self._tick()
+        self._answer.data(data)
+
+    def ended(self, trailers: list[Field]) -> None:
+        self._over = True
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._replica.pool.give(connection, now=self._clock())
+        self._answer.ended(trailers)
+
+    def upgraded(self, head: ResponseHead, rest: bytes) -> None:
+        connection, self._connection = self._connection, None
+        self._over = True
+        if connection is not None:
+            self._answer.upgraded(head, rest, connection)
+
+    def lost(self, lost: Lost) -> None:
+        if self._began:
+            ending = Ending.MIDWAY
+        elif lost.invalid:
+            ending = Ending.INVALID
+        else:
+            ending = Ending.UNANSWERED if self._request_whole else Ending.UNSENT
+        self._fail(Failure(ending, f"{self._address}: {lost.detail}"))
+
+    def upstream_writable(self, *, ok: bool) -> None:
+        self._answer.upstream_writable(ok=ok)
+
+    def on_deadline(self, now: float) -> None:
+        timeouts = self._live.endpoint.timeouts
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+        if now >= self._total_at:
+            detail = f"{self._address} did not finish within timeouts.total ({timeouts.total:g} s)"
+        elif self._began:
+            detail = f"{self._address} was silent for timeouts.idle ({timeouts.idle:g} s)"
+        else:
+            detail = (
+                f"{self._address} sent nothing within timeouts.firstByte "
+                f"({timeouts.first_byte:g} s)"
+            )
+        self._fail(Failure(Ending.MIDWAY if self._began else Ending.FIRST_BYTE, detail))
+
+    def _fail(self, failure: Failure) -> None:
+        if not self._over:
+            self._over = True
+            self._connection = None
+            self._answer.failed(failure)
+
+    def _tick(self) -> None:
+        """A byte of the answer has come: the replica makes progress, `idle` starts anew."""
+        now = self._clock()
+        self._replica.last_byte = now
+        idle = self._live.endpoint.timeouts.idle
+        if self._connection is not None:
+            self._connection.set_deadline(
+                min(now + idle, self._total_at) if idle else self._total_at
+            )
+
+    @property
+    def _address(self) -> str:
+        replica = self._replica.replica
+        return f"replica {replica.id} ({replica.host}:{replica.port})"
+
+
+def _timed_out(error: OSError) -> bool:
+    return isinstance(error, TimeoutError) and not error.errno

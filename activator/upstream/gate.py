@@ -1,0 +1,206 @@
+"""The gate in front of one endpoint: who is counted, who waits, who holds a slot.
+
+It knows its `SlotLedger` and nothing behind it. It decides nothing about order or slots (the
+ledger does) nor about starting replicas (control does, which it wakes); it keeps the counts that
+idleness and bounds are judged by.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Protocol
+
+from activator.errors import Paused, QueueFull
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from activator.coordination.base import SlotLedger
+    from activator.core.dispatch import Ticket
+    from activator.core.endpoint import Endpoint, Replica
+    from activator.errors import ActivatorError
+
+
+class OpenTunnel(Protocol):
+    last_byte: float
+
+    def close(self) -> None: ...
+
+
+class Holder(Protocol):
+    """A request that waits."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of its body that were counted by `hold_bytes`."""
+
+    def refused(self, error: ActivatorError) -> None:
+        """It waits in vain; it leaves before this returns."""
+
+
+class Gate:
+    """One activator's gate of one endpoint; the endpoint's `Member` on the demand board."""
+
+    def __init__(
+        self, endpoint: Endpoint, ledger: SlotLedger, *, clock: Callable[[], float]
+    ) -> None:
+        self._endpoint = endpoint
+        self._ledger = ledger
+        self._clock = clock
+        self._open = 0
+        self._paused = False
+        self._quiet = False
+        self._held: dict[Holder, None] = {}
+        self._tunnels: set[OpenTunnel] = set()
+        self.held_bytes = 0
+        self.last_ended = -inf
+        """Monotonic end of the last response; -inf before the first."""
+        self.wake: Callable[[], None] = _nobody
+
+    # --- a request's way through ----------------------------------------------------------------
+
+    def acquire(self, ticket: Ticket, granted: Callable[[Ticket, Replica], None]) -> Replica | None:
+        """A replica with a slot at once, or None and `granted` later."""
+        return self._ledger.acquire(ticket, granted)
+
+    def arrive(self) -> None:
+        """A request that is demand has come; `leave` ends what this begins."""
+        self._open += 1
+
+    def leave(self, *, served: bool) -> None:
+        """`served`: it was at a replica, so idleness counts from now."""
+        self._open -= 1
+        if served:
+            self.last_ended = self._clock()
+
+    def hold(self, holder: Holder) -> None:
+        """One more waits. Raises QueueFull or Paused at the bound; then nothing is counted."""
+        most = self._endpoint.queue.max_requests
+        if most and len(self._held) >= most:
+            raise self._bound(f"{len(self._held)} requests wait already (queue.maxRequests)")
+        self._held[holder] = None
+        self.wake()
+
+    def hold_again(self, holder: Holder) -> None:
+        """It was accepted before and comes back: no bound applies to it any more."""
+        self._held[holder] = None
+        self.held_bytes += holder.held_bytes
+        self.wake()
+
+    def hold_bytes(self, size: int) -> None:
+        """Bytes of a body that waits. Raises as `hold`; then these bytes are not counted."""
+        policy = self._endpoint.queue
+        if policy.max_bytes and self.held_bytes + size > policy.max_bytes:
+            raise self._bound(f"{self.held_bytes} bytes wait already (queue.maxBytes)")
+        self.held_bytes += size
+
+    def unhold(self, holder: Holder) -> None:
+        """It waits no longer."""
+        if holder in self._held:
+            del self._held[holder]
+            self.held_bytes -= holder.held_bytes
+
+    def open_tunnel(self, tunnel: OpenTunnel) -> None:
+        self._tunnels.add(tunnel)
+
+    def close_tunnel(self, tunnel: OpenTunnel) -> None:
+        self._tunnels.discard(tunnel)
+
+    def withdraw(self, ticket: Ticket) -> None:
+        self._ledger.withdraw(ticket)
+
+    def release(self, ticket: Ticket) -> None:
+        self._ledger.release(ticket)
+
+    def answered(self, ticket: Ticket) -> None:
+        self._ledger.answered(ticket)
+
+    def place(self, ticket: Ticket) -> int | None:
+        return self._ledger.place(ticket)
+
+    @property
+    def full(self) -> bool:
+        """A request that came now would have to wait."""
+        return self._ledger.full
+
+    def _bound(self, why: str) -> QueueFull | Paused:
+        if self._paused:
+            return Paused(f"{Paused.title}, and {why}", retry_after=10)
+        return QueueFull(f"{QueueFull.title}: {why}", retry_after=5)
+
+    # --- what control sees and does -------------------------------------------------------------
+
+    @property
+    def demand(self) -> int:
+        """Held and in flight, without tunnels that have been silent for `scale.upgradeIdle`."""
+        silent = self._endpoint.scale.upgrade_idle
+        if not silent or not self._tunnels:
+            return self._open
+        now = self._clock()
+        return self._open - sum(now - tunnel.last_byte >= silent for tunnel in self._tunnels)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are demand and not held."""
+        return self._open - len(self._held)
+
+    @property
+    def held(self) -> int:
+        """Requests whose clients wait, bodies still arriving included."""
+        return len(self._held)
+
+    @property
+    def has_tunnels(self) -> bool:
+        return bool(self._tunnels)
+
+    @property
+    def paused(self) -> bool:
+        return self._paused
+
+    def load(self, replica_id: str) -> int:
+        return self._ledger.load(replica_id)
+
+    def offer(self, replicas: Sequence[tuple[Replica, bool]]) -> None:
+        self._ledger.offer(replicas)
+
+    def configure(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._ledger.configure(endpoint)
+
+    def pause(self) -> None:
+        """Hold everything that comes until `resume`."""
+        self._paused = True
+        self._ledger.hold()
+
+    def resume(self) -> None:
+        self._paused = False
+        if not self._quiet:
+            self._ledger.resume()
+
+    def quiesce(self) -> bool:
+        if self.demand:
+            return False
+        self._quiet = True
+        self._ledger.hold()
+        return True
+
+    def revive(self) -> None:
+        self._quiet = False
+        if not self._paused:
+            self._ledger.resume()
+
+    def refuse_held(self, error: ActivatorError) -> None:
+        """Everyone who waits now is told `error`."""
+        for holder in list(self._held):
+            holder.refused(error)
+
+    def close_tunnels(self) -> None:
+        for tunnel in list(self._tunnels):
+            tunnel.close()
+
+    def close(self) -> None:
+        self._ledger.close()
+
+
+def _nobody() -> None:
+    """Before control has taken the endpoint over nobody needs waking."""

@@ -1,0 +1,118 @@
+"""Connections to one replica: kept alive while they are surely usable, opened when there is none.
+
+A server may close a connection that rests at any moment, and a request that crosses its closing
+is lost in a way that cannot be told from having been worked on. So a connection that has rested
+for a while carries only requests that may be repeated (CONTRACT: "Retries").
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from activator.wire.client import ClientConnection
+from activator.wire.heads import HeadLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from activator.aiokit.deadlines import Deadlines
+    from activator.core.endpoint import Replica
+
+FRESH: Final = 2.0
+"""Seconds of rest after which a connection carries only idempotent requests."""
+ANNOUNCED_MARGIN: Final = 1.0
+"""Seconds by which an announced `Keep-Alive: timeout` is not trusted."""
+REST: Final = 60.0
+"""Seconds of rest after which a connection is closed."""
+IDLE_CONNECTIONS: Final = 256
+"""Resting connections kept to one replica; more are closed as they come back."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamKit:
+    """What everything towards the replicas shares."""
+
+    loop: asyncio.AbstractEventLoop
+    deadlines: Deadlines
+    clock: Callable[[], float] = time.monotonic
+    """Of the deadlines' base, but exact: an event loop's own clock may stand still for a turn."""
+    limits: HeadLimits = field(default_factory=lambda: HeadLimits(total=256 << 10, fields=500))
+    """Of answers' heads: wider than for clients, since a replica is ours."""
+
+
+class Pool:
+    """The connections to one replica."""
+
+    __slots__ = ("_closed", "_idle", "_kit", "_open", "_replica")
+
+    def __init__(self, replica: Replica, kit: UpstreamKit) -> None:
+        self._replica = replica
+        self._kit = kit
+        self._idle: list[ClientConnection] = []
+        self._open: set[ClientConnection] = set()
+        self._closed = False
+
+    def take(self, *, repeatable: bool, now: float) -> ClientConnection | None:
+        """The connection that rested least, if it may carry the request."""
+        idle = self._idle
+        while idle:
+            connection = idle[-1]
+            if not connection.usable:
+                idle.pop()
+                continue
+            rested = now - connection.resting_since
+            if not repeatable and rested > min(FRESH, connection.keep_alive_for - ANNOUNCED_MARGIN):
+                return None  # the others have rested longer
+            idle.pop()
+            return connection
+        return None
+
+    async def connect(self, *, within: float) -> ClientConnection:
+        """A new connection. Raises OSError (TimeoutError included) when there is none."""
+        async with asyncio.timeout(within or None):
+            _, connection = await self._kit.loop.create_connection(
+                self._make, self._replica.host, self._replica.port
+            )
+        if self._closed:
+            connection.close()
+            raise ConnectionAbortedError("the replica is being removed")
+        return connection
+
+    def give(self, connection: ClientConnection, *, now: float) -> None:
+        """Back from a complete answer; closed if it is of no further use."""
+        if not connection.usable:
+            return
+        if self._closed or len(self._idle) >= IDLE_CONNECTIONS:
+            connection.close()
+            return
+        connection.resting_since = now
+        connection.set_deadline(now + REST)
+        self._idle.append(connection)
+
+    def close(self) -> None:
+        """Close what rests; connections that carry a request end with it."""
+        self._closed = True
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def abort(self) -> None:
+        """Close everything, requests in flight included: each hears that it was lost."""
+        self.close()
+        for connection in list(self._open):
+            connection.fail("The replica was stopped")
+
+    def _make(self) -> ClientConnection:
+        connection = ClientConnection(
+            limits=self._kit.limits, deadlines=self._kit.deadlines, on_closed=self._forget
+        )
+        self._open.add(connection)
+        return connection
+
+    def _forget(self, connection: ClientConnection) -> None:
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)

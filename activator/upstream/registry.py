@@ -1,0 +1,159 @@
+"""The endpoints that are alive in this process, and the replicas of each that may be forwarded to.
+
+`control` feeds it (replicas, refusals, expectations), `proxy` reads it for every request. It
+decides nothing; `core.routing` says which endpoint a request belongs to.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from activator.core.routing import RouteTable
+from activator.upstream.pool import Pool, UpstreamKit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from activator.aiokit.tasks import Tasks
+    from activator.core.effects import FailedStart
+    from activator.core.endpoint import Endpoint, Replica
+    from activator.telemetry.metrics import EndpointMetrics
+    from activator.upstream.gate import Gate
+
+
+class LiveReplica:
+    """A replica with its connections. `last_byte`: when it last showed progress (loop time)."""
+
+    __slots__ = ("last_byte", "pool", "replica", "unproven")
+
+    def __init__(self, replica: Replica, kit: UpstreamKit) -> None:
+        self.replica = replica
+        self.pool = Pool(replica, kit)
+        self.last_byte = kit.clock()
+        self.unproven = True
+        """It has not begun an answer yet."""
+
+
+class RetryBudget:
+    """Bounds requests that are sent twice although the first replica may have worked on them:
+    a tenth of what is sent, and a few at once, so that a sick endpoint is not hit twice as hard."""
+
+    __slots__ = ("_left",)
+
+    MOST = 10.0
+    EARNED = 0.1
+
+    def __init__(self) -> None:
+        self._left = self.MOST
+
+    def earn(self) -> None:
+        """A request has been answered."""
+        self._left = min(self.MOST, self._left + self.EARNED)
+
+    def take(self) -> bool:
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+class LiveEndpoint:
+    """One endpoint at work: its gate, its replicas, and what control lets the proxy know."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        gate: Gate,
+        metrics: EndpointMetrics,
+        kit: UpstreamKit,
+        tasks: Tasks,
+    ) -> None:
+        self.endpoint = endpoint
+        self.gate = gate
+        self.metrics = metrics
+        self.kit = kit
+        self.tasks = tasks
+        self.retries = RetryBudget()
+        self.replicas: dict[str, LiveReplica] = {}
+        self.warm_since = -1.0
+        """When the first of the present replicas became ready (loop time)."""
+        self.refusal: Callable[[], tuple[FailedStart, float] | None] = _no_refusal
+        """While the breaker is open: why nothing is started, and for how many seconds."""
+        self.eta: Callable[[], float | None] = _no_eta
+        """Seconds until a replica is expected to be ready; None: no earlier start to learn from."""
+        self.waiting_for: Callable[[], str] = _nothing_known
+        """What a request that waits is waiting for, in words."""
+        self.unreachable: Callable[[str, str], None] = _untold
+        """Tell control that a replica (id) refused or reset a connection, and how."""
+        self.answered: Callable[[str], None] = _unasked
+        """Tell control that a replica (id) has begun its first answer."""
+
+    @property
+    def cold(self) -> bool:
+        """No replica could be given a request now, whatever its load."""
+        return not self.replicas
+
+    def offer(self, replicas: Iterable[tuple[Replica, bool]]) -> None:
+        """The replicas that may get something new now (True: just started, to be paced)."""
+        offered = list(replicas)
+        current = {replica.id for replica, _ in offered}
+        for gone in self.replicas.keys() - current:
+            self.replicas.pop(gone).pool.close()
+        if offered and not self.replicas:
+            self.warm_since = self.kit.clock()
+        for replica, _ in offered:
+            if replica.id not in self.replicas:
+                self.replicas[replica.id] = LiveReplica(replica, self.kit)
+        self.gate.offer(offered)
+
+    def reconfigure(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.gate.configure(endpoint)
+
+
+class Registry:
+    """All live endpoints, and the table that finds one."""
+
+    def __init__(self) -> None:
+        self._live: dict[str, LiveEndpoint] = {}
+        self.routes = RouteTable(())
+
+    def __getitem__(self, name: str) -> LiveEndpoint:
+        return self._live[name]
+
+    def get(self, name: str) -> LiveEndpoint | None:
+        return self._live.get(name)
+
+    def __iter__(self) -> Iterator[LiveEndpoint]:
+        return iter(list(self._live.values()))
+
+    def add(self, live: LiveEndpoint) -> None:
+        self._live[live.endpoint.name] = live
+
+    def remove(self, name: str) -> LiveEndpoint:
+        return self._live.pop(name)
+
+    def route(self, endpoints: Sequence[Endpoint]) -> None:
+        """From now on requests find these endpoints; each must be alive."""
+        self.routes = RouteTable(endpoints)
+
+
+def _no_refusal() -> tuple[FailedStart, float] | None:
+    return None
+
+
+def _no_eta() -> float | None:
+    return None
+
+
+def _nothing_known() -> str:
+    return "no replica is ready"
+
+
+def _untold(replica_id: str, detail: str) -> None:
+    """Control has not taken the endpoint over yet."""
+
+
+def _unasked(replica_id: str) -> None:
+    """Nobody times a cold start now."""

@@ -1,0 +1,350 @@
+"""One connection to a replica: a request at a time, its answer read as strictly as any request.
+
+The `Sink` of a request hears everything that happens to it; clocks run on `deadline`, which the
+sink's owner sets. Choosing a connection, retrying and giving up are `upstream`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import IntEnum
+from math import inf
+from typing import TYPE_CHECKING, Protocol, cast
+
+from activator.wire.framing import Decoder, chunk, decoder, last_chunk
+from activator.wire.heads import (
+    CHUNKED,
+    Field,
+    HeadLimits,
+    Malformed,
+    ResponseHead,
+    TooLarge,
+    check_partial,
+    parse_response,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from activator.aiokit.deadlines import Deadlines
+    from activator.wire.tunnel import Tunnel
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The connection ended, or spoke no HTTP, before the answer was complete."""
+
+    detail: str
+    invalid: bool = False
+    """It answered, but not with valid HTTP/1.1."""
+
+
+class Sink(Protocol):
+    """Whoever waits for one answer. After `ended` or `lost` nothing is called any more."""
+
+    def interim(self, head: ResponseHead) -> None:
+        """A 1xx that is not 101."""
+
+    def answered(self, head: ResponseHead) -> None: ...
+
+    def upgraded(self, head: ResponseHead, rest: bytes) -> None:
+        """101 to a request that asked for it; `rest` came behind it and belongs to the tunnel."""
+
+    def data(self, data: bytes) -> None: ...
+
+    def ended(self, trailers: list[Field]) -> None: ...
+
+    def lost(self, lost: Lost) -> None: ...
+
+    def upstream_writable(self, *, ok: bool) -> None: ...
+
+    def on_deadline(self, now: float) -> None: ...
+
+
+class _State(IntEnum):
+    IDLE = 0
+    HEAD = 1
+    BODY = 2
+    TUNNEL = 3
+    CLOSED = 4
+
+
+class ClientConnection(asyncio.Protocol):
+    """See the module. `resting_since` is the moment (loop time) it became idle."""
+
+    __slots__ = (
+        "_buffer",
+        "_chunked",
+        "_deadlines",
+        "_decoder",
+        "_keep_alive",
+        "_limits",
+        "_method",
+        "_on_closed",
+        "_request_done",
+        "_sink",
+        "_state",
+        "_transport",
+        "_upgrading",
+        "deadline",
+        "keep_alive_for",
+        "resting_since",
+        "tunnel",
+    )
+
+    def __init__(
+        self,
+        *,
+        limits: HeadLimits,
+        deadlines: Deadlines,
+        on_closed: Callable[[ClientConnection], None],
+    ) -> None:
+        self._limits = limits
+        self._deadlines = deadlines
+        self._on_closed = on_closed
+        self._transport: asyncio.Transport
+        self._state = _State.IDLE
+        self._sink: Sink | None = None
+        self._buffer = b""
+        self._decoder: Decoder | None = None
+        self._method = b""
+        self._chunked = False
+        self._keep_alive = False
+        self._request_done = True
+        self._upgrading = False
+        self.deadline = inf
+        self.keep_alive_for = inf
+        """Seconds of rest that the server has announced it allows (`Keep-Alive: timeout=`)."""
+        self.resting_since = 0.0
+        self.tunnel: Tunnel | None = None
+
+    # --- what the transport tells ---------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop has a class of its own
+
+    def data_received(self, data: bytes) -> None:
+        if self._state == _State.BODY:
+            self._feed_body(data)
+        elif self._state == _State.HEAD:
+            self._feed_head(data)
+        elif self._state == _State.TUNNEL:
+            if self.tunnel is not None:
+                self.tunnel.moved(self, data)
+        else:
+            self.close()  # nobody asked: whatever it is, the next answer must not begin with it
+
+    def eof_received(self) -> None:
+        self._ended_by_peer("The replica closed the connection")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended_by_peer(f"The connection to the replica broke: {exc or 'closed'}", broken=True)
+
+    def pause_writing(self) -> None:
+        if self.tunnel is not None:
+            self.tunnel.full(self)
+        elif self._sink is not None:
+            self._sink.upstream_writable(ok=False)
+
+    def resume_writing(self) -> None:
+        if self.tunnel is not None:
+            self.tunnel.drained(self)
+        elif self._sink is not None:
+            self._sink.upstream_writable(ok=True)
+
+    # --- one request ----------------------------------------------------------------------------
+
+    @property
+    def usable(self) -> bool:
+        return self._state == _State.IDLE and not self._transport.is_closing()
+
+    @property
+    def request_written(self) -> bool:
+        """The whole request has left for the kernel: the replica may have worked on it."""
+        return self._request_done and self._transport.get_write_buffer_size() == 0
+
+    def begin(self, head: bytes, *, method: bytes, length: int, upgrade: bool, sink: Sink) -> None:
+        """Send a whole head; `length` as in RequestHead says how `send` frames the body."""
+        self._sink = sink
+        self._state = _State.HEAD
+        self._method = method
+        self._upgrading = upgrade
+        self._chunked = length == CHUNKED
+        self._request_done = length == 0
+        self._transport.write(head)
+
+    def send(self, data: bytes) -> None:
+        if data and self._state != _State.CLOSED:
+            self._transport.write(chunk(data) if self._chunked else data)
+
+    def finish(self, trailers: list[Field]) -> None:
+        """The request's body is complete."""
+        self._request_done = True
+        if self._chunked and self._state != _State.CLOSED:
+            self._transport.write(last_chunk(trailers))
+
+    def pause(self) -> None:
+        if self._state != _State.CLOSED:
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._state != _State.CLOSED:
+            self._transport.resume_reading()
+
+    def set_deadline(self, at: float) -> None:
+        """When the sink's `on_deadline` is to be called (loop time, `inf`: never)."""
+        earlier = at < self.deadline
+        self.deadline = at
+        if earlier:
+            self._deadlines.arm(self)
+
+    def on_deadline(self, now: float) -> None:
+        if self._sink is not None:
+            self._sink.on_deadline(now)
+        elif self._state == _State.IDLE:
+            self.close()  # rested for as long as its pool allows
+
+    def become_tunnel(self, tunnel: Tunnel) -> None:
+        self._sink = None
+        self.tunnel = tunnel
+        self._state = _State.TUNNEL
+        self.deadline = inf
+
+    def close(self) -> None:
+        """End it at once; its sink hears nothing."""
+        self._sink = None
+        if self._state != _State.CLOSED:
+            self._state = _State.CLOSED
+            self.deadline = inf
+            self._deadlines.forget(self)
+            self._transport.abort()
+            self._on_closed(self)
+
+    def fail(self, detail: str) -> None:
+        """End it at once; its sink hears that the answer is lost."""
+        if self.tunnel is not None:
+            self.tunnel.close()
+        self._fail(Lost(detail))
+
+    # --- as the end of a tunnel -----------------------------------------------------------------
+
+    def write_raw(self, data: bytes) -> None:
+        self._transport.write(data)
+
+    def pause_raw(self) -> None:
+        self.pause()
+
+    def resume_raw(self) -> None:
+        self.resume()
+
+    def close_raw(self) -> None:
+        self._transport.close()
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def _feed_head(self, data: bytes) -> None:
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        while True:
+            end = data.find(b"\r\n\r\n")
+            try:
+                if end < 0:
+                    check_partial(data, start=0, limits=self._limits)
+                    self._buffer = data
+                    return
+                head = parse_response(data[: end + 4], method=self._method, limits=self._limits)
+            except (Malformed, TooLarge) as error:
+                self._fail(Lost(f"The replica's answer is malformed: {error}", invalid=True))
+                return
+            data = data[end + 4 :]
+            if head.status >= 200:
+                self._begin_body(head, data)
+                return
+            if head.status == 101:
+                self._upgrade(head, data)
+                return
+            if self._sink is not None:
+                self._sink.interim(head)
+            if not data or self._state != _State.HEAD:
+                return
+
+    def _begin_body(self, head: ResponseHead, rest: bytes) -> None:
+        sink = self._sink
+        assert sink is not None
+        self._keep_alive = head.keep_alive
+        if head.keep_alive and (announced := head.get(b"keep-alive")) is not None:
+            self.keep_alive_for = _announced_timeout(announced)
+        if head.length == 0:
+            sink.answered(head)
+            if self._sink is sink:
+                self._complete([], rest)
+            return
+        self._state = _State.BODY
+        self._decoder = decoder(head.length, self._limits)
+        sink.answered(head)
+        if rest and self._sink is sink:
+            self._feed_body(rest)
+
+    def _feed_body(self, data: bytes) -> None:
+        assert self._decoder is not None
+        try:
+            body, rest = self._decoder.feed(data)
+        except (Malformed, TooLarge) as error:
+            self._fail(Lost(f"The replica's body is malformed: {error}", invalid=True))
+            return
+        sink = self._sink
+        if body and sink is not None:
+            sink.data(body)
+        if self._decoder is not None and self._decoder.done and self._sink is sink:
+            self._complete(self._decoder.trailers, rest)
+
+    def _upgrade(self, head: ResponseHead, rest: bytes) -> None:
+        if not self._upgrading:
+            self._fail(Lost("The replica switched protocols without being asked", invalid=True))
+        elif self._sink is not None:
+            self._sink.upgraded(head, rest)
+
+    def _complete(self, trailers: list[Field], rest: bytes) -> None:
+        sink, self._sink = self._sink, None
+        self._decoder = None
+        self.deadline = inf
+        if self._keep_alive and self._request_done and not rest:
+            self._state = _State.IDLE
+        else:
+            self.close()
+        if sink is not None:
+            sink.ended(trailers)
+
+    # --- endings --------------------------------------------------------------------------------
+
+    def _ended_by_peer(self, detail: str, *, broken: bool = False) -> None:
+        if self.tunnel is not None:
+            tunnel, self.tunnel = self.tunnel, None
+            tunnel.lost(self)
+            self.close()
+        elif self._state == _State.BODY and self._decoder is not None and not broken:
+            if self._decoder.eof():
+                self._keep_alive = False
+                self._complete(self._decoder.trailers, b"")
+            else:
+                self._fail(Lost(detail))
+        elif self._sink is not None:
+            self._fail(Lost(detail))
+        else:
+            self.close()
+
+    def _fail(self, lost: Lost) -> None:
+        sink = self._sink
+        self.close()
+        if sink is not None:
+            sink.lost(lost)
+
+
+def _announced_timeout(value: bytes) -> float:
+    for parameter in value.split(b","):
+        name, _, seconds = parameter.partition(b"=")
+        if name.strip().lower() == b"timeout" and seconds.strip().isdigit():
+            return float(seconds[:12])
+    return inf

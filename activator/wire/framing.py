@@ -1,0 +1,194 @@
+"""How bodies are cut out of a stream of bytes and framed again: lengths, chunks, until-close.
+
+A decoder is fed what came from the socket and gives the body's bytes; it never looks beyond the
+message's end. Nothing is buffered but an unfinished chunk line or trailer section.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Protocol
+
+from activator.wire.heads import (
+    CHUNKED,
+    UNTIL_CLOSE,
+    Field,
+    HeadLimits,
+    Malformed,
+    TooLarge,
+    parse_trailers,
+)
+
+_CHUNK_LINE: Final = re.compile(
+    rb"([0-9A-Fa-f]{1,15})"
+    rb"(?:;[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+    rb"(?:=(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++|\"(?:[\t !\x23-\x5b\x5d-\x7e]|\\[\t\x20-\x7e])*+\"))?"
+    rb")*+"
+)
+_CHUNK_LINE_LIMIT: Final = 256
+"""Bytes of one chunk line: extensions are legal, unbounded ones are an attack."""
+_TRAILER_LIMIT: Final = 8 << 10
+"""Bytes of a trailer section: it is held whole until its end, whatever the head may be."""
+LAST_CHUNK: Final = b"0\r\n\r\n"
+
+
+class Decoder(Protocol):
+    done: bool
+    trailers: list[Field]
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """(body bytes in `data`, what lies behind the end of the message). Raises Malformed."""
+
+    def eof(self) -> bool:
+        """The connection has ended: is the body complete?"""
+
+
+class LengthDecoder:
+    """Content-Length bytes, not one more."""
+
+    __slots__ = ("_left", "done", "trailers")
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+        self.done = length == 0
+        self.trailers: list[Field] = []
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        size = len(data)
+        if size < self._left:
+            self._left -= size
+            return data, b""
+        left, self._left, self.done = self._left, 0, True
+        if size == left:
+            return data, b""
+        return data[:left], data[left:]
+
+    def eof(self) -> bool:
+        return self.done
+
+
+class UntilCloseDecoder:
+    """Everything that comes; the end of the connection is the end of the body."""
+
+    __slots__ = ("done", "trailers")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.trailers: list[Field] = []
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        return data, b""
+
+    def eof(self) -> bool:
+        self.done = True
+        return True
+
+
+class ChunkedDecoder:
+    """RFC 9112 §7.1, chunk extensions checked and dropped, trailers kept."""
+
+    __slots__ = ("_left", "_limits", "_partial", "_state", "done", "trailers")
+
+    _LINE, _DATA, _DATA_END, _TRAILERS = range(4)
+
+    def __init__(self, limits: HeadLimits) -> None:
+        self._limits = limits
+        self._state = self._LINE
+        self._left = 0
+        self._partial = b""
+        self.done = False
+        self.trailers: list[Field] = []
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        if self._partial:
+            data = self._partial + data
+            self._partial = b""
+        pieces: list[bytes] = []
+        at, size = 0, len(data)
+        while at < size and not self.done:
+            if self._state == self._DATA:
+                piece = data[at : at + self._left]
+                pieces.append(piece)
+                at += len(piece)
+                self._left -= len(piece)
+                if self._left == 0:
+                    self._state = self._DATA_END
+            elif self._state == self._LINE:
+                end = data.find(b"\r\n", at, at + _CHUNK_LINE_LIMIT + 2)
+                if end < 0:
+                    self._keep_partial_line(data[at:])
+                    at = size
+                else:
+                    self._begin_chunk(data[at:end])
+                    at = end + 2
+            elif self._state == self._DATA_END:
+                tail = data[at : at + 2]
+                if tail == b"\r\n":
+                    self._state = self._LINE
+                    at += 2
+                elif tail == b"\r":
+                    self._partial = tail
+                    at = size
+                else:
+                    raise Malformed("a chunk longer than its size")
+            else:
+                at = self._read_trailers(data, at)
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return body, data[at:] if at < size else b""
+
+    def eof(self) -> bool:
+        return self.done
+
+    def _begin_chunk(self, line: bytes) -> None:
+        found = _CHUNK_LINE.fullmatch(line)
+        if found is None:
+            raise Malformed("an invalid chunk size")
+        self._left = int(found.group(1), 16)
+        self._state = self._DATA if self._left else self._TRAILERS
+
+    def _keep_partial_line(self, rest: bytes) -> None:
+        if len(rest) > _CHUNK_LINE_LIMIT:
+            raise Malformed("a chunk line that is too long")
+        whole = rest.removesuffix(b"\r")
+        if b"\r" in whole or b"\n" in whole:
+            raise Malformed("a bare CR or LF in a chunk line")
+        if whole and not re.match(rb"[0-9A-Fa-f]{1,15}(?:;|\Z)", whole):
+            raise Malformed("an invalid chunk size")
+        self._partial = rest
+
+    def _read_trailers(self, data: bytes, at: int) -> int:
+        if data.startswith(b"\r\n", at):
+            self.done = True
+            return at + 2
+        end = data.find(b"\r\n\r\n", at)
+        if end >= 0:
+            self.trailers = parse_trailers(data[at : end + 2], self._limits)
+            self.done = True
+            return end + 4
+        rest = data[at:]
+        if len(rest) > _TRAILER_LIMIT:
+            raise TooLarge(f"trailers larger than {_TRAILER_LIMIT} bytes")
+        if re.search(rb"(?<!\r)\n|\r(?=[^\n])|\x00", rest):
+            raise Malformed("a bare CR or LF in a trailer")
+        self._partial = rest
+        return len(data)
+
+
+def decoder(length: int, limits: HeadLimits) -> Decoder:
+    """The decoder for a head's `length`."""
+    if length == CHUNKED:
+        return ChunkedDecoder(limits)
+    if length == UNTIL_CLOSE:
+        return UntilCloseDecoder()
+    return LengthDecoder(length)
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk around non-empty data."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def last_chunk(trailers: list[Field]) -> bytes:
+    if not trailers:
+        return LAST_CHUNK
+    return b"0\r\n" + b"".join(line + b"\r\n" for _, _, line in trailers) + b"\r\n"

@@ -1,0 +1,316 @@
+"""The heads of HTTP/1.1 messages, read strictly: what passes can be read in one way only.
+
+RFC 9112 with its leniencies left out: no bare CR or LF, no folding, no space before the colon,
+no repeated or padded length, no transfer coding but one final `chunked`, no Transfer-Encoding
+beside Content-Length or in HTTP/1.0, exactly one Host. Both roles use the same grammar. What a
+message means is for others to say.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+CHUNKED: Final = -1
+"""A body length: framed by chunks."""
+UNTIL_CLOSE: Final = -2
+"""A body length: whatever comes until the connection ends (responses only)."""
+
+Field = tuple[bytes, bytes, bytes]
+"""(name in lower case, value without surrounding white space, the line as it came, no CRLF)"""
+
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+_TEXT: Final = rb"[\t\x20-\x7e\x80-\xff]"
+_FIELD_LINES: Final = rb"(?:" + _TOKEN + rb"++:" + _TEXT + rb"*+\r\n)*+"
+_REQUEST: Final = re.compile(
+    rb"(" + _TOKEN + rb"++) ([\x21\x22\x24-\x7e]++) HTTP/1\.([01])\r\n(" + _FIELD_LINES + rb")\r\n"
+)
+_RESPONSE: Final = re.compile(
+    rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: (" + _TEXT + rb"*+))?\r\n(" + _FIELD_LINES + rb")\r\n"
+)
+_TRAILERS: Final = re.compile(_FIELD_LINES)
+_NEVER_IN_A_HEAD: Final = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|\x00")
+_LENGTH: Final = re.compile(rb"0|[1-9][0-9]{0,17}")
+_AUTHORITY: Final = re.compile(rb"(?:[A-Za-z0-9._~\-]++|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_ABSOLUTE: Final = re.compile(rb"https?://([^/?]++)(.*+)", re.IGNORECASE)
+
+
+class Malformed(Exception):
+    """The other side sent something that is not one unambiguous HTTP/1.1 message."""
+
+
+class TooLarge(Exception):
+    """A head beyond its limits."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLimits:
+    """Bounds of one head, in bytes and number of fields."""
+
+    line: int = 16 << 10
+    """Of the request line or status line."""
+    total: int = 64 << 10
+    """Of all field lines together."""
+    fields: int = 200
+
+
+class RequestHead:
+    """A request's head. `length` is the body's: a number of bytes or CHUNKED."""
+
+    __slots__ = (
+        "connection",
+        "expects_continue",
+        "fields",
+        "host",
+        "keep_alive",
+        "length",
+        "method",
+        "minor",
+        "target",
+        "websocket",
+    )
+
+    def __init__(self, method: bytes, target: bytes, minor: int, fields: list[Field]) -> None:
+        self.method = method
+        self.target = target
+        self.minor = minor
+        self.fields = fields
+        self.host = b""
+        self.length = 0
+        self.keep_alive = minor == 1
+        self.connection: frozenset[bytes] = _NO_OPTIONS
+        self.expects_continue = False
+        self.websocket = False
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first field of this lower-case name."""
+        for lower, value, _ in self.fields:
+            if lower == name:
+                return value
+        return None
+
+    def get_all(self, name: bytes) -> list[bytes]:
+        return [value for lower, value, _ in self.fields if lower == name]
+
+
+class ResponseHead:
+    """A response's head. `length` is the body's: bytes, CHUNKED, or UNTIL_CLOSE."""
+
+    __slots__ = ("connection", "fields", "keep_alive", "length", "minor", "reason", "status")
+
+    def __init__(self, status: int, reason: bytes, minor: int, fields: list[Field]) -> None:
+        self.status = status
+        self.reason = reason
+        self.minor = minor
+        self.fields = fields
+        self.length = 0
+        self.keep_alive = minor == 1
+        self.connection: frozenset[bytes] = _NO_OPTIONS
+
+    def get(self, name: bytes) -> bytes | None:
+        for lower, value, _ in self.fields:
+            if lower == name:
+                return value
+        return None
+
+
+_NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
+
+
+def check_partial(data: bytes | bytearray, *, start: int, limits: HeadLimits) -> None:
+    """Refuse a head that cannot become valid any more, before its end has come.
+
+    `start`: what lies before it has been looked at already. Raises Malformed or TooLarge.
+    """
+    if _NEVER_IN_A_HEAD.search(data, max(0, start - 1)):
+        raise Malformed("a bare CR or LF, or a NUL, in the head")
+    if len(data) > limits.line and data.find(b"\r\n", 0, limits.line + 2) < 0:
+        raise TooLarge(f"the first line is longer than {limits.line} bytes")
+    if len(data) > limits.line + limits.total:
+        raise TooLarge(f"the head is larger than {limits.total} bytes")
+
+
+def parse_request(head: bytes, limits: HeadLimits) -> RequestHead:
+    """Read a whole head, its empty line included. Raises Malformed or TooLarge."""
+    found = _REQUEST.fullmatch(head)
+    if found is None:
+        check_partial(head, start=0, limits=limits)
+        raise Malformed(_why_not_a_request(head))
+    method, target, minor, block = found.groups()
+    if len(head) - len(block) - 4 > limits.line:
+        raise TooLarge(f"the request line is longer than {limits.line} bytes")
+    request = RequestHead(method, target, 1 if minor == b"1" else 0, _fields(block, limits))
+    _read_request_fields(request)
+    return request
+
+
+def _read_request_fields(request: RequestHead) -> None:
+    host: bytes | None = None
+    length: bytes | None = None
+    coding: bytes | None = None
+    upgrade = b""
+    for name, value, _ in request.fields:
+        if name == b"host":
+            if host is not None:
+                raise Malformed("more than one Host")
+            host = value
+        elif name == b"content-length":
+            if length is not None:
+                raise Malformed("more than one Content-Length")
+            length = value
+        elif name == b"transfer-encoding":
+            if coding is not None:
+                raise Malformed("more than one Transfer-Encoding")
+            coding = value
+        elif name == b"connection":
+            request.connection |= _options(value)
+        elif name == b"expect":
+            request.expects_continue = request.minor == 1 and value.lower() == b"100-continue"
+        elif name == b"upgrade":
+            upgrade = upgrade + b"," + value if upgrade else value
+    request.length = _body_length(length, coding, minor=request.minor, default=0)
+    _read_host(request, host)
+    if request.connection:
+        if request.minor == 1:
+            request.keep_alive = b"close" not in request.connection
+            request.websocket = (
+                bool(upgrade)
+                and request.method == b"GET"
+                and request.length == 0
+                and b"upgrade" in request.connection
+                and b"websocket" in _options(upgrade)
+            )
+        else:
+            request.keep_alive = (
+                b"keep-alive" in request.connection and b"close" not in request.connection
+            )
+
+
+def _read_host(request: RequestHead, host: bytes | None) -> None:
+    if host is None:
+        if request.minor == 1:
+            raise Malformed("no Host")
+        host = b""
+    elif host and not _AUTHORITY.fullmatch(host):
+        raise Malformed("an invalid Host")
+    if request.target[:1] != b"/":
+        absolute = _ABSOLUTE.fullmatch(request.target)
+        if absolute is not None:
+            # RFC 9112 §3.2.2: an absolute-form target replaces Host
+            host, rest = absolute.groups()
+            if not _AUTHORITY.fullmatch(host):
+                raise Malformed("an invalid authority in the target")
+            request.target = rest if rest[:1] == b"/" else b"/" + rest
+        elif request.method == b"CONNECT":
+            if not _AUTHORITY.fullmatch(request.target):
+                raise Malformed("an invalid target")
+        elif request.target != b"*" or request.method != b"OPTIONS":
+            raise Malformed("an invalid target")
+    request.host = host
+
+
+def parse_response(head: bytes, *, method: bytes, limits: HeadLimits) -> ResponseHead:
+    """Read a whole head that answers a `method` request. Raises Malformed or TooLarge."""
+    found = _RESPONSE.fullmatch(head)
+    if found is None:
+        check_partial(head, start=0, limits=limits)
+        raise Malformed("the answer's head is not HTTP/1.1")
+    minor, status, reason, block = found.groups()
+    response = ResponseHead(
+        int(status), reason or b"", 1 if minor == b"1" else 0, _fields(block, limits)
+    )
+    length: bytes | None = None
+    coding: bytes | None = None
+    for name, value, _ in response.fields:
+        if name == b"content-length":
+            if length is not None:
+                raise Malformed("more than one Content-Length")
+            length = value
+        elif name == b"transfer-encoding":
+            if coding is not None:
+                raise Malformed("more than one Transfer-Encoding")
+            coding = value
+        elif name == b"connection":
+            response.connection |= _options(value)
+    response.length = _body_length(length, coding, minor=response.minor, default=UNTIL_CLOSE)
+    if response.connection:
+        if response.minor == 1:
+            response.keep_alive = b"close" not in response.connection
+        else:
+            response.keep_alive = b"keep-alive" in response.connection
+    if method == b"HEAD" or response.status in (204, 304) or response.status < 200:
+        if response.length == CHUNKED and response.status != 304 and method != b"HEAD":
+            raise Malformed("Transfer-Encoding where there is no body (RFC 9112 §6.1)")
+        response.length = 0
+    elif response.length == UNTIL_CLOSE:
+        response.keep_alive = False
+    return response
+
+
+def parse_trailers(block: bytes, limits: HeadLimits) -> list[Field]:
+    """The trailer section without its empty line. Raises Malformed or TooLarge."""
+    if not block:
+        return []
+    if not _TRAILERS.fullmatch(block):
+        raise Malformed("a malformed trailer")
+    return [field for field in _fields(block, limits) if field[0] not in _NEVER_IN_TRAILERS]
+
+
+_NEVER_IN_TRAILERS: Final = frozenset(
+    {
+        b"authorization", b"cache-control", b"connection", b"content-encoding", b"content-length",
+        b"content-range", b"content-type", b"cookie", b"expect", b"forwarded", b"host",
+        b"keep-alive", b"max-forwards", b"proxy-authenticate", b"proxy-authorization",
+        b"proxy-connection", b"range", b"set-cookie", b"te", b"trailer", b"transfer-encoding",
+        b"upgrade", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto",
+    }
+)  # fmt: skip
+"""RFC 9110 §6.5.1: fields that frame, route, authenticate or modify must not come as trailers."""
+
+
+def _fields(block: bytes, limits: HeadLimits) -> list[Field]:
+    if len(block) > limits.total:
+        raise TooLarge(f"the head is larger than {limits.total} bytes")
+    fields: list[Field] = []
+    for line in block.split(b"\r\n"):
+        if line:
+            name, _, value = line.partition(b":")
+            fields.append((name.lower(), value.strip(b" \t"), line))
+    if len(fields) > limits.fields:
+        raise TooLarge(f"more than {limits.fields} header fields")
+    return fields
+
+
+def _body_length(length: bytes | None, coding: bytes | None, *, minor: int, default: int) -> int:
+    if coding is not None:
+        if length is not None:
+            raise Malformed("both Content-Length and Transfer-Encoding")
+        if minor == 0:
+            raise Malformed("Transfer-Encoding in HTTP/1.0")
+        if coding.lower() != b"chunked":
+            raise Malformed("a transfer coding other than chunked")
+        return CHUNKED
+    if length is None:
+        return default
+    if not _LENGTH.fullmatch(length):
+        raise Malformed("an invalid Content-Length")
+    return int(length)
+
+
+def _options(value: bytes) -> frozenset[bytes]:
+    return frozenset(option.strip(b" \t") for option in value.lower().split(b",")) - {b""}
+
+
+def _why_not_a_request(head: bytes) -> str:
+    line, _, _ = head.partition(b"\r\n")
+    parts = line.split(b" ")
+    if len(parts) != 3:
+        return "the request line is not METHOD TARGET HTTP/1.1"
+    if parts[2] not in (b"HTTP/1.1", b"HTTP/1.0"):
+        return "an HTTP version other than 1.0 and 1.1"
+    if not re.fullmatch(_TOKEN + rb"+", parts[0]):
+        return "an invalid method"
+    if not re.fullmatch(rb"[\x21\x22\x24-\x7e]+", parts[1]):
+        return "an invalid target"
+    return "a malformed header line"

@@ -1,0 +1,555 @@
+"""One client's connection: requests are read one after the other, each answered before the next.
+
+Framing, limits, clocks, back-pressure and hang-ups are handled here. What a request means, and
+every answer, is the `Service`'s; it gives each request a `Receiver` and answers through the
+methods of the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from dataclasses import dataclass, field
+from enum import IntEnum
+from math import inf
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from activator.errors import ActivatorError, BadRequest, HeadersTooLarge, RequestTimeout
+from activator.wire.framing import Decoder, chunk, decoder, last_chunk
+from activator.wire.heads import (
+    CHUNKED,
+    UNTIL_CLOSE,
+    Field,
+    HeadLimits,
+    Malformed,
+    RequestHead,
+    TooLarge,
+    check_partial,
+    parse_request,
+)
+
+if TYPE_CHECKING:
+    from activator.aiokit.deadlines import Deadlines
+    from activator.wire.hangup import HangupWatch
+    from activator.wire.tunnel import Tunnel
+
+PIPELINE_BYTES: Final = 64 << 10
+"""Bytes of following requests that are kept while one is being answered; then reading pauses."""
+LINGER_SILENCE: Final = 2.0
+LINGER_TOTAL: Final = 10.0
+"""A client that still sends a body nobody wants gets so long to read the answer (RFC 9112 §9.6)."""
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """Bounds of one client's connection; seconds, 0 = no limit."""
+
+    head: HeadLimits = field(default_factory=HeadLimits)
+    head_timeout: float = 15.0
+    body_idle: float = 60.0
+    keep_alive: float = 75.0
+
+
+class Receiver(Protocol):
+    """Whoever handles one request. After `client_left` or the answer's end nothing is called."""
+
+    def body(self, data: bytes) -> None: ...
+
+    def body_ended(self, trailers: list[Field]) -> None: ...
+
+    def body_broken(self, error: ActivatorError) -> None:
+        """The body is malformed or too slow; the rest of it is never going to be read."""
+
+    def client_left(self) -> None:
+        """The client is gone or has shut down its side; an answer would reach nobody."""
+
+    def writable(self, *, ok: bool) -> None:
+        """The client reads slower than it is sent to (False), or has caught up (True)."""
+
+
+class Service(Protocol):
+    """What stands behind a listening socket."""
+
+    draining: bool
+    """Answers carry `Connection: close` from now on."""
+
+    def opened(self, connection: ServerConnection) -> bool:
+        """False: too many; it is closed at once."""
+
+    def closed(self, connection: ServerConnection) -> None: ...
+
+    def request(self, connection: ServerConnection, head: RequestHead) -> None:
+        """Sets `connection.receiver` before anything else, answers now or later."""
+
+    def refused(self, connection: ServerConnection, error: ActivatorError) -> None:
+        """What came is no request: answer `error`. The connection closes afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerKit:
+    """What every connection of a listener shares."""
+
+    loop: asyncio.AbstractEventLoop
+    service: Service
+    deadlines: Deadlines
+    hangups: HangupWatch
+    limits: ServerLimits
+    tls: bool = False
+
+
+class _State(IntEnum):
+    HEAD = 0
+    """Between requests, or in the middle of a head."""
+    BODY = 1
+    """The body of the request is coming; it may be answered already."""
+    ANSWER = 2
+    """The request is complete, its answer is not."""
+    LINGER = 3
+    """Answered and closing; what still comes is thrown away."""
+    TUNNEL = 4
+    CLOSED = 5
+
+
+class ServerConnection(asyncio.Protocol):
+    """See the module. Methods that answer may be called from within `Service.request`."""
+
+    __slots__ = (
+        "_advancing",
+        "_answering",
+        "_body_paused",
+        "_chunked",
+        "_continued",
+        "_decoder",
+        "_fd",
+        "_kit",
+        "_linger_until",
+        "_partial",
+        "_pending",
+        "_reading",
+        "_scanned",
+        "_state",
+        "_transport",
+        "_will_close",
+        "deadline",
+        "head",
+        "peer",
+        "receiver",
+        "tunnel",
+    )
+
+    def __init__(self, kit: ServerKit) -> None:
+        self._kit = kit
+        self._state = _State.HEAD
+        self._transport: asyncio.Transport
+        self._fd = -1
+        self._partial: bytearray | None = None
+        self._scanned = 0
+        self._pending = b""
+        self._decoder: Decoder | None = None
+        self._reading = True
+        self._body_paused = False
+        self._advancing = False
+        self._answering = False
+        self._chunked = False
+        self._continued = False
+        self._will_close = False
+        self._linger_until = 0.0
+        self.deadline = inf
+        self.head: RequestHead
+        self.receiver: Receiver | None = None
+        self.tunnel: Tunnel | None = None
+        self.peer = ""
+
+    # --- what the transport tells ---------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop has a class of its own
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            self._fd = sock.fileno()
+        peer = transport.get_extra_info("peername")
+        self.peer = peer[0] if isinstance(peer, tuple) else ""
+        if not self._kit.service.opened(self):
+            self._state = _State.CLOSED
+            self._transport.abort()
+            return
+        self._set_deadline(self._kit.limits.head_timeout)
+
+    def data_received(self, data: bytes) -> None:
+        if self._state == _State.HEAD:
+            self._pending = self._pending + data if self._pending else data
+            self._advance()
+        elif self._state == _State.BODY:
+            self._feed_body(data)
+        elif self._state == _State.TUNNEL:
+            if self.tunnel is not None:
+                self.tunnel.moved(self, data)
+        elif self._state == _State.ANSWER:
+            self._pending += data
+            if len(self._pending) > PIPELINE_BYTES:
+                self._apply_reading()
+        elif self._state == _State.LINGER:
+            self._keep_lingering()
+
+    def eof_received(self) -> None:
+        self._leave()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
+
+    def pause_writing(self) -> None:
+        if self.tunnel is not None:
+            self.tunnel.full(self)
+        elif self.receiver is not None:
+            self.receiver.writable(ok=False)
+
+    def resume_writing(self) -> None:
+        if self.tunnel is not None:
+            self.tunnel.drained(self)
+        elif self.receiver is not None:
+            self.receiver.writable(ok=True)
+
+    # --- what the handler of a request may do ---------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Between requests, nothing of the next one has come."""
+        return self._state == _State.HEAD and not self._partial and not self._pending
+
+    @property
+    def answering(self) -> bool:
+        """The head of the answer has been sent."""
+        return self._answering
+
+    @property
+    def continued(self) -> bool:
+        """The client has had its 100."""
+        return self._continued
+
+    @property
+    def request_complete(self) -> bool:
+        return self._state == _State.ANSWER
+
+    def pause_body(self) -> None:
+        """Leave the rest of the body in the socket; a client that leaves is noticed anyway."""
+        if not self._body_paused:
+            self._body_paused = True
+            self._apply_reading()
+
+    def resume_body(self) -> None:
+        if self._body_paused:
+            self._body_paused = False
+            self._apply_reading()
+
+    def send_continue(self) -> None:
+        """100 (Continue), at most once, only to a client that waits for it."""
+        if self.head.expects_continue and not self._continued and self._state == _State.BODY:
+            self._continued = True
+            self._transport.write(CONTINUE)
+
+    def send_interim(self, head: bytes) -> None:
+        """A 1xx head without its empty line; HTTP/1.0 clients get none (RFC 9110 §15.2)."""
+        if self.head.minor == 1:
+            self._transport.write(head + b"\r\n")
+
+    def begin_answer(self, head: bytes, *, length: int) -> None:
+        """Status line and fields, each with its CRLF; the framing and `Connection` are added here,
+        Content-Length excepted. `length`: of the body that `send` brings; 0 also for HEAD."""
+        self._answering = True
+        self._chunked = length == CHUNKED and self.head.minor == 1
+        until_close = length == UNTIL_CLOSE or (length == CHUNKED and self.head.minor == 0)
+        keep = (
+            self.head.keep_alive
+            and not until_close
+            and self._state == _State.ANSWER
+            and not self._kit.service.draining
+        )
+        self._will_close = not keep
+        if self._chunked:
+            head += b"Transfer-Encoding: chunked\r\n"
+        if not keep:
+            head += b"Connection: close\r\n"
+        elif self.head.minor == 0:
+            head += b"Connection: keep-alive\r\n"
+        self._transport.write(head + b"\r\n")
+
+    def send(self, data: bytes) -> None:
+        """Body bytes; the caller keeps to the length it announced."""
+        if data:
+            self._transport.write(chunk(data) if self._chunked else data)
+
+    def finish(self, trailers: list[Field] | None = None) -> None:
+        """The answer is complete. What is left of the request is thrown away."""
+        if self._chunked:
+            self._transport.write(last_chunk(trailers or []))
+        self.receiver = None
+        self._answering = False
+        if self._state == _State.BODY or (self._will_close and self._pending):
+            self._linger()
+        elif self._will_close:
+            self._state = _State.CLOSED
+            self._transport.close()
+        elif self._state == _State.ANSWER:
+            self._state = _State.HEAD
+            self._set_deadline(self._kit.limits.keep_alive)
+            if self._pending:
+                self._apply_reading()
+                self._advance()
+
+    def abort(self) -> None:
+        """Break the connection off so that the client cannot take it for an ending (RST)."""
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None and self._state != _State.CLOSED:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.receiver = None
+        self._close_now()
+
+    def close_if_idle(self) -> None:
+        if self.idle:
+            self._state = _State.CLOSED
+            self._transport.close()
+
+    def break_off(self) -> None:
+        """End it whatever it is doing; whoever handles its request hears that the client left."""
+        self._leave()
+
+    def become_tunnel(self, head: bytes, tunnel: Tunnel) -> None:
+        """Send the 101 head (without its empty line) and speak raw bytes from here on."""
+        self.receiver = None
+        self.tunnel = tunnel
+        self._state = _State.TUNNEL
+        self.deadline = inf
+        self._body_paused = False
+        pending, self._pending = self._pending, b""
+        self._apply_reading()
+        self._transport.write(head + b"\r\n")
+        if pending:
+            tunnel.moved(self, pending)
+
+    # --- as the end of a tunnel -----------------------------------------------------------------
+
+    def write_raw(self, data: bytes) -> None:
+        self._transport.write(data)
+
+    def pause_raw(self) -> None:
+        self._body_paused = True
+        self._apply_reading()
+
+    def resume_raw(self) -> None:
+        self._body_paused = False
+        self._apply_reading()
+
+    def close_raw(self) -> None:
+        self._transport.close()
+
+    # --- clocks ---------------------------------------------------------------------------------
+
+    def on_deadline(self, now: float) -> None:
+        if self._state == _State.HEAD:
+            if self._partial:
+                self._refuse(RequestTimeout("The head did not arrive in time"))
+            else:
+                self._close_now()
+        elif self._state == _State.BODY and self.receiver is not None:
+            self._break_body(RequestTimeout("The body stopped arriving"))
+        elif self._state == _State.LINGER:
+            self._close_now()
+
+    def _set_deadline(self, seconds: float) -> None:
+        self.deadline = self._kit.loop.time() + seconds if seconds else inf
+        self._kit.deadlines.arm(self)
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Read heads while there are any; a loop, so that answers given at once do not recurse."""
+        if self._advancing:
+            return
+        self._advancing = True
+        try:
+            while self._state == _State.HEAD and self._pending:
+                data, self._pending = self._pending, b""
+                self._feed_head(data)
+        finally:
+            self._advancing = False
+
+    def _feed_head(self, data: bytes) -> None:
+        partial = self._partial
+        if partial is None:
+            while data.startswith(b"\r\n"):
+                data = data[2:]  # RFC 9112 §2.2: empty lines before a request are ignored
+            end = data.find(b"\r\n\r\n")
+            if end >= 0:
+                self._begin_request(data[: end + 4], data[end + 4 :])
+                return
+            if not data:
+                return
+            self._partial = partial = bytearray(data)
+            self._set_deadline(self._kit.limits.head_timeout)
+            checked = 0
+        else:
+            checked = self._scanned
+            partial += data
+            while partial.startswith(b"\r\n"):
+                del partial[:2]
+                checked = 0
+            end = partial.find(b"\r\n\r\n", max(0, checked - 3))
+            if end >= 0:
+                self._partial, self._scanned = None, 0
+                self._begin_request(bytes(partial[: end + 4]), bytes(partial[end + 4 :]))
+                return
+        self._scanned = len(partial)
+        try:
+            check_partial(partial, start=checked, limits=self._kit.limits.head)
+        except Malformed as error:
+            self._refuse(BadRequest(f"The request is malformed: {error}"))
+        except TooLarge as error:
+            self._refuse(HeadersTooLarge(f"The request is too large: {error}"))
+
+    def _begin_request(self, raw: bytes, rest: bytes) -> None:
+        self._pending = rest
+        try:
+            head = parse_request(raw, self._kit.limits.head)
+        except Malformed as error:
+            self._refuse(BadRequest(f"The request is malformed: {error}"))
+            return
+        except TooLarge as error:
+            self._refuse(HeadersTooLarge(f"The request is too large: {error}"))
+            return
+        self.head = head
+        self._continued = self._body_paused = False
+        if head.length == 0:
+            self._state = _State.ANSWER
+            self.deadline = inf
+            self._apply_reading()
+            self._kit.service.request(self, head)
+            return
+        self._state = _State.BODY
+        self._decoder = decoder(head.length, self._kit.limits.head)
+        try:
+            # what is here already is looked at first: a body that is complete with its head
+            # leaves the connection usable even if the answer does not wait for it
+            body, trailers = self._decode(rest) if rest else (b"", None)
+        except (Malformed, TooLarge) as error:
+            self._refuse(BadRequest(f"The body is malformed: {error}"))
+            return
+        self._kit.service.request(self, head)
+        self._deliver(body, trailers)
+
+    def _feed_body(self, data: bytes) -> None:
+        try:
+            body, trailers = self._decode(data)
+        except (Malformed, TooLarge) as error:
+            self._break_body(BadRequest(f"The body is malformed: {error}"))
+            return
+        self._deliver(body, trailers)
+
+    def _decode(self, data: bytes) -> tuple[bytes, list[Field] | None]:
+        """(body bytes, the trailers once the body is complete)"""
+        assert self._decoder is not None
+        body, rest = self._decoder.feed(data)
+        if not self._decoder.done:
+            self._pending = b""
+            return body, None
+        trailers = self._decoder.trailers
+        self._decoder = None
+        self._state = _State.ANSWER
+        self.deadline = inf
+        self._pending = rest
+        self._body_paused = False
+        self._apply_reading()
+        return body, trailers
+
+    def _deliver(self, body: bytes, trailers: list[Field] | None) -> None:
+        receiver = self.receiver
+        if receiver is None:
+            return
+        if body:
+            receiver.body(body)
+        if self.receiver is not receiver:
+            return
+        if trailers is not None:
+            receiver.body_ended(trailers)
+        elif not self._body_paused:
+            self._set_deadline(self._kit.limits.body_idle)
+
+    def _break_body(self, error: ActivatorError) -> None:
+        receiver = self.receiver
+        self.deadline = inf
+        self._pause_transport()
+        if receiver is not None:
+            receiver.body_broken(error)
+
+    def _refuse(self, error: ActivatorError) -> None:
+        """Not a request: answer, whatever else came is not looked at, and close."""
+        self.head = RequestHead(b"GET", b"/", 1, [])
+        self._partial, self._pending = None, b""
+        self._state = _State.BODY  # nothing more of it will be read: the answer ends in lingering
+        self.deadline = inf
+        self._kit.service.refused(self, error)
+
+    def _apply_reading(self) -> None:
+        wanted = not self._body_paused and len(self._pending) <= PIPELINE_BYTES
+        if wanted == self._reading or self._state == _State.CLOSED:
+            return
+        if wanted:
+            self._reading = True
+            self._kit.hangups.remove(self._fd)
+            self._transport.resume_reading()
+            if self._state == _State.BODY:
+                self._set_deadline(self._kit.limits.body_idle)
+        else:
+            self._pause_transport()
+            if self._state == _State.BODY:
+                self.deadline = inf
+
+    def _pause_transport(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._transport.pause_reading()
+            if self._fd >= 0:
+                self._kit.hangups.add(self._fd, self._hung_up)
+
+    # --- endings --------------------------------------------------------------------------------
+
+    def _linger(self) -> None:
+        self._state = _State.LINGER
+        self._decoder = None
+        self._pending = b""
+        self._body_paused = False
+        self._apply_reading()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._linger_until = self._kit.loop.time() + LINGER_TOTAL
+        self._set_deadline(LINGER_SILENCE)
+
+    def _keep_lingering(self) -> None:
+        self.deadline = min(self._kit.loop.time() + LINGER_SILENCE, self._linger_until)
+
+    def _hung_up(self) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        """The other side is gone, however we came to know it."""
+        tunnel, self.tunnel = self.tunnel, None
+        receiver, self.receiver = self.receiver, None
+        self._close_now()
+        if tunnel is not None:
+            tunnel.lost(self)
+        if receiver is not None:
+            receiver.client_left()
+
+    def _close_now(self) -> None:
+        if self._state == _State.CLOSED and self._fd == -1:
+            return
+        self._state = _State.CLOSED
+        self._partial, self._pending, self._decoder = None, b"", None
+        self.deadline = inf
+        self._kit.deadlines.forget(self)
+        if self._fd >= 0:
+            self._kit.hangups.remove(self._fd)
+            self._fd = -1
+        self._transport.abort()
+        self._kit.service.closed(self)

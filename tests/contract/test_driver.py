@@ -1,0 +1,196 @@
+"""What every driver must keep, over all of them: `drivers.base.Driver`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from activator.core.endpoint import ProcessBackend, StaticBackend
+from activator.drivers.base import DriverError, Phase
+from activator.drivers.process import ProcessDriver
+from activator.drivers.static import StaticDriver
+from tests.driving import driving
+from tests.scripted import ScriptedDriver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from activator.drivers.base import Driver, Snapshot
+
+
+@dataclass
+class Case:
+    driver: Driver
+    """Its replicas start and run until they are stopped."""
+    failing: Driver
+    """Its replicas end as soon as they are started."""
+
+
+@dataclass
+class Addresses:
+    given: list[str] = field(default_factory=list)
+    disposed: list[str] = field(default_factory=list)
+
+    async def give(self, replica_id: str) -> tuple[str, int]:
+        self.given.append(replica_id)
+        return "127.0.0.1", 20000 + len(self.given)
+
+    async def dispose(self, replica_id: str) -> None:
+        self.disposed.append(replica_id)
+
+
+def process_case() -> Case:
+    return Case(
+        driver=ProcessDriver("m", ProcessBackend(("sleep", "60"))),
+        failing=ProcessDriver("m", ProcessBackend(("false",))),
+    )
+
+
+def scripted_case() -> Case:
+    addresses = Addresses()
+    failing = ScriptedDriver("m", factory=addresses.give)
+    failing.fail_next("exited with code 1", times=100)
+    return Case(
+        driver=ScriptedDriver("m", factory=addresses.give, dispose=addresses.dispose),
+        failing=failing,
+    )
+
+
+@pytest.fixture(params=[process_case, scripted_case], ids=["process", "scripted"])
+def case(request: pytest.FixtureRequest) -> Case:
+    made = request.param()
+    assert isinstance(made, Case)
+    return made
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: StaticDriver("m", StaticBackend((("127.0.0.1", 1),))),
+        lambda: process_case().driver,
+        lambda: scripted_case().driver,
+    ],
+    ids=["static", "process", "scripted"],
+)
+async def test_a_report_comes_at_once_and_the_work_ends_when_cancelled(
+    make: Callable[[], Driver],
+) -> None:
+    async with driving(make()) as driven:
+        assert driven.now.wanted == len(driven.now.replicas)
+        assert not driven.run.done()
+
+        await driven.end()
+
+        assert driven.run.cancelled()
+
+
+async def test_replicas_asked_for_are_started_at_addresses_of_their_own(case: Case) -> None:
+    async with driving(case.driver) as driven:
+        await case.driver.scale(3)
+        replicas = await driven.until_started(3)
+
+        assert [r.id for r in replicas] == ["m-1", "m-2", "m-3"]
+        assert len({(r.host, r.port) for r in replicas}) == 3
+        assert driven.now.wanted == 3
+        assert all(r.requested_at <= r.since for r in replicas)
+
+
+async def test_the_same_order_twice_changes_nothing(case: Case) -> None:
+    async with driving(case.driver) as driven:
+        await case.driver.scale(2)
+        before = await driven.until_started(2)
+
+        await case.driver.scale(2, victims=("m-1",))
+        await case.driver.scale(2)
+
+        assert await driven.until_started(2) == before
+
+
+async def test_victims_go_first_then_the_youngest(case: Case) -> None:
+    async with driving(case.driver) as driven:
+        await case.driver.scale(4)
+        await driven.until_started(4)
+
+        await case.driver.scale(2, victims=("m-2", "unknown"))
+
+        await driven.until(lambda s: [r.id for r in s.replicas] == ["m-1", "m-3"])
+        assert driven.now.wanted == 2
+
+
+async def test_a_replica_is_never_started_again_under_the_same_id(case: Case) -> None:
+    async with driving(case.driver) as driven:
+        await case.driver.scale(1)
+        await driven.until_started(1)
+        await case.driver.scale(0)
+        await driven.until_empty()
+
+        await case.driver.scale(1)
+
+        assert [r.id for r in await driven.until_started(1)] == ["m-2"]
+        assert driven.now.exits == ()
+
+
+async def test_what_is_being_stopped_is_not_wanted_and_gets_nothing_new(case: Case) -> None:
+    async with driving(case.driver) as driven:
+        await case.driver.scale(1)
+        await driven.until_started(1)
+
+        await case.driver.scale(0)
+        await driven.until_empty()
+
+    stopping = [s for s in driven.seen if any(r.phase is Phase.STOPPING for r in s.replicas)]
+    assert stopping
+    assert all(s.wanted == 0 for s in stopping)
+
+
+async def test_a_stop_and_a_start_never_overlap(case: Case) -> None:
+    async with driving(case.driver) as driven:
+        await case.driver.scale(1)
+        await driven.until_started(1)
+        await case.driver.scale(0)
+        await case.driver.scale(1)
+        await driven.until(lambda s: _started(s) == ["m-2"])
+
+    for snapshot in driven.seen:
+        assert len([r for r in snapshot.replicas if r.phase is not Phase.REQUESTED]) <= 1
+
+
+async def test_an_unasked_end_lowers_what_is_wanted_and_is_told_with_its_cause(case: Case) -> None:
+    async with driving(case.failing) as driven:
+        await case.failing.scale(1)
+        exit_ = await driven.until_exit()
+
+        assert exit_.id == "m-1"
+        assert "exited with code 1" in exit_.cause.message
+        assert driven.now.wanted == 0
+        assert driven.now.replicas == ()
+
+
+async def test_the_ends_that_are_told_are_bounded(case: Case) -> None:
+    async with driving(case.failing) as driven:
+        for count in range(1, 11):
+            await case.failing.scale(1)
+            await driven.until(partial(_has_told_exit_of, f"m-{count}"))
+            await driven.until_empty()
+
+        assert [e.id for e in driven.now.exits] == [f"m-{n}" for n in range(3, 11)]
+
+
+async def test_orders_that_make_no_sense_or_come_too_late_are_refused(case: Case) -> None:
+    async with driving(case.driver):
+        with pytest.raises(DriverError, match="-1"):
+            await case.driver.scale(-1)
+
+    with pytest.raises(DriverError):
+        await case.driver.scale(1)
+
+
+def _has_told_exit_of(replica_id: str, snapshot: Snapshot) -> bool:
+    return bool(snapshot.exits) and snapshot.exits[-1].id == replica_id
+
+
+def _started(snapshot: Snapshot) -> list[str]:
+    return [r.id for r in snapshot.replicas if r.phase is Phase.STARTED]

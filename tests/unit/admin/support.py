@@ -1,0 +1,159 @@
+"""A small house behind a real admin port: the operations of two endpoints, in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from aiohttp import web
+
+from activator.admin.api import make_app
+from activator.admin.ports import ConfigStatus, Conflict, Unavailable, UnknownEndpoint
+from activator.core.status import EndpointStatus, ReplicaStatus
+from activator.telemetry.events import EventLog
+from activator.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+TOKEN = "correct-horse-battery-staple"
+
+
+def status(name: str, **changed: Any) -> EndpointStatus:
+    calm = EndpointStatus(
+        name=name,
+        state="inactive",
+        seconds_in_state=12.0,
+        paused=False,
+        replicas=(),
+        wanted=0,
+        held=0,
+        held_bytes=0,
+        in_flight=0,
+        concurrency=8,
+        eta=None,
+        typical_start=4.5,
+        last_activity=None,
+        failure=None,
+        retry_in=None,
+        cold_starts=0,
+        replica_seconds=0.0,
+        saved_replica_seconds=0.0,
+        cost=0.0,
+        cost_saved=0.0,
+        hosts=(f"{name}.example.com",),
+    )
+    return dataclasses.replace(calm, **changed)
+
+
+class House:
+    """Operations over plain values: activating is immediate, demand is what the test says."""
+
+    def __init__(self) -> None:
+        self.statuses = {name: status(name) for name in ("llama", "whisper")}
+        self.why_not_ready: str | None = None
+        self.refused = ConfigStatus(at=1_790_000_000.0)
+        self.away = False
+        self.broken = False
+
+    def endpoints(self) -> list[EndpointStatus]:
+        if self.broken:
+            raise RuntimeError("a secret of the inside")
+        return list(self.statuses.values())
+
+    def endpoint(self, name: str) -> EndpointStatus | None:
+        return self.statuses.get(name)
+
+    async def activate(self, name: str) -> None:
+        replica = ReplicaStatus("r1", "started", "127.0.0.1:4000", 0, 0.1)
+        self._change(name, state="activating", wanted=1, replicas=(replica,))
+
+    async def deactivate(self, name: str, *, force: bool) -> None:
+        found = self.statuses.get(name)
+        if found is not None and found.held and not force:
+            raise Conflict(f"{found.held} requests are held; force breaks them off")
+        self._change(name, state="inactive", wanted=0, replicas=(), held=0)
+
+    async def pause(self, name: str) -> None:
+        self._change(name, paused=True)
+
+    async def resume(self, name: str) -> None:
+        self._change(name, paused=False)
+
+    def config(self) -> Mapping[str, Any]:
+        return {"auth": {"adminTokenFile": "***"}, "endpoints": [{"name": "llama"}]}
+
+    def config_status(self) -> ConfigStatus:
+        return self.refused
+
+    def ready(self) -> str | None:
+        return self.why_not_ready
+
+    def _change(self, name: str, **changed: Any) -> None:
+        if name not in self.statuses:
+            raise UnknownEndpoint(name)
+        if self.away:
+            raise Unavailable("the driver did not take the order")
+        self.statuses[name] = dataclasses.replace(self.statuses[name], **changed)
+
+
+@dataclass
+class Admin:
+    """A running admin port and a client of it."""
+
+    url: str
+    client: aiohttp.ClientSession
+    house: House = field(default_factory=House)
+    events: EventLog = field(default_factory=EventLog)
+    metrics: Metrics = field(default_factory=Metrics)
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    async def get(self, path: str, **more: Any) -> tuple[int, Any]:
+        async with self.client.get(self.url + path, **more) as answer:
+            return answer.status, await _content(answer)
+
+    async def post(self, path: str, body: Any = None, **more: Any) -> tuple[int, Any]:
+        async with self.client.post(self.url + path, json=body or {}, **more) as answer:
+            return answer.status, await _content(answer)
+
+
+async def _content(answer: aiohttp.ClientResponse) -> Any:
+    if answer.content_type.endswith("json"):
+        return await answer.json(content_type=None)
+    return await answer.text()
+
+
+@contextlib.asynccontextmanager
+async def running(
+    *,
+    token: str | None = None,
+    hosts: tuple[str, ...] = ("127.0.0.1",),
+    keep_alive: float = 15.0,
+    clock: Callable[[], float] = lambda: 0.0,
+) -> AsyncIterator[Admin]:
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as client:
+        admin = Admin("", client)
+        app = make_app(
+            admin.house,
+            admin.metrics,
+            admin.events,
+            token=token,
+            hosts=hosts,
+            keep_alive=keep_alive,
+            clock=clock,
+        )
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, "127.0.0.1", 0)
+            await site.start()
+            admin.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            yield admin
+        finally:
+            await runner.cleanup()

@@ -1,0 +1,111 @@
+"""What is learned from earlier starts."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from activator.core.eta import REMEMBERED_STARTS, StartTimes
+
+SECONDS = st.floats(min_value=0, max_value=3600)
+
+
+def learned(*totals: float) -> StartTimes:
+    times = StartTimes()
+    for total in totals:
+        times.learn({"requested": total * 0.1, "started": total * 0.9})
+    return times
+
+
+def test_nothing_is_expected_before_a_start_has_been_seen() -> None:
+    times = StartTimes()
+
+    assert times.estimate() is None
+    assert times.remaining(3.0) is None
+    assert times.phases() == {}
+
+
+def test_a_start_without_phases_teaches_nothing() -> None:
+    times = StartTimes()
+
+    times.learn({})
+
+    assert times.estimate() is None
+
+
+def test_one_start_is_believed_with_doubt() -> None:
+    estimate = learned(40.0).estimate()
+
+    assert estimate is not None
+    assert estimate.typical == pytest.approx(40.0)
+    assert estimate.low < 40.0 < estimate.high
+
+
+def test_after_ten_starts_of_about_forty_seconds_it_says_thirty_five_to_fifty() -> None:
+    dice = Random(7)
+    estimate = learned(*(dice.gauss(40.0, 4.0) for _ in range(10))).estimate()
+
+    assert estimate is not None
+    assert 30.0 <= estimate.low <= 38.0
+    assert 37.0 <= estimate.typical <= 43.0
+    assert 43.0 <= estimate.high <= 52.0
+
+
+def test_one_slow_start_moves_the_typical_one_hardly() -> None:
+    estimate = learned(*[40.0] * 9, 600.0).estimate()
+
+    assert estimate is not None
+    assert estimate.typical == pytest.approx(40.0)
+
+
+def test_only_the_last_starts_count() -> None:
+    estimate = learned(500.0, *[20.0] * REMEMBERED_STARTS).estimate()
+
+    assert estimate is not None
+    assert estimate.high < 25.0
+
+
+def test_what_remains_is_the_rest_of_a_typical_start() -> None:
+    rest = learned(*[40.0] * 5).remaining(30.0)
+
+    assert rest is not None
+    assert rest.typical == pytest.approx(10.0)
+
+
+def test_a_start_beyond_all_that_is_known_is_expected_any_moment() -> None:
+    rest = learned(*[40.0] * 5).remaining(100.0)
+
+    assert rest is not None
+    assert (rest.low, rest.typical, rest.high) == (0.0, 0.0, 0.0)
+
+
+def test_phases_are_told_by_their_median_in_the_order_they_came() -> None:
+    times = StartTimes()
+    for started in (10.0, 30.0, 20.0):
+        times.learn({"requested": 1.0, "started": started})
+
+    assert list(times.phases().items()) == [("requested", 1.0), ("started", 20.0)]
+
+
+def test_a_phase_that_seems_to_run_backwards_took_no_time() -> None:
+    times = StartTimes()
+
+    times.learn({"requested": -1.0, "started": 5.0})
+
+    assert times.phases() == {"requested": 0.0, "started": 5.0}
+
+
+@given(totals=st.lists(SECONDS, min_size=1, max_size=40), moments=st.lists(SECONDS, min_size=2))
+def test_what_remains_never_grows_with_time_and_never_is_less_than_nothing(
+    totals: list[float], moments: list[float]
+) -> None:
+    times = learned(*totals)
+    rests = [rest for at in sorted(moments) if (rest := times.remaining(at)) is not None]
+
+    assert len(rests) == len(moments)
+    assert all(0 <= rest.low <= rest.typical <= rest.high for rest in rests)
+    assert all(later.high <= sooner.high for sooner, later in pairwise(rests))

@@ -1,0 +1,198 @@
+"""The instruments: named as documented, bounded, and cheap where requests pass."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_openmetrics,
+)
+from prometheus_client.parser import text_string_to_metric_families
+
+from activator.telemetry.metrics import MAX_SERIES, Gauges, Histogram, Metrics
+
+DOCUMENTED = {
+    "activator_requests": {"endpoint", "code", "reason"},
+    "activator_request_duration_seconds": {"endpoint", "le"},
+    "activator_overhead_seconds": {"endpoint", "le"},
+    "activator_held_requests": {"endpoint"},
+    "activator_queue_wait_seconds": {"endpoint", "le"},
+    "activator_inflight_requests": {"endpoint"},
+    "activator_cold_starts": {"endpoint", "outcome"},
+    "activator_cold_start_seconds": {"endpoint", "phase", "le"},
+    "activator_replicas": {"endpoint", "state"},
+    "activator_scale_actions": {"endpoint", "direction", "reason"},
+    "activator_replica_seconds": {"endpoint", "state"},
+    "activator_cost": {"endpoint"},
+    "activator_cost_saved": {"endpoint"},
+    "activator_retries": {"endpoint", "reason"},
+    "activator_store_errors": set(),
+    "activator_leader": set(),
+    "activator_connections": set(),
+}
+
+
+def busy() -> Metrics:
+    metrics = Metrics()
+    one = metrics.endpoint("llama")
+    one.request(code=200, reason="", duration=1.5, overhead=0.0003)
+    one.request(code=503, reason="queue_full", duration=0.001, overhead=0.0003)
+    one.waited(0.7)
+    one.cold_start(outcome="ready")
+    one.phase("started", 4.0)
+    one.scaled(direction="up", reason="demand")
+    one.retried("refused")
+    one.gauges = lambda: Gauges(
+        held=3,
+        in_flight=2,
+        replicas={"ready": 1},
+        replica_seconds={"ready": 12.5},
+        cost=0.25,
+        cost_saved=1.5,
+    )
+    return metrics
+
+
+def samples(metrics: Metrics, accept: str = "") -> dict[tuple[str, tuple[str, ...]], float]:
+    """Every sample by (name, its label values in the order of their names)."""
+    text = metrics.render(accept)[0].decode()
+    return {
+        (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_exposes_every_documented_family_with_its_labels_and_no_other_of_ours() -> None:
+    families = text_string_to_metric_families(busy().render("")[0].decode())
+    labels = {
+        family.name: set().union(*(set(sample.labels) for sample in family.samples))
+        for family in families
+        if family.name.startswith("activator_")
+    }
+    assert labels == DOCUMENTED
+
+
+def test_counts_requests_by_code_and_reason() -> None:
+    seen = samples(busy())
+    assert seen["activator_requests_total", ("200", "llama", "")] == 1
+    assert seen["activator_requests_total", ("503", "llama", "queue_full")] == 1
+
+
+def test_requests_without_an_endpoint_have_an_empty_endpoint_label() -> None:
+    metrics = Metrics()
+    metrics.unrouted.request(code=404, reason="no_route", duration=0.001, overhead=0.001)
+    assert samples(metrics)["activator_requests_total", ("404", "", "no_route")] == 1
+
+
+def test_gauges_are_read_at_the_scrape() -> None:
+    metrics, held = Metrics(), 1
+    metrics.endpoint("llama").gauges = lambda: Gauges(held=held)
+    assert samples(metrics)["activator_held_requests", ("llama",)] == 1
+    held = 5
+    assert samples(metrics)["activator_held_requests", ("llama",)] == 5
+
+
+def test_tells_cost_and_replica_seconds() -> None:
+    seen = samples(busy())
+    assert seen["activator_replica_seconds_total", ("llama", "ready")] == 12.5
+    assert seen["activator_cost_total", ("llama",)] == 0.25
+    assert seen["activator_cost_saved_total", ("llama",)] == 1.5
+
+
+def test_tells_the_process_and_who_leads() -> None:
+    metrics = Metrics()
+    metrics.connections = 7
+    metrics.store_errors = 2
+    assert samples(metrics)["activator_leader", ()] == 0
+    metrics.leader = lambda: True
+    seen = samples(metrics)
+    assert seen["activator_leader", ()] == 1
+    assert seen["activator_connections", ()] == 7
+    assert seen["activator_store_errors_total", ()] == 2
+    assert seen["process_resident_memory_bytes", ()] > 1 << 20
+
+
+def test_a_forgotten_endpoint_has_no_series() -> None:
+    metrics = busy()
+    metrics.forget("llama")
+    assert not [key for key in samples(metrics) if "llama" in key[1]]
+
+
+def test_an_endpoint_keeps_its_counters_for_as_long_as_it_is_configured() -> None:
+    metrics = Metrics()
+    assert metrics.endpoint("a") is metrics.endpoint("a")
+
+
+def test_status_codes_of_a_model_gone_wild_cannot_grow_the_series_without_bound() -> None:
+    metrics = Metrics()
+    one = metrics.endpoint("wild")
+    for code in range(100, 600):
+        one.request(code=code, reason="", duration=0.1, overhead=0.0)
+    counted = {
+        key[1][0]: value
+        for key, value in samples(metrics).items()
+        if key[0] == "activator_requests_total"
+    }
+    assert sum(counted.values()) == 500
+    assert len(counted) <= MAX_SERIES + 5
+    assert counted["5xx"] == 100
+
+
+@pytest.mark.parametrize("kind", ["outcome", "phase", "scale", "retry"])
+def test_other_labels_are_bounded_too(kind: str) -> None:
+    metrics = Metrics()
+    one = metrics.endpoint("wild")
+    for n in range(500):
+        match kind:
+            case "outcome":
+                one.cold_start(outcome=f"outcome {n}")
+            case "phase":
+                one.phase(f"phase {n}", 1.0)
+            case "scale":
+                one.scaled(direction="up", reason=f"because of {n}")
+            case _:
+                one.retried(f"reason {n}")
+    values = {key[1] for key in samples(metrics) if "wild" in key[1]}
+    assert any("other" in labels for labels in values)
+    assert len(values) <= (MAX_SERIES + 1) * 22 + 40
+
+
+@given(st.lists(st.floats(min_value=0, max_value=1e6), max_size=50))
+def test_a_histogram_counts_each_value_in_every_bucket_that_includes_it(
+    values: list[float],
+) -> None:
+    bounds = (0.1, 1.0, 60.0)
+    histogram = Histogram(bounds)
+    for value in values:
+        histogram.observe(value)
+    expected = [(repr(b), sum(value <= b for value in values)) for b in bounds]
+    assert histogram.buckets() == [*expected, ("+Inf", len(values))]
+
+
+def test_the_buckets_of_cold_starts_reach_half_an_hour() -> None:
+    seen = samples(busy())
+    assert seen["activator_cold_start_seconds_bucket", ("llama", "1800.0", "started")] == 1
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5",
+        "application/openmetrics-text; version=nonsense",
+    ],
+)
+def test_a_scraper_that_knows_openmetrics_gets_it(accept: str) -> None:
+    body, content_type = busy().render(accept)
+    assert content_type.startswith("application/openmetrics-text")
+    parsed = parse_openmetrics(body.decode())  # type: ignore[no-untyped-call]  # is untyped
+    families = {family.name for family in parsed}
+    assert set(DOCUMENTED) <= families
+
+
+@pytest.mark.parametrize("accept", ["", "*/*", "text/html, */*;q=0.1", "text/plain; version=x"])
+def test_everybody_else_gets_the_plain_format(accept: str) -> None:
+    body, content_type = busy().render(accept)
+    assert content_type.startswith("text/plain; version=0.0.4")
+    assert b"# EOF" not in body
