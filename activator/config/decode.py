@@ -66,11 +66,11 @@ def decode(content: bytes, *, problems: Problems) -> Table | None:
 
 def _composed(content: bytes, problems: Problems) -> yaml.Node | None:
     try:
-        loader = _Loader(content)
-        try:
-            root: yaml.Node | None = loader.get_single_node()
-        finally:
-            loader.dispose()
+        _check_depth(content)
+        root = yaml.compose(content, Loader=_Loader)
+    except _TooMuch as stop:
+        problems.add(stop.line, "", stop.message)
+        return None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         said = " ".join(part for part in (error.problem, error.context) if part)
@@ -79,12 +79,21 @@ def _composed(content: bytes, problems: Problems) -> yaml.Node | None:
     except yaml.reader.ReaderError as error:
         problems.add(1, "", f"not valid YAML: {error.reason} at byte {error.position}")
         return None
-    except RecursionError:
-        problems.add(1, "", "nested too deeply")
-        return None
     if root is None:
         problems.add(1, "", "the file is empty")
     return root
+
+
+def _check_depth(content: bytes) -> None:
+    """Composing recurses, in libyaml's binding on the C stack: a deep file ends the process."""
+    depth = 0
+    for event in yaml.parse(content, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise _TooMuch(event.start_mark.line + 1, "nested too deeply")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 class _TooMuch(Exception):

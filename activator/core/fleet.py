@@ -125,16 +125,18 @@ class Fleet:
         `needed` False: what was lost is not replaced.
         """
         seen, now = view.seen, view.now
-        short = self.lost and len(view.alive) < self.target
-        if not (seen.wanted < self.target or short) or (self.lost and not needed):
+        # what somebody else raised beyond `max` is accepted, but never asked for by us
+        count = min(self.target, max(self.policy.max, 1))
+        short = self.lost and len(view.alive) < count
+        if not (seen.wanted < count or short) or (self.lost and not needed):
             return []
         if seen.wanted and (self.policy.owner is Owner.EXTERNAL or not seen.leading):
             return []
         if now < self._starts.retry_at or not self._orders.is_settled:
             return []
-        if not self._orders.may_place(self.target, now=now):
+        if seen.wanted > count or not self._orders.may_place(count, now=now):
             return []
-        return [self._place(self.target, self.label, view)]
+        return [self._place(count, self.label, view)]
 
     def resize(self, view: View, *, frozen: bool) -> list[Effect]:
         """1→N: up at once, down when those who are to go have finished; `frozen` only averages."""

@@ -1,38 +1,32 @@
 """One request on one page: admit → (hold → wait) → forward → answer, or say why not.
 
 An `Exchange` is told what happens on the client's connection (wire's `Receiver`), on the
-replica's (upstream's `Answer`), in the line (`_granted`) and by the clock (`on_deadline`), and
-moves through its states. It creates no task unless it has to wait or to connect. Whatever the
-ending, `_end` gives everything back.
+replica's (upstream's `Answer`) and in the line (`holding`'s `Waiter`), and moves through its
+states. It creates no task unless it has to connect. Whatever the ending, `_end` gives everything
+back.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from math import inf
 from typing import TYPE_CHECKING, Final
 
 from activator.errors import (
     ActivatorError,
-    StoreUnavailable,
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from activator.proxy.admission import Admitted, Preflight, admit, client_deadline
+from activator.proxy.admission import Admitted, Preflight, admit
 from activator.proxy.body import Body
 from activator.proxy.headers import downstream_head, interim_head, request_id, upstream_head
+from activator.proxy.holding import Holding
 from activator.proxy.replies import error_reply, plain_reply, preflight_reply
-from activator.proxy.waiting import refuse_hopeless, why_over
 from activator.upstream.forward import IDEMPOTENT, Attempt, Ending, Failure, Outbound
 from activator.wire.tunnel import Tunnel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from activator.core.dispatch import Ticket
     from activator.core.endpoint import NeverWake, Replica
     from activator.proxy.listener import Proxy
-    from activator.queueing.base import Handle
     from activator.upstream.registry import LiveEndpoint, LiveReplica
     from activator.wire.client import ClientConnection
     from activator.wire.heads import Field, RequestHead, ResponseHead
@@ -47,16 +41,11 @@ CLIENT_LEFT: Final = 499
 
 
 class _State(IntEnum):
-    COLLECTING = 0
-    """Held; its body is arriving and it has no place in line yet."""
-    STORING = 1
-    WAITING = 2
-    """It has a place in line."""
-    FETCHING = 3
-    """It has a slot, its body comes back from the store."""
-    FORWARDING = 4
-    TUNNEL = 5
-    OVER = 6
+    NEW = 0
+    HELD = 1
+    FORWARDING = 2
+    TUNNEL = 3
+    OVER = 4
 
 
 class Exchange:
@@ -69,22 +58,16 @@ class Exchange:
         "_attempt",
         "_attempts",
         "_body",
-        "_cold",
         "_connection",
         "_dispatched_at",
-        "_handle",
         "_head",
-        "_held_since",
+        "_holding",
         "_id",
         "_live",
         "_proxy",
         "_replica",
-        "_reserved",
         "_state",
         "_status",
-        "_waited",
-        "_woken_after",
-        "deadline",
     )
 
     _admitted: Admitted
@@ -95,22 +78,16 @@ class Exchange:
         self._connection = connection
         self._head = head
         self._id = request_id(head)
-        self._state = _State.COLLECTING
+        self._state = _State.NEW
         self._body = Body(complete=head.length == 0)
         self._attempt: Attempt | None = None
         self._attempts = 0
         self._replica: LiveReplica | None = None
-        self._handle: Handle | None = None
-        self._reserved = 0
-        self._cold = False
+        self._holding: Holding | None = None
         self._arrived = proxy.clock()
-        self._held_since = -1.0
-        self._waited = 0.0
-        self._woken_after = 0.0
         self._dispatched_at = 0.0
         self._answered_at = 0.0
         self._status = 0
-        self.deadline = inf
 
     def start(self) -> None:
         """Everything that can be done at once; the rest happens as it is told."""
@@ -134,143 +111,42 @@ class Exchange:
             self._forward_or_answer(admitted.passive)
             return
         gate.arrive()
-        replica = None if gate.full else gate.acquire(admitted.ticket, self._granted)
+        replica = gate.acquire_now(admitted.ticket)
         if replica is not None:
             self._dispatch(replica)
         else:
             self._hold()
 
-    # --- held: a body to collect, a place in line, a deadline -----------------------------------
+    # --- held -----------------------------------------------------------------------------------
 
     def _hold(self) -> None:
-        live, length = self._live, self._head.length
-        self._cold = live.cold
+        self._state = _State.HELD
+        self._holding = self._new_holding()
         try:
-            refuse_hopeless(live, within=client_deadline(self._head))
-            live.gate.hold(self)
+            self._holding.begin()
         except ActivatorError as error:
             self._fail(error)
-            return
-        self._begin_waiting()
-        if self._connection.request_complete:
-            if length == 0:
-                self._line_up()
-        elif length > live.endpoint.queue.buffer_bytes:
-            self._connection.pause_body()
-            self._line_up()
-        else:
-            self._connection.send_continue()
 
-    def _begin_waiting(self) -> None:
-        self._held_since = now = self._proxy.clock()
-        policy = self._live.endpoint.queue
-        left = policy.timeout - self._waited if policy.timeout else inf
-        within = client_deadline(self._head)
-        self.deadline = now + min(left, inf if within is None else within - self._waited)
-        self._proxy.deadlines.arm(self)
+    def _new_holding(self) -> Holding:
+        return Holding(
+            self._proxy,
+            self._live,
+            self._admitted.ticket,
+            connection=self._connection,
+            head=self._head,
+            body=self._body,
+            waiter=self,
+        )
 
-    def _collect(self, data: bytes) -> None:
-        try:
-            self._live.gate.hold_bytes(len(data))
-        except ActivatorError as error:
-            self._fail(error)
-            return
-        self._body.add(data)
-        if self._body.size > self._live.endpoint.queue.buffer_bytes:
-            self._connection.pause_body()
-            if self._state == _State.COLLECTING:
-                self._line_up()
-
-    def _line_up(self) -> None:
-        """Take a place in line; a whole body goes to the store unless it may stay in memory."""
-        size, memory = self._body.size, self._proxy.held_memory
-        if not size or not self._body.complete:
-            self._wait()
-        elif not self._live.cold and memory.reserve(size):
-            self._reserved = size
-            self._wait()
-        else:
-            self._state = _State.STORING
-            self._live.tasks.spawn(self._store(), name="store")
-
-    async def _store(self) -> None:
-        try:
-            handle = await self._proxy.store.keep(self._live.endpoint.name, self._body.chunks)
-        except StoreUnavailable as error:
-            self._proxy.metrics.store_errors += 1
-            if self._state == _State.STORING:
-                if self._proxy.held_memory.reserve(self._body.size):
-                    self._reserved = self._body.size
-                    self._wait()
-                else:
-                    self._fail(error)
-            return
-        if self._state != _State.STORING:
-            await self._proxy.store.discard(handle)
-            return
-        self._handle = handle
-        self._body.stored()
-        self._wait()
-
-    def _wait(self) -> None:
-        self._state = _State.WAITING
-        replica = self._live.gate.acquire(self._admitted.ticket, self._granted)
-        if replica is not None:
-            self._granted(self._admitted.ticket, replica)
-
-    def _granted(self, ticket: Ticket, replica: Replica) -> None:
-        if self._handle is None:
-            self._dispatch(replica)
-        else:
-            self._state = _State.FETCHING
-            self._live.tasks.spawn(self._fetch(self._handle, replica), name="fetch")
-
-    async def _fetch(self, handle: Handle, replica: Replica) -> None:
-        try:
-            chunks: Sequence[bytes] = await self._proxy.store.take(handle)
-        except StoreUnavailable as error:
-            self._proxy.metrics.store_errors += 1
-            if self._state == _State.FETCHING:
-                self._fail(error)
-            return
-        if self._state == _State.FETCHING:
-            self._handle = None
-            self._body.restore(chunks)
-            self._dispatch(replica)
-
-    def _end_waiting(self) -> None:
-        """It waits no longer, whatever comes now."""
-        if self._held_since < 0:
-            return
-        now = self._proxy.clock()
-        waited = now - self._held_since
-        self._waited += waited
-        if self._cold:
-            self._woken_after = min(max(0.0, self._live.warm_since - self._held_since), waited)
-        self._held_since = -1.0
-        self.deadline = inf
-        self._proxy.deadlines.forget(self)
-        self._live.gate.unhold(self)
-        if self._reserved:
-            self._proxy.held_memory.free(self._reserved)
-            self._reserved = 0
+    def granted(self, replica: Replica) -> None:
+        self._dispatch(replica)
 
     def refused(self, error: ActivatorError) -> None:
-        """Whoever holds the endpoint has given up on those who wait."""
         self._fail(error)
-
-    def on_deadline(self, now: float) -> None:
-        within = client_deadline(self._head)
-        self._fail(why_over(self._live, waited=now - self._arrived, within=within))
-
-    @property
-    def held_bytes(self) -> int:
-        return self._body.size
 
     # --- at a replica ---------------------------------------------------------------------------
 
     def _dispatch(self, replica: Replica) -> None:
-        self._end_waiting()
         self._state = _State.FORWARDING
         self._attempts += 1
         self._dispatched_at = self._proxy.clock()
@@ -343,9 +219,10 @@ class Exchange:
         if admitted.passive is not None:
             self._answer_passive(admitted.passive)
             return
-        self._live.gate.hold_again(self)
-        self._begin_waiting()
-        self._wait()
+        self._state = _State.HELD
+        if self._holding is None:
+            self._holding = self._new_holding()
+        self._holding.begin_again()
 
     def _tell_unreachable(self, failure: Failure) -> None:
         if self._replica is not None and failure.ending in (
@@ -371,7 +248,7 @@ class Exchange:
                 head,
                 via=self._proxy.via,
                 request_id=self._id,
-                cold=self._cold,
+                cold=self._holding is not None and self._holding.cold,
                 timing=self._timing(),
             ),
             length=head.length,
@@ -431,13 +308,13 @@ class Exchange:
             self._body.add(data)
             if self._body.size > BEFORE_CONNECTED:
                 self._connection.pause_body()
-        elif self._state != _State.OVER:
-            self._collect(data)
+        elif self._holding is not None:
+            self._holding.more(data)
 
     def body_ended(self, trailers: list[Field]) -> None:
         self._body.end(trailers)
-        if self._state == _State.COLLECTING:
-            self._line_up()
+        if self._state == _State.HELD and self._holding is not None:
+            self._holding.whole()
         elif self._attempt is not None and self._attempt.connected:
             self._attempt.finish(trailers)
 
@@ -461,12 +338,10 @@ class Exchange:
     # --- answers of our own, and the one exit ---------------------------------------------------
 
     def _forward_or_answer(self, passive: NeverWake | Preflight) -> None:
-        gate, ticket = self._live.gate, self._admitted.ticket
-        replica = None if gate.full else gate.acquire(ticket, self._granted)
+        replica = self._live.gate.acquire_now(self._admitted.ticket)
         if replica is not None:
             self._dispatch(replica)
         else:
-            gate.withdraw(ticket)
             self._answer_passive(passive)
 
     def _answer_passive(self, passive: NeverWake | Preflight) -> None:
@@ -498,20 +373,18 @@ class Exchange:
             return
         served = self._state in (_State.FORWARDING, _State.TUNNEL)
         self._state = _State.OVER
-        waited = self._held_since >= 0 or self._waited > 0
-        self._end_waiting()
+        holding = self._holding
+        if holding is not None:
+            holding.end()
         live, admitted = self._live, self._admitted
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
             attempt.abort()
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            live.tasks.spawn(self._proxy.store.discard(handle), name="discard")
         live.gate.withdraw(admitted.ticket)
         if admitted.passive is None:
             live.gate.leave(served=served)
-        if waited:
-            live.metrics.waited(self._waited)
+        if holding is not None:
+            live.metrics.waited(holding.waited)
         now = self._proxy.clock()
         live.metrics.request(
             code=code, reason=reason, duration=now - self._arrived, overhead=self._overhead(now)
@@ -520,11 +393,16 @@ class Exchange:
     def _overhead(self, now: float) -> float:
         """Seconds in the proxy itself: from arrival to dispatch, less the time in line."""
         until = self._dispatched_at or now
-        return max(0.0, until - self._arrived - self._waited)
+        waited = self._holding.waited if self._holding is not None else 0.0
+        return max(0.0, until - self._arrived - waited)
 
     def _timing(self) -> bytes:
+        upstream = (self._answered_at - self._dispatched_at) * 1e3
+        holding = self._holding
+        if holding is None:
+            return b"queue;dur=0, activate;dur=0, upstream;dur=%.1f" % upstream
         return b"queue;dur=%.1f, activate;dur=%.1f, upstream;dur=%.1f" % (
-            (self._waited - self._woken_after) * 1e3,
-            self._woken_after * 1e3,
-            (self._answered_at - self._dispatched_at) * 1e3,
+            (holding.waited - holding.woken_after) * 1e3,
+            holding.woken_after * 1e3,
+            upstream,
         )

@@ -63,6 +63,15 @@ class Gate:
         """A replica with a slot at once, or None and `granted` later."""
         return self._ledger.acquire(ticket, granted)
 
+    def acquire_now(self, ticket: Ticket) -> Replica | None:
+        """A replica with a slot at once, or None and no place in line."""
+        if self._ledger.full:
+            return None
+        replica = self._ledger.acquire(ticket, _too_late)
+        if replica is None:
+            self._ledger.withdraw(ticket)
+        return replica
+
     def arrive(self) -> None:
         """A request that is demand has come; `leave` ends what this begins."""
         self._open += 1
@@ -204,3 +213,7 @@ class Gate:
 
 def _nobody() -> None:
     """Before control has taken the endpoint over nobody needs waking."""
+
+
+def _too_late(ticket: Ticket, replica: Replica) -> None:
+    raise AssertionError("a ticket that was withdrawn has been granted a slot")

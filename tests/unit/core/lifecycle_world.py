@@ -80,6 +80,8 @@ class World:
     wake: float = NEVER
     forcing: bool = False
     made: int = 0
+    is_broken: bool = False
+    """An assertion failed: what follows would only hide it."""
     log: list[tuple[float, Effect]] = field(default_factory=list)
     life: Lifecycle = field(init=False)
 
@@ -120,6 +122,7 @@ class World:
     # the control loop
 
     def look(self) -> None:
+        self.is_broken = True
         for _ in range(20):
             seen = self.observation()
             effects = self.life.observe(seen, now=self.now)
@@ -130,6 +133,7 @@ class World:
         else:
             raise AssertionError("the control loop never comes to rest")
         self.check_rest()
+        self.is_broken = False
 
     def check(self, seen: Observation, effects: list[Effect]) -> None:
         again = deepcopy(self.life).observe(seen, now=self.now)

@@ -131,7 +131,7 @@ class Lives(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Once all is well again, whoever waits is served, and then the endpoint comes to rest."""
-        if not hasattr(self, "world"):
+        if not hasattr(self, "world") or self.world.is_broken:
             return
         world = self.world
         world.starts, world.api_is_down, world.leading = "ok", False, True
@@ -191,5 +191,6 @@ TestLives.settings = settings(
     max_examples=60,
     stateful_step_count=40,
     deadline=None,
+    report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -1,0 +1,249 @@
+"""One request's time in line: its body collected and kept, its place, its deadline.
+
+A held request's body goes to the store while nothing is ready, and may stay in memory while a
+ready replica is only busy; a body that is too large stays in its socket. What happens before and
+after is `handler`'s.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from math import inf
+from typing import TYPE_CHECKING, Protocol
+
+from activator.errors import ActivatorError, StoreUnavailable
+from activator.proxy.admission import client_deadline
+from activator.proxy.waiting import refuse_hopeless, why_over
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from activator.core.dispatch import Ticket
+    from activator.core.endpoint import Replica
+    from activator.proxy.body import Body
+    from activator.proxy.listener import Proxy
+    from activator.queueing.base import Handle
+    from activator.upstream.registry import LiveEndpoint
+    from activator.wire.heads import RequestHead
+    from activator.wire.server import ServerConnection
+
+
+class _State(IntEnum):
+    COLLECTING = 0
+    """Its body is arriving; it has no place in line yet."""
+    STORING = 1
+    WAITING = 2
+    """It has a place in line."""
+    FETCHING = 3
+    """It has a slot; its body comes back from the store."""
+    OVER = 4
+
+
+class Waiter(Protocol):
+    """Whose request it is. One of the two is called, once."""
+
+    def granted(self, replica: Replica) -> None:
+        """Its turn: a slot is reserved, the body is back in memory."""
+
+    def refused(self, error: ActivatorError) -> None:
+        """It waits in vain."""
+
+
+class Holding:
+    """See the module. `begin` may raise; after `end` nothing is called any more."""
+
+    __slots__ = (
+        "_body",
+        "_connection",
+        "_handle",
+        "_head",
+        "_live",
+        "_proxy",
+        "_reserved",
+        "_since",
+        "_state",
+        "_ticket",
+        "_waiter",
+        "cold",
+        "deadline",
+        "waited",
+        "woken_after",
+    )
+
+    def __init__(
+        self,
+        proxy: Proxy,
+        live: LiveEndpoint,
+        ticket: Ticket,
+        *,
+        connection: ServerConnection,
+        head: RequestHead,
+        body: Body,
+        waiter: Waiter,
+    ) -> None:
+        self._proxy = proxy
+        self._live = live
+        self._ticket = ticket
+        self._connection = connection
+        self._head = head
+        self._body = body
+        self._waiter = waiter
+        self._state = _State.OVER
+        self._handle: Handle | None = None
+        self._reserved = 0
+        self._since = 0.0
+        self.deadline = inf
+        self.cold = live.cold
+        """Nothing was ready when it came: it waits for a start."""
+        self.waited = 0.0
+        """Seconds in line so far."""
+        self.woken_after = 0.0
+        """Of these, seconds until a replica was ready."""
+
+    # --- its course -----------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Raises what is known already: a bound is reached, it is hopeless, it asks nonsense."""
+        refuse_hopeless(self._live, within=client_deadline(self._head))
+        self._live.gate.hold(self)
+        self._start_clock()
+        self._state = _State.COLLECTING
+        length = self._head.length
+        if length == 0:
+            self._line_up()
+        elif length > self._live.endpoint.queue.buffer_bytes:
+            self._connection.pause_body()
+            self._line_up()
+        else:
+            self._connection.send_continue()
+
+    def begin_again(self) -> None:
+        """Back at its old place after a replica failed it; no bound applies any more."""
+        self._live.gate.hold_again(self)
+        self._start_clock()
+        self._wait()
+
+    def more(self, data: bytes) -> None:
+        """Its body goes on arriving."""
+        try:
+            self._live.gate.hold_bytes(len(data))
+        except ActivatorError as error:
+            self._waiter.refused(error)
+            return
+        self._body.add(data)
+        if self._body.size > self._live.endpoint.queue.buffer_bytes:
+            self._connection.pause_body()
+            if self._state == _State.COLLECTING:
+                self._line_up()
+
+    def whole(self) -> None:
+        """Its body is complete."""
+        if self._state == _State.COLLECTING:
+            self._line_up()
+
+    def end(self) -> None:
+        """It waits no longer, whatever the reason; the ticket is left to its owner."""
+        if self._state == _State.OVER:
+            return
+        self._state = _State.OVER
+        waited = self._proxy.clock() - self._since
+        self.waited += waited
+        if self.cold and not self._live.cold:
+            self.woken_after += min(max(0.0, self._live.warm_since - self._since), waited)
+        self.deadline = inf
+        self._proxy.deadlines.forget(self)
+        self._live.gate.unhold(self)
+        if self._reserved:
+            self._proxy.held_memory.free(self._reserved)
+            self._reserved = 0
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            self._live.tasks.spawn(self._proxy.store.discard(handle), name="discard")
+
+    # --- as gate's Holder and on the clock ------------------------------------------------------
+
+    @property
+    def held_bytes(self) -> int:
+        return self._body.size
+
+    def refused(self, error: ActivatorError) -> None:
+        self._waiter.refused(error)
+
+    def on_deadline(self, now: float) -> None:
+        waited = self.waited + self._proxy.clock() - self._since
+        self._waiter.refused(
+            why_over(self._live, waited=waited, within=client_deadline(self._head))
+        )
+
+    def _start_clock(self) -> None:
+        self._since = now = self._proxy.clock()
+        timeout = self._live.endpoint.queue.timeout
+        within = client_deadline(self._head)
+        left = min(timeout or inf, inf if within is None else within) - self.waited
+        self.deadline = now + left
+        self._proxy.deadlines.arm(self)
+
+    # --- the line and the store -----------------------------------------------------------------
+
+    def _line_up(self) -> None:
+        """Take a place in line; a whole body goes to the store unless it may stay in memory."""
+        size, memory = self._body.size, self._proxy.held_memory
+        if not size or not self._body.complete:
+            self._wait()
+        elif not self._live.cold and memory.reserve(size):
+            self._reserved = size
+            self._wait()
+        else:
+            self._state = _State.STORING
+            self._live.tasks.spawn(self._store(), name="store")
+
+    async def _store(self) -> None:
+        try:
+            handle = await self._proxy.store.keep(self._live.endpoint.name, self._body.chunks)
+        except StoreUnavailable as error:
+            self._proxy.metrics.store_errors += 1
+            self._stay_in_memory(error)
+            return
+        if self._state != _State.STORING:
+            await self._proxy.store.discard(handle)
+            return
+        self._handle = handle
+        self._body.stored()
+        self._wait()
+
+    def _stay_in_memory(self, why: StoreUnavailable) -> None:
+        if self._state != _State.STORING:
+            return
+        if self._proxy.held_memory.reserve(self._body.size):
+            self._reserved = self._body.size
+            self._wait()
+        else:
+            self._waiter.refused(why)
+
+    def _wait(self) -> None:
+        self._state = _State.WAITING
+        replica = self._live.gate.acquire(self._ticket, self._granted)
+        if replica is not None:
+            self._granted(self._ticket, replica)
+
+    def _granted(self, ticket: Ticket, replica: Replica) -> None:
+        if self._handle is None:
+            self.end()
+            self._waiter.granted(replica)
+        else:
+            self._state = _State.FETCHING
+            self._live.tasks.spawn(self._fetch(self._handle, replica), name="fetch")
+
+    async def _fetch(self, handle: Handle, replica: Replica) -> None:
+        try:
+            chunks: Sequence[bytes] = await self._proxy.store.take(handle)
+        except StoreUnavailable as error:
+            self._proxy.metrics.store_errors += 1
+            if self._state == _State.FETCHING:
+                self._waiter.refused(error)
+            return
+        if self._state == _State.FETCHING:
+            self._handle = None
+            self._body.restore(chunks)
+            self.end()
+            self._waiter.granted(replica)
