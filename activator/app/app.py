@@ -22,6 +22,7 @@ from activator.aiokit.tasks import Tasks
 from activator.app.operations import AppOperations
 from activator.app.reloading import Reloading
 from activator.config.keys import load_keys
+from activator.config.references import read_secret
 from activator.config.settings import load
 from activator.control.controller import Controller
 from activator.control.supervisor import Supervisor
@@ -107,6 +108,13 @@ class App:
         self.operations = AppOperations(
             self.supervisor, why_not_ready=lambda: self._why_not_ready, settings=self.settings
         )
+        self.reloading = Reloading(
+            self.settings,
+            overrides=self._overrides,
+            supervisor=self.supervisor,
+            operations=self.operations,
+            events=self.events,
+        )
         try:
             self._proxy = self._make_proxy()
             await self._start_admin()
@@ -118,16 +126,7 @@ class App:
             await self._close_parts()
             raise
         self.supervisor.apply(self.settings.endpoints)
-        self.reloading = Reloading(
-            self.settings,
-            overrides=self._overrides,
-            supervisor=self.supervisor,
-            operations=self.operations,
-            door=self._proxy.door,
-            certificate=self._certificate,
-            events=self.events,
-        )
-        self.reloading.start()
+        self.reloading.start(door=self._proxy.door, certificate=self._certificate)
         self._why_not_ready = None
         _log.info(
             "listening",
@@ -173,8 +172,8 @@ class App:
         host, port = self.settings.server.admin
         token_file = self.settings.auth.admin_token_file
         try:
-            token = token_file.read_text().strip() if token_file else None
-        except OSError as error:
+            token = read_secret(token_file) if token_file else None
+        except ValueError as error:
             raise StartError(f"auth.adminTokenFile: {error}") from error
         application = make_app(
             self.operations, self.metrics, self.events, token=token, hosts=(host, "localhost")

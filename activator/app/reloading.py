@@ -15,7 +15,7 @@ from activator.errors import ConfigError
 from activator.sources.file import FileSource, FileWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from activator.app.operations import AppOperations
@@ -38,35 +38,34 @@ class Reloading:
         overrides: Mapping[str, Any],
         supervisor: Supervisor,
         operations: AppOperations,
-        door: Door,
-        certificate: Certificate | None,
         events: EventLog,
     ) -> None:
+        """Make it before the files are read for the first time: a change after this is noticed."""
         self._settings = settings
         self._supervisor = supervisor
         self._operations = operations
-        self._door = door
-        self._certificate = certificate
         self._events = events
         self._source = FileSource(settings.source, overrides=overrides)
-        self._watches: list[FileWatch] = []
+        self._keys_file = settings.auth.api_keys_file
+        self._keys_watch = FileWatch([self._keys_file] if self._keys_file else [])
+        tls = settings.server.tls
+        self._certificate_watch = FileWatch([tls.cert_file, tls.key_file] if tls else [])
         self._tasks = Tasks("reloading")
 
-    def start(self) -> None:
+    def start(self, *, door: Door, certificate: Certificate | None) -> None:
+        """Take changes up from now on."""
+        self._door = door
         self._tasks.spawn(self._source.run(self._changed, self._refused), name="file")
-        keys_file = self._settings.auth.api_keys_file
-        if keys_file is not None:
-            self._watch([keys_file], lambda: self._read_keys(keys_file), name="keys")
-        tls, certificate = self._settings.server.tls, self._certificate
-        if tls is not None and certificate is not None:
-            files = [tls.cert_file, tls.key_file]
-            self._watch(files, lambda: self._read_certificate(certificate), name="certificate")
+        if self._keys_file is not None:
+            self._tasks.spawn(self._follow_keys(self._keys_file), name="keys")
+        if certificate is not None:
+            self._tasks.spawn(self._follow_certificate(certificate), name="certificate")
 
     def poke(self) -> None:
         """Look again now (SIGHUP)."""
         self._source.poke()
-        for watch in self._watches:
-            watch.poke()
+        self._keys_watch.poke()
+        self._certificate_watch.poke()
 
     async def aclose(self) -> None:
         await self._tasks.aclose()
@@ -89,32 +88,25 @@ class Reloading:
         self._operations.note_config(None, problems=problems)
         self._events.record("", "configuration_refused", "; ".join(problems))
 
-    def _read_keys(self, path: Path) -> None:
-        try:
-            self._door.keys = load_keys(path)
-        except ConfigError as error:
-            self._events.record("", "keys_refused", "; ".join(error.problems))
-        else:
-            self._events.record("", "keys_changed", f"{len(self._door.keys)} keys in force")
+    async def _follow_keys(self, path: Path) -> None:
+        while True:
+            await self._keys_watch.wait()
+            try:
+                self._door.keys = load_keys(path)
+            except ConfigError as error:
+                self._events.record("", "keys_refused", "; ".join(error.problems))
+            else:
+                self._events.record("", "keys_changed", f"{len(self._door.keys)} keys in force")
 
-    def _read_certificate(self, certificate: Certificate) -> None:
-        try:
-            certificate.reload()
-        except (OSError, ssl.SSLError) as error:
-            self._events.record("", "certificate_refused", str(error))
-        else:
-            self._events.record("", "certificate_changed", "new connections get the new one")
-
-    def _watch(self, paths: Sequence[Path], read: Callable[[], None], *, name: str) -> None:
-        watch = FileWatch(paths)
-        self._watches.append(watch)
-
-        async def follow() -> None:
-            while True:
-                await watch.wait()
-                read()
-
-        self._tasks.spawn(follow(), name=name)
+    async def _follow_certificate(self, certificate: Certificate) -> None:
+        while True:
+            await self._certificate_watch.wait()
+            try:
+                certificate.reload()
+            except (OSError, ssl.SSLError) as error:
+                self._events.record("", "certificate_refused", str(error))
+            else:
+                self._events.record("", "certificate_changed", "new connections get the new one")
 
 
 def _needs_restart(before: Settings, after: Settings) -> list[str]:

@@ -91,7 +91,7 @@ def _check_depth(content: bytes) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                raise _TooMuch(event.start_mark.line + 1, "nested too deeply")
+                raise _TooMuch(_line(event), "nested too deeply")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
@@ -145,7 +145,7 @@ class _Decoding:
         table = Table(_line(node))
         merged: list[yaml.Node] = []
         for key_node, child in node.value:
-            if key_node.value == "<<" and getattr(key_node, "style", "") is None:
+            if key_node.value == "<<" and not key_node.style:
                 merged += child.value if isinstance(child, yaml.SequenceNode) else [child]
                 continue
             line = _line(key_node)
@@ -194,5 +194,5 @@ class _Decoding:
         return None
 
 
-def _line(node: yaml.Node) -> int:
-    return int(node.start_mark.line) + 1
+def _line(node: yaml.Node | yaml.Event) -> int:
+    return node.start_mark.line + 1 if node.start_mark else 1

@@ -16,7 +16,7 @@ from activator.config import rules
 from activator.config.build import build_endpoint
 from activator.config.endpoint_schema import EndpointSection, Policy
 from activator.config.fields import Section
-from activator.config.references import is_reference, resolve
+from activator.config.references import is_reference, read_secret, resolve
 from activator.config.schema import Document, RootKeys
 from activator.config.tree import Items, Table, merged, without
 from activator.core.routing import duplicates
@@ -170,7 +170,6 @@ class Reader:
         tls = root.server.tls
         named: list[tuple[Loc, str | None]] = [
             (("auth", "apiKeysFile"), root.auth.api_keys_file),
-            (("auth", "adminTokenFile"), root.auth.admin_token_file),
             (("server", "tls", "certFile"), tls.cert_file if tls else None),
             (("server", "tls", "keyFile"), tls.key_file if tls else None),
         ]
@@ -180,6 +179,11 @@ class Reader:
             path = self._base / name
             if not path.is_file() or not os.access(path, os.R_OK):
                 self._problems.at(self._tree, loc, f"{path} cannot be read")
+        if root.auth.admin_token_file is not None:
+            try:
+                read_secret(self._base / root.auth.admin_token_file)
+            except ValueError as error:  # an empty token would open to an empty one
+                self._problems.at(self._tree, ("auth", "adminTokenFile"), str(error))
 
     def _validated(
         self,

@@ -30,8 +30,7 @@ _ROUNDING = 1e-9
 
 def desired_replicas(average: float, *, policy: ScalePolicy) -> int:
     """Replicas for this average demand, within [max(min, 1), max]."""
-    asked = ceil(average / policy.target_concurrency - _ROUNDING)
-    return max(min(asked, policy.max), policy.min, 1)
+    return max(min(_asked(average, policy), policy.max), policy.min, 1)
 
 
 def victims(replicas: Sequence[SeenReplica], *, count: int) -> tuple[str, ...]:
@@ -85,18 +84,23 @@ class Autoscaler:
         return min(moments)
 
     def _ask(self, *, ready: int, policy: ScalePolicy, now: float) -> int:
-        surge = desired_replicas(self._window.panic(now), policy=policy)
+        surge = _asked(self._window.panic(now), policy)
         if surge >= PANIC_FACTOR * max(ready, 1):
             if now >= self._panic_until:
                 self._panic_peak = 0
             self._panic_until = now + STABLE_WINDOW
         if now < self._panic_until:
             # no way down during a panic: the surge may be what is being served right now
-            self._panic_peak = max(self._panic_peak, surge)
-            return self._panic_peak
+            self._panic_peak = max(self._panic_peak, min(surge, policy.max))
+            return max(self._panic_peak, policy.min, 1)
         return desired_replicas(self._window.stable(now), policy=policy)
 
     def _remember(self, count: int, now: float) -> None:
         while self._recent and self._recent[-1][1] <= count:
             self._recent.pop()
         self._recent.append((now, count))
+
+
+def _asked(average: float, policy: ScalePolicy) -> int:
+    """Before any bounds: a minimum that is still starting is no surge."""
+    return ceil(average / policy.target_concurrency - _ROUNDING)

@@ -18,7 +18,7 @@ class SetReplicas:
 class AskQuiet:
     """Declare draining: does every activator have nothing, and hold what comes from now on?
 
-    Whoever carries this out forgets the answer to the one before.
+    Whoever carries out this or a Revive forgets the answer to the one before.
     """
 
 

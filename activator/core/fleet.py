@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from activator.core.durations import in_words
 from activator.core.effects import Record, Retire, SetReplicas
 from activator.core.endpoint import Owner, ScalePolicy
 from activator.core.orders import Change, Orders
@@ -50,6 +51,7 @@ class Fleet:
         self._orders = Orders()
         self._resizer = Resizer()
         self._restore = 0
+        self._unready_since: dict[str, float] = {}
         self._retired: frozenset[str] = frozenset()
 
     @property
@@ -63,6 +65,10 @@ class Fleet:
 
     def view(self, seen: Observation, *, now: float) -> View:
         doomed = self._orders.doomed
+        before = self._unready_since
+        self._unready_since = {
+            each.id: before.get(each.id, now) for each in seen.replicas if not each.ready
+        }
         return View(seen, tuple(each for each in seen.replicas if each.id not in doomed), now)
 
     def activate(self, label: str) -> None:
@@ -111,12 +117,12 @@ class Fleet:
             self._resizer.restart(change.wanted, now=now)
         self.target = change.wanted
 
-    def may_empty(self, *, now: float) -> bool:
-        """An order for none would be neither a repetition nor too soon."""
-        return self._orders.may_place(0, now=now)
+    def may_order(self, *, now: float) -> bool:
+        """An order would neither overtake another nor come too soon after a refusal."""
+        return self._orders.may_place(now=now)
 
     def empty(self, view: View, *, label: str) -> SetReplicas:
-        """Order all away; the caller has made sure that `may_empty`."""
+        """Order all away; the caller has made sure that it `may_order`."""
         return self._place(0, label, view, victims=tuple(each.id for each in view.seen.replicas))
 
     def order_missing(self, view: View, *, needed: bool) -> list[Effect]:
@@ -132,9 +138,7 @@ class Fleet:
             return []
         if seen.wanted and (self.policy.owner is Owner.EXTERNAL or not seen.leading):
             return []
-        if now < self._starts.retry_at or not self._orders.is_settled:
-            return []
-        if seen.wanted > count or not self._orders.may_place(count, now=now):
+        if now < self._starts.retry_at or seen.wanted > count or not self.may_order(now=now):
             return []
         return [self._place(count, self.label, view)]
 
@@ -147,14 +151,32 @@ class Fleet:
         if not any(each.ready and each.id not in leaving for each in view.alive):
             self._resizer.stay()
         count = self._resizer.count(seen.demand, ready=view.ready, policy=self.policy, now=now)
-        if frozen or not seen.leading or not self._orders.is_settled:
+        if frozen or not seen.leading or not self.may_order(now=now):
             return []
         if count >= self.target:
             return self._grow(view, count)
         if seen.wanted <= count:
             self.target = count
             return []
-        return self._shrink(view, count) if self._orders.may_place(count, now=now) else []
+        return self._shrink(view, count)
+
+    def drop_overdue(self, view: View) -> list[Effect]:
+        """Beside ready ones, replicas that are not ready for a whole start timeout are stopped
+        once they have nothing in flight; what is still needed is asked for anew."""
+        seen, now = view.seen, view.now
+        hung = [
+            each
+            for each in view.alive
+            if not each.ready and not each.in_flight and now >= self._overdue_at(each.id)
+        ]
+        may = seen.leading and self.policy.owner is Owner.ACTIVATOR and self.may_order(now=now)
+        if not hung or not may or seen.wanted <= len(hung):
+            return []
+        ids = tuple(each.id for each in hung)
+        order = self._place(seen.wanted - len(hung), "overdue", view, victims=ids)
+        self.lost, self.label = True, "replace"
+        words = f"{', '.join(ids)}: not ready for {in_words(self.policy.start_timeout)}"
+        return [Record("overdue", words), order]
 
     def retire(self, view: View) -> list[Effect]:
         """Tell who is out of rotation, if that has changed: those who are to leave, and those who
@@ -170,9 +192,16 @@ class Fleet:
         return self._orders.wakes_at()
 
     def sizes_wake_at(self, *, now: float) -> float:
+        """When time alone may change a count; infinity if never."""
         if self.policy.owner is Owner.EXTERNAL:
             return NEVER
-        return self._resizer.wakes_at(policy=self.policy, now=now)
+        moments = [self._overdue_at(each) for each in self._unready_since]
+        moments.append(self._resizer.wakes_at(policy=self.policy, now=now))
+        return min((each for each in moments if each > now), default=NEVER)
+
+    def _overdue_at(self, replica: str) -> float:
+        timeout = self.policy.start_timeout
+        return self._unready_since[replica] + timeout if timeout else NEVER
 
     def _grow(self, view: View, count: int) -> list[Effect]:
         self._resizer.stay()

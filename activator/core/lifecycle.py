@@ -231,7 +231,7 @@ class Lifecycle:
             self._kept_down = True
             if self.state is not State.INACTIVE:
                 self._end(view, "forced by an operator")
-        elif self._fleet.may_empty(now=view.now):
+        elif self._fleet.may_order(now=view.now):
             self._kept_down = True
             self._out.append(self._fleet.empty(view, label="operator"))
             self._end(view, "forced by an operator")
@@ -284,6 +284,7 @@ class Lifecycle:
             idle_for = in_words(view.now - self._idle_since(view.seen))
             return self._drain(view, "idle", f"no request for {idle_for}")
         self._out += self._fleet.resize(view, frozen=self.paused)
+        self._out += self._fleet.drop_overdue(view)
         if not self.paused:
             short = self._keeps_up and len(view.alive) < self._policy.min
             needed = bool(view.seen.demand) or short
@@ -298,7 +299,7 @@ class Lifecycle:
             return self._revive(view, why)
         if not seen.wanted and not view.alive and self._fleet.is_settled:
             return self._end(view, self._drain_words)
-        if not seen.quiet or not self._fleet.may_empty(now=view.now):
+        if not seen.quiet or not self._fleet.may_order(now=view.now):
             return False
         self._out.append(self._fleet.empty(view, label=self._drain_label))
         return self._end(view, self._drain_words)
@@ -310,7 +311,7 @@ class Lifecycle:
         if view.now >= self._starts.open_until and self._start_if_needed(view):
             return True
         busy = any(each.in_flight for each in seen.replicas)
-        if seen.wanted and seen.leading and not busy and self._fleet.may_empty(now=view.now):
+        if seen.wanted and seen.leading and not busy and self._fleet.may_order(now=view.now):
             self._out.append(self._fleet.empty(view, label="failed"))
         return False
 
@@ -419,9 +420,9 @@ class Lifecycle:
 
     def _may_drain(self, view: View) -> bool:
         seen, now = view.seen, view.now
-        if seen.demand or not seen.leading or not self._fleet.is_settled:
+        if seen.demand or not seen.leading:
             return False
-        return now >= self._ask_again_at and self._fleet.may_empty(now=now)
+        return now >= self._ask_again_at and self._fleet.may_order(now=now)
 
     def _idle_since(self, seen: Observation) -> float:
         return max(self._ready_at, seen.last_ended, self._touched_at)
@@ -432,6 +433,14 @@ class Lifecycle:
             return NEVER
         return self._idle_since(seen) + self._policy.idle_timeout
 
+    def _looks_idle_at(self, view: View) -> float:
+        """When to look for idleness. With demand now it cannot come sooner than a whole timeout
+        from now, so the end of a request need not be told."""
+        idle_at = self._idle_at(view.seen)
+        if view.seen.demand and idle_at < NEVER:
+            return view.now + self._policy.idle_timeout
+        return idle_at
+
     def _tell_wake(self, view: View) -> None:
         now = view.now
         moments = [self._fleet.orders_wake_at()]
@@ -440,7 +449,7 @@ class Lifecycle:
                 moments += [self._starts.retry_at, self._starts.gives_up_at, self._overdue_at]
             case State.ACTIVE if self._scalable:
                 moments += [self._starts.retry_at, self._ask_again_at]
-                moments += [NEVER if view.seen.demand else self._idle_at(view.seen)]
+                moments += [self._looks_idle_at(view)]
                 moments += [self._fleet.sizes_wake_at(now=now)]
             case State.DRAINING:
                 moments += [self.since + QUIET_WITHIN]

@@ -69,11 +69,9 @@ class Orders:
         """Nothing is under way: what is wanted is what was ordered."""
         return not self._open and not self._busy
 
-    def may_place(self, count: int, *, now: float) -> bool:
-        """An order for `count` would be neither a repetition nor too soon."""
-        if self._busy or now < self._retry_at:
-            return False
-        return not (self._open and self._count == count)
+    def may_place(self, *, now: float) -> bool:
+        """An order would neither overtake another nor come too soon after a refusal."""
+        return self.is_settled and now >= self._retry_at
 
     def place(self, count: int, *, wanted: int, victims: Iterable[str] = (), now: float) -> None:
         """The order has been given, while the world wanted `wanted`."""

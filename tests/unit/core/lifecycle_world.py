@@ -79,6 +79,7 @@ class World:
     api_is_down: bool = False
     wake: float = NEVER
     forcing: bool = False
+    """An operator's force has been asked for and not been carried out."""
     made: int = 0
     is_broken: bool = False
     """An assertion failed: what follows would only hide it."""
@@ -175,7 +176,7 @@ class World:
                 case AskQuiet():
                     self.quiet, self.answer_at = None, self.now + ANSWER_SECONDS
                 case Revive():
-                    self.holding, self.answer_at = False, NEVER
+                    self.holding, self.quiet, self.answer_at = False, None, NEVER
                 case Retire():
                     self.retired = frozenset(each.victims)
                 case FailHeld():
@@ -183,7 +184,8 @@ class World:
                 case WakeAt():
                     self.wake = each.at
                 case Record():
-                    pass
+                    if each.reason == "forced by an operator":
+                        self.forcing = False
 
     def dispatch(self) -> bool:
         """Whether anything went to a replica."""
@@ -254,7 +256,6 @@ class World:
 
     def end_order(self, order: Order) -> None:
         self.order = None
-        self.forcing = False
         if self.api_is_down:
             self.scale_error = "no route to the API"
             return

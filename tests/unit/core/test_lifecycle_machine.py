@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from activator.core.endpoint import Owner, ScalePolicy
 from activator.core.lifecycle import State
+from activator.core.orders import REFUSED
 from tests.unit.core.lifecycle_world import NEVER, START_SECONDS, World
 
 ONE = ScalePolicy(min=0, max=1, idle_timeout=10.0, start_timeout=20.0)
@@ -101,22 +102,21 @@ class Lives(RuleBasedStateMachine):
 
     @rule()
     def an_operator_activates(self) -> None:
+        self.world.forcing = False
         self.world.life.activate()
         self.world.look()
 
     @rule()
     def an_operator_deactivates(self) -> None:
+        self.world.forcing = False
         self.world.life.deactivate()
         self.world.look()
 
-    @precondition(lambda self: self.world.order is None)
     @rule()
     def an_operator_forces_it_down(self) -> None:
-        world = self.world
-        world.forcing = True
-        world.life.deactivate(force=True)
-        world.look()
-        world.forcing = world.order is not None
+        self.world.forcing = self.world.life.state is not State.INACTIVE
+        self.world.life.deactivate(force=True)
+        self.world.look()
 
     @rule(policy=POLICIES)
     def the_configuration_changes(self, policy: ScalePolicy) -> None:
@@ -147,6 +147,7 @@ class Lives(RuleBasedStateMachine):
             if world.in_flight:
                 world.finish(100)
                 world.look()
+                continue
             if not world.held and self.is_at_rest():
                 return
             moment = world.next_event()
@@ -162,7 +163,8 @@ class Lives(RuleBasedStateMachine):
             case State.INACTIVE:
                 return world.wanted == 0
             case State.ACTIVE:
-                return (policy.min > 0 or policy.idle_timeout == 0) and world.ready >= policy.min
+                stays = policy.min > 0 or policy.idle_timeout == 0
+                return stays and world.ready >= max(policy.min, 1)
             case State.FAILED:
                 return world.wanted == 0 and policy.min == 0
             case _:
@@ -183,7 +185,7 @@ class Lives(RuleBasedStateMachine):
             assert moment < NEVER, f"wedged: {world.life.state}, {world.observation()}"
             world.advance(max(moment, world.now))
         assert world.in_flight == 1
-        assert world.now - begun <= START_SECONDS + 2.0
+        assert world.now - begun <= START_SECONDS + REFUSED.cap + 1.0
 
 
 TestLives = Lives.TestCase

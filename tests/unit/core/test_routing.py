@@ -306,8 +306,11 @@ def test_ten_thousand_endpoints_cost_no_search(match: Any, request_: dict[str, s
             model=request_.get("model"),
         )
 
-    began = time.perf_counter()
-    results = {routed.endpoint.name for _ in range(200) if (routed := once())}
-    per_match = (time.perf_counter() - began) / 200
-    assert results == {"e9999"}
-    assert per_match < 100e-6  # a search over 10 000 would take a millisecond and more
+    took = []
+    for _ in range(20):
+        began = time.perf_counter()
+        routed = once()
+        took.append(time.perf_counter() - began)
+        assert routed is not None
+        assert routed.endpoint.name == "e9999"
+    assert min(took) < 100e-6  # a search over 10 000 would take a millisecond and more

@@ -1,0 +1,195 @@
+"""What values mean together: contradictions, keys of later versions, warnings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from activator.config.rules import is_loopback
+from tests.unit.config.support import MINIMAL, endpoint, problems_of, settings_of, warnings_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("keys", "key"),
+    [
+        ("dialect: openai", "dialect"),
+        ("heartbeat: 10s", "heartbeat"),
+        ("keepAliveWhitespace: true", "keepAliveWhitespace"),
+        ("upstreamModel: m", "upstreamModel"),
+        ("aliases: [m]", "aliases"),
+        ("fallback: {url: 'https://x'}", "fallback"),
+        ("waitingPage: true", "waitingPage"),
+        ("match: {models: [m]}", "match.models"),
+    ],
+)
+def test_what_comes_later_is_refused_when_it_is_used(tmp_path: Path, keys: str, key: str) -> None:
+    (problem,) = problems_of(tmp_path, endpoint(keys))
+    assert problem.startswith(f"5: endpoints[0].{key}: ")
+    assert "not available in this version" in problem
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "waitingPage: false",
+        "heartbeat: 0",
+        "fallback: null",
+        "aliases: []",
+        "match: {models: []}",
+        "dialect: plain",
+    ],
+)
+def test_what_comes_later_may_be_switched_off(tmp_path: Path, keys: str) -> None:
+    assert settings_of(tmp_path, endpoint(keys)).endpoints
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("jobs: {attempts: 1}\n", "jobs"),
+        ("webhooks: {allow: [a.test]}\n", "webhooks"),
+        ("tracing: {endpoint: 'http://x'}\n", "tracing"),
+        ("openai: {peekBytes: 1MiB}\n", "openai"),
+        ("sources: {kubernetes: {namespaces: [x]}}\n", "sources.kubernetes"),
+        ("store: {url: 'redis://x'}\n", "store.url"),
+        ("store: {url: 'redis+sentinel://x'}\n", "store.url"),
+    ],
+)
+def test_sections_that_come_later_are_refused(tmp_path: Path, text: str, key: str) -> None:
+    (problem,) = problems_of(tmp_path, text + MINIMAL)
+    assert problem.startswith(f"1: {key}: ")
+    assert "not available in this version" in problem
+    assert settings_of(tmp_path, "jobs: {}\nwebhooks:\nsources: {kubernetes: null}\n" + MINIMAL)
+
+
+@pytest.mark.parametrize(
+    "backend", ["kubernetes, target: Deployment/x, port: http", "docker, container: x"]
+)
+def test_backends_that_come_later_are_refused(tmp_path: Path, backend: str) -> None:
+    (problem,) = problems_of(tmp_path, endpoint("", backend=backend))
+    assert problem.startswith("4: endpoints[0].backend.type: ")
+    assert problem.endswith("is not available in this version; it is process or static")
+
+
+def test_fewest_replicas_are_at_most_most(tmp_path: Path) -> None:
+    assert problems_of(tmp_path, endpoint("scale: {min: 3, max: 2}")) == [
+        "5: endpoints[0].scale.min: is 3, more than max (2)"
+    ]
+
+
+def test_a_process_must_be_told_its_port(tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path, endpoint("", backend="process, command: [serve]"))
+    assert "has no {port}" in problem
+    assert settings_of(
+        tmp_path, endpoint("", backend='process, command: [serve], env: {PORT: "{port}"}')
+    )
+
+
+def test_an_admin_port_beyond_loopback_needs_a_token(tmp_path: Path) -> None:
+    text = "server: {admin: 0.0.0.0:9090}\n" + MINIMAL
+    (problem,) = problems_of(tmp_path, text)
+    assert problem.startswith("1: server.admin: listens beyond loopback, which needs")
+    (tmp_path / "token").write_text("hush")
+    assert settings_of(tmp_path, "auth: {adminTokenFile: token}\n" + text)
+
+
+@pytest.mark.parametrize(
+    ("server", "key"),
+    [
+        ("{listen: ['127.0.0.1:1', ':1']}", "server.listen[1]"),
+        ("{listen: 127.0.0.1:9090}", "server.admin"),
+    ],
+)
+def test_an_address_is_listened_at_once(tmp_path: Path, server: str, key: str) -> None:
+    (problem,) = problems_of(tmp_path, f"server: {server}\n" + MINIMAL)
+    assert problem.startswith(f"1: {key}: ")
+
+
+def test_free_ports_never_clash(tmp_path: Path) -> None:
+    text = "server: {listen: ['127.0.0.1:0', '127.0.0.1:0'], admin: 127.0.0.1:0}\n"
+    assert settings_of(tmp_path, text + MINIMAL)
+
+
+def test_two_endpoints_of_one_name_are_an_error(tmp_path: Path) -> None:
+    text = (
+        MINIMAL
+        + '  - {name: a, match: {hosts: [x]}, backend: {type: static, urls: ["http://x"]}}\n'
+    )
+    assert problems_of(tmp_path, text) == [
+        "4: endpoints[1].name: `a` is the endpoint on line 2 already"
+    ]
+
+
+def test_two_endpoints_with_the_same_match_are_an_error(tmp_path: Path) -> None:
+    text = """\
+endpoints:
+  - {name: a, match: {hosts: [X.test], paths: [/v1/]}, backend: {type: static, urls: ["http://x"]}}
+  - name: b
+    backend: {type: static, urls: ["http://x"]}
+    match: {hosts: [y.test, x.test.], paths: [/v1]}
+"""
+    assert problems_of(tmp_path, text) == ["5: endpoints[1].match: the same match as `a` on line 2"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "warned"),
+    [
+        ("queue: {timeout: 10m}", "queue.timeout: is shorter than scale.startTimeout"),
+        ("scale: {idleTimeout: 1s}", "scale.idleTimeout: under 5s"),
+        (
+            "concurrency: 4\nscale: {targetConcurrency: 5}",
+            "scale.targetConcurrency: is more than concurrency (4)",
+        ),
+        ("queue: {maxBytes: 5GiB}", "queue.maxBytes: is more than store.maxBytes"),
+        ("queue: {bufferBytes: 300MiB}", "queue.bufferBytes: is more than queue.maxBytes"),
+        ("timeouts: {firstByte: 2h}", "timeouts.firstByte: is longer than timeouts.total"),
+        ("stripPrefix: true", "stripPrefix: has no effect without `match.paths`"),
+        ("balance: prefix_hash", "balance: without `affinity.header`"),
+        ("scale: {owner: external}", "scale.owner: no autoscaler can own replicas"),
+    ],
+)
+def test_what_is_allowed_but_hardly_meant_is_a_warning(
+    tmp_path: Path, keys: str, warned: str
+) -> None:
+    (warning,) = warnings_of(tmp_path, endpoint(keys))
+    assert f": endpoints[0].{warned}" in warning
+
+
+@pytest.mark.parametrize(
+    ("backend", "keys", "warned"),
+    [
+        ("static, urls: ['http://x']", "scale: {max: 3}", "scale: has no effect"),
+        ("process, command: ['{port}'], host: 0.0.0.0", "", "backend.host: is not loopback"),
+        (
+            "process, command: ['{port}'], env: {CUDA_VISIBLE_DEVICES: 0}",
+            "scale: {max: 2}",
+            "backend.env.CUDA_VISIBLE_DEVICES: all 2 replicas get the same GPUs",
+        ),
+    ],
+)
+def test_backends_have_warnings_of_their_own(
+    tmp_path: Path, backend: str, keys: str, warned: str
+) -> None:
+    (warning,) = warnings_of(tmp_path, endpoint(keys, backend=backend))
+    assert f": endpoints[0].{warned}" in warning
+
+
+def test_an_open_door_and_trust_in_everybody_are_warnings(tmp_path: Path) -> None:
+    warnings = warnings_of(tmp_path, "server: {trustedProxies: ['0.0.0.0/0']}\n" + MINIMAL)
+    assert warnings == [
+        "1: server.listen: open to everyone who can reach it: no `auth.apiKeysFile`",
+        "1: server.trustedProxies: trusts everybody: anyone can forge X-Forwarded-*",
+    ]
+
+
+def test_a_sensible_configuration_has_no_warnings(tmp_path: Path) -> None:
+    assert warnings_of(tmp_path, endpoint("concurrency: 4")) == []
+
+
+def test_loopback_is_told_from_the_rest() -> None:
+    assert all(map(is_loopback, ("127.0.0.1", "127.8.8.8", "::1", "localhost")))
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "example.com", "")))

@@ -1,0 +1,318 @@
+"""From a file to settings: values, defaults, files beside it, overrides, what is shown of it."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from activator.config.schema import Document
+from activator.config.settings import Limits, Server, Settings, Tls, load
+from activator.core.endpoint import (
+    Endpoint,
+    Match,
+    NeverWake,
+    ProcessBackend,
+    QueuePolicy,
+    ScalePolicy,
+    StaticBackend,
+    Timeouts,
+)
+from activator.errors import ConfigError
+from tests.unit.config.support import MINIMAL, endpoint, problems_of, settings_of
+
+REPOSITORY = Path(__file__).parents[3]
+REFERENCE = REPOSITORY / "config" / "reference.yaml"
+
+
+def test_the_least_configuration_has_every_default(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, MINIMAL)
+    assert settings.server == Server(
+        listen=(("0.0.0.0", 8080),),
+        admin=("127.0.0.1", 9090),
+        drain_delay=5.0,
+        shutdown_grace=600.0,
+        held_memory=64 << 20,
+        trusted_proxies=(),
+        tls=None,
+        limits=Limits(16 << 10, 64 << 10, 200, 15.0, 60.0, 75.0, 0),
+    )
+    assert settings.store.url == "memory://"
+    assert settings.store.max_bytes == 4 << 30
+    assert settings.auth.api_keys_file is None
+    (only,) = settings.endpoints
+    assert only == Endpoint(
+        name="a",
+        backend=ProcessBackend(command=("serve", "--port", "{port}")),
+        never_wake=(NeverWake("/favicon.ico", 404),),
+    )
+
+
+def test_the_core_and_the_file_have_the_same_defaults(tmp_path: Path) -> None:
+    (only,) = settings_of(tmp_path, MINIMAL).endpoints
+    assert (only.scale, only.queue, only.timeouts) == (ScalePolicy(), QueuePolicy(), Timeouts())
+
+
+def test_values_arrive_in_seconds_bytes_and_normal_forms(tmp_path: Path) -> None:
+    keys = """\
+match: {hosts: [LLM.Example.com., "*.B.test"], paths: [/v1/, /a%20b], headers: {X-Team: ml}}
+stripPrefix: true
+scale: {max: 4, idleTimeout: 90, startTimeout: 1m30s, owner: activator}
+concurrency: 3
+queue: {maxBytes: 1MB, bestUrgency: 0}
+balance: prefix_hash
+affinity: {header: X-Session}
+blockPaths: [/sleep/, /wake_up]
+neverWake: [{path: /health}]
+costPerReplicaHour: 2.5
+"""
+    (only,) = settings_of(
+        tmp_path, endpoint(keys, backend='static, urls: ["http://10.0.0.7", "http://[::1]:81/"]')
+    ).endpoints
+    assert only.match == Match(
+        hosts=("llm.example.com", "*.b.test"), paths=("/v1", "/a b"), headers=(("x-team", "ml"),)
+    )
+    assert only.backend == StaticBackend((("10.0.0.7", 80), ("::1", 81)))
+    assert (only.scale.idle_timeout, only.scale.start_timeout) == (90.0, 90.0)
+    assert only.scale.target_concurrency == 3.0
+    assert (only.queue.max_bytes, only.queue.best_urgency) == (1_000_000, 0)
+    assert (only.affinity_header, only.block_paths) == ("x-session", ("/sleep", "/wake_up"))
+    assert only.never_wake == (NeverWake("/health", 200),)
+    assert only.strip_prefix
+
+
+def test_any_host_among_hosts_is_any_host(tmp_path: Path) -> None:
+    (only,) = settings_of(tmp_path, endpoint('match: {hosts: [a.test, "*"]}')).endpoints
+    assert only.match.hosts == ()
+
+
+def test_several_addresses_of_all_kinds_can_be_listened_at(tmp_path: Path) -> None:
+    text = 'server: {listen: [":80", 81, "[::1]:82", "localhost:0", "*:83"]}\n' + MINIMAL
+    assert settings_of(tmp_path, text).server.listen == (
+        ("0.0.0.0", 80),
+        ("0.0.0.0", 81),
+        ("::1", 82),
+        ("localhost", 0),
+        ("0.0.0.0", 83),
+    )
+
+
+def test_one_address_needs_no_list(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, "server: {listen: 127.0.0.1:8080}\n" + MINIMAL)
+    assert settings.server.listen == (("127.0.0.1", 8080),)
+
+
+def test_trusted_proxies_are_networks(tmp_path: Path) -> None:
+    text = "server: {trustedProxies: [10.0.0.0/8, '::1']}\n" + MINIMAL
+    networks = settings_of(tmp_path, text).server.trusted_proxies
+    assert networks == (ip_network("10.0.0.0/8"), ip_network("::1/128"))
+
+
+def test_defaults_are_merged_under_each_endpoint(tmp_path: Path) -> None:
+    text = """\
+defaults:
+  scale: {max: 3, idleTimeout: 1m}
+  blockPaths: [/sleep]
+endpoints:
+  - {name: a, match: {hosts: [a.test]}, backend: {type: static, urls: ["http://x:1"]}}
+  - name: b
+    backend: {type: static, urls: ["http://x:1"]}
+    scale: {max: 5}
+    blockPaths: []
+  - {name: c, match: {hosts: [c.test]}, backend: {type: static, urls: ["http://x:1"]}, scale: null}
+"""
+    a, b, c = settings_of(tmp_path, text).endpoints
+    assert (a.scale.max, a.scale.idle_timeout, a.block_paths) == (3, 60.0, ("/sleep",))
+    assert (b.scale.max, b.scale.idle_timeout, b.block_paths) == (5, 60.0, ())
+    assert c.scale == ScalePolicy()
+
+
+def test_null_and_empty_sections_mean_their_defaults(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, "server:\nstore: {url: null}\ndefaults:\n" + MINIMAL)
+    assert settings == settings_of(tmp_path, MINIMAL)
+
+
+def test_no_endpoints_is_a_configuration_but_no_word_of_them_is_not(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, "endpoints: []\n")
+    assert settings.endpoints == ()
+    assert any("there is none" in warning for warning in settings.warnings)
+    assert problems_of(tmp_path, "server: {}\n") == ["1: endpoints: is required"]
+
+
+def test_files_are_relative_to_the_configuration(tmp_path: Path) -> None:
+    for name in ("keys", "token", "tls.crt", "tls.key"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "work").mkdir()
+    text = """\
+server: {admin: ":9090", tls: {certFile: tls.crt, keyFile: ./tls.key}}
+auth: {apiKeysFile: keys, adminTokenFile: token}
+endpoints:
+  - {name: a, backend: {type: process, command: ["{port}"], cwd: work}}
+"""
+    settings = settings_of(tmp_path, text)
+    assert settings.server.tls == Tls(tmp_path / "tls.crt", tmp_path / "tls.key")
+    assert settings.auth.api_keys_file == tmp_path / "keys"
+    assert settings.auth.admin_token_file == tmp_path / "token"
+    backend = settings.endpoints[0].backend
+    assert isinstance(backend, ProcessBackend)
+    assert backend.cwd == str(tmp_path / "work")
+
+
+def test_files_that_are_not_there_are_problems(tmp_path: Path) -> None:
+    text = """\
+server: {tls: {certFile: tls.crt, keyFile: tls.key}}
+auth:
+  apiKeysFile: keys
+  adminTokenFile: .
+endpoints:
+  - {name: a, backend: {type: process, command: ["{port}"], cwd: work}}
+"""
+    assert problems_of(tmp_path, text) == [
+        f"1: server.tls.certFile: {tmp_path}/tls.crt cannot be read",
+        f"1: server.tls.keyFile: {tmp_path}/tls.key cannot be read",
+        f"3: auth.apiKeysFile: {tmp_path}/keys cannot be read",
+        f"4: auth.adminTokenFile: cannot read {tmp_path}: Is a directory",
+        f"6: endpoints[0].backend.cwd: {tmp_path}/work is not a directory",
+    ]
+
+
+def test_an_empty_admin_token_is_none(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("\n")
+    assert problems_of(tmp_path, "auth: {adminTokenFile: token}\n" + MINIMAL) == [
+        f"1: auth.adminTokenFile: {tmp_path}/token is empty"
+    ]
+
+
+def test_a_file_that_is_not_there_is_a_problem_without_a_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / "absent.yaml")
+    assert caught.value.problems == [
+        f"{tmp_path}/absent.yaml: cannot be read: No such file or directory"
+    ]
+
+
+def test_environment_of_a_process_may_come_from_the_environment(tmp_path: Path) -> None:
+    keys = 'process, command: ["{port}"], env: {TOKEN: "${SECRET}", N: 4, P: "{port}"}'
+    settings = settings_of(tmp_path, endpoint("", backend=keys), environ={"SECRET": "hush"})
+    backend = settings.endpoints[0].backend
+    assert isinstance(backend, ProcessBackend)
+    assert backend.env == (("TOKEN", "hush"), ("N", "4"), ("P", "{port}"))
+
+
+def test_an_unset_variable_is_a_problem(tmp_path: Path) -> None:
+    text = 'store: {url: "${STORE}"}\n' + MINIMAL.replace("command:", "env: {A: '${B}'}, command:")
+    assert problems_of(tmp_path, text) == [
+        "1: store.url: the environment has no STORE",
+        "4: endpoints[0].backend.env.A: the environment has no B",
+    ]
+
+
+def test_the_store_may_be_a_reference(tmp_path: Path) -> None:
+    text = 'store: {url: "${STORE}"}\n' + MINIMAL
+    settings = settings_of(tmp_path, text, environ={"STORE": "memory://"})
+    assert settings.store.url == "memory://"
+    assert settings.masked()["store"]["url"] == "${STORE}"
+    problems = problems_of(tmp_path, text, environ={"STORE": "redis://:hush@store"})
+    assert problems == [
+        "1: store.url: `redis://` is not available in this version; it is memory://"
+    ]
+
+
+def test_overrides_win_over_the_file_and_their_mistakes_are_not_blamed_on_it(
+    tmp_path: Path,
+) -> None:
+    text = "server: {listen: 127.0.0.1:1}\n" + MINIMAL
+    overrides: dict[str, Any] = {"server.listen": ["127.0.0.1:2"], "server.admin": "localhost:3"}
+    server = settings_of(tmp_path, text, overrides=overrides).server
+    assert (server.listen, server.admin) == ((("127.0.0.1", 2),), ("localhost", 3))
+    (problem,) = problems_of(tmp_path, text, overrides={"server.listen": ["nowhere"]})
+    assert problem.startswith("option or environment: server.listen[0]: an address is written")
+
+
+def test_what_is_shown_is_a_configuration_again_and_the_same_one(tmp_path: Path) -> None:
+    text = """\
+server: {listen: ["[::1]:1", 127.0.0.1:2], trustedProxies: [10.0.0.0/8], heldMemory: 1000}
+defaults: {scale: {max: 2, idleTimeout: 1m30s}, timeouts: {firstByte: 50ms}}
+endpoints:
+  - name: a
+    match: {hosts: [a.test], headers: {x: "1"}}
+    backend: {type: process, command: ["{port}"]}
+  - {name: b, backend: {type: static, urls: ["http://[::1]:1"]}, concurrency: 5}
+"""
+    settings = settings_of(tmp_path, text)
+    again = settings_of(tmp_path, yaml.safe_dump(settings.masked()))
+    assert again == settings
+    assert again.masked() == settings.masked()
+
+
+def test_secrets_are_shown_as_references_or_not_at_all(tmp_path: Path) -> None:
+    keys = 'process, command: ["{port}"], env: {HF_TOKEN: hush, B: "${SECRET}", LEVEL: debug}'
+    settings = settings_of(tmp_path, endpoint("", backend=keys), environ={"SECRET": "hush"})
+    env = settings.masked()["endpoints"][0]["backend"]["env"]
+    assert env == {"HF_TOKEN": "********", "B": "${SECRET}", "LEVEL": "debug"}
+    assert "hush" not in str(settings.masked())
+
+
+def test_what_is_shown_cannot_change_what_is_in_force(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, MINIMAL)
+    settings.masked()["endpoints"].clear()
+    assert len(settings.masked()["endpoints"]) == 1
+
+
+def test_keys_that_are_not_available_yet_are_not_shown(tmp_path: Path) -> None:
+    shown = settings_of(tmp_path, MINIMAL).masked()
+    assert not {"jobs", "webhooks", "sources", "openai", "tracing"} & shown.keys()
+    assert not {"heartbeat", "waitingPage", "fallback"} & shown["endpoints"][0].keys()
+
+
+def test_settings_are_equal_if_they_mean_the_same(tmp_path: Path) -> None:
+    assert settings_of(tmp_path, MINIMAL) == settings_of(tmp_path, "# a comment\n" + MINIMAL)
+    assert settings_of(tmp_path, MINIMAL) != settings_of(tmp_path, endpoint(""))
+
+
+def paths(shown: object, under: str = "") -> set[str]:
+    match shown:
+        case dict():
+            inner = [paths(value, f"{under}.{key}") for key, value in shown.items()]
+            return {under}.union(*inner) if inner else {under}
+        case list() if shown and isinstance(shown[0], dict):
+            return paths(shown[0], under + "[]")
+    return {under}
+
+
+@pytest.fixture(scope="module")
+def reference() -> Settings:
+    return load(REFERENCE, environ={})
+
+
+def test_the_reference_has_every_key_of_this_version(reference: Settings) -> None:
+    written = yaml.safe_load(REFERENCE.read_text("utf-8"))
+    missing = paths(reference.masked()) - paths(written)
+    assert missing == set()
+
+
+def test_the_reference_has_every_key_at_its_default(reference: Settings, tmp_path: Path) -> None:
+    least = settings_of(tmp_path, MINIMAL)
+    assert reference.server == least.server
+    assert reference.store == least.store
+    assert reference.auth == least.auth
+    said, default = reference.masked()["endpoints"][0], least.masked()["endpoints"][0]
+    for key in default.keys() - {"name", "backend"}:
+        assert said[key] == default[key], key
+    backend, least_backend = said["backend"], default["backend"]
+    assert {**backend, "command": None} == {**least_backend, "command": None}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(REPOSITORY.glob("config/**/*.yaml")), ids=lambda path: path.name
+)
+def test_every_configuration_that_we_ship_is_valid(path: Path) -> None:
+    assert load(path, environ={}).endpoints
+
+
+def test_the_schema_accepts_what_the_reader_accepts(reference: Settings) -> None:
+    Document.model_validate(yaml.safe_load(REFERENCE.read_text("utf-8")))
+    assert Document.model_validate(reference.masked()).endpoints
