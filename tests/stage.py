@@ -134,6 +134,23 @@ class Stage:
 
     # --- the end
 
+    async def stop(self, *, grace: float = 0.0) -> None:
+        """End the activator now; the stage does it otherwise."""
+        self.stopped = True
+        await self.app.stop(grace=grace)
+
+    async def close(self) -> None:
+        """End everything, whatever has gone wrong."""
+        for client in self.clients:
+            await client.close()
+        try:
+            if hasattr(self, "app") and not self.stopped:
+                async with asyncio.timeout(5):
+                    await self.stop()
+        finally:
+            for replica in self.replicas:
+                await replica.stop()
+
     def left_behind(self) -> list[str]:
         """What a resting activator must not have, in words."""
         proxy, found = self.proxy, dict[str, object]()
@@ -188,33 +205,27 @@ async def stage(
     False: nothing is said about what is left at the end.
     """
     before = asyncio.all_tasks()
-    with tempfile.TemporaryDirectory() as folder:
+    async with contextlib.AsyncExitStack() as endings:
+        folder = endings.enter_context(tempfile.TemporaryDirectory())
         running = [] if from_zero else await _started(behave, replicas=replicas, ready=ready)
         written = _config(running, server=server or {}, config=config or {}, endpoint=endpoint)
         s = Stage(Path(folder), replicas=running, config=written)
+        endings.push_async_callback(s.close)
         s.rewrite()
         if from_zero:
             s.driver = _driver(s, behave)
         s.app = App(load(s.path), drivers={NAME: s.driver} if s.driver else None)
         await s.app.start()
-        try:
-            if ready and not from_zero:
-                await eventually(lambda: len(s.live.replicas) == replicas)
-            yield s
-            if checked and not s.stopped:
-                await s.at_rest()
-        finally:
-            for client in s.clients:
-                await client.close()
-            if not s.stopped:
-                await s.app.stop(grace=0.0)
-            for replica in s.replicas:
-                await replica.stop()
-        for replica in s.replicas:
-            assert not replica.failures, replica.failures
-        if checked:
-            await eventually(lambda: asyncio.all_tasks() <= before | {asyncio.current_task()})
-            assert s.proxy.connections == 0
+        if ready and not from_zero:
+            await eventually(lambda: len(s.live.replicas) == replicas)
+        yield s
+        if checked and not s.stopped:
+            await s.at_rest()
+    failures = [failure for replica in s.replicas for failure in replica.failures]
+    assert not failures, failures
+    if checked:
+        await eventually(lambda: asyncio.all_tasks() <= before | {asyncio.current_task()})
+        assert s.proxy.connections == 0
 
 
 def request(

@@ -46,7 +46,7 @@ class Deadlines:
         if known is not None:
             if known <= slot:
                 return
-            del self._slots[known][timed]
+            self._leave_slot(known, timed)
         self._next[timed] = slot
         self._slots.setdefault(slot, {})[timed] = None
         if self._timer is None or slot < self._timer_slot:
@@ -56,7 +56,7 @@ class Deadlines:
         """Drop the reference at once instead of when its moment comes."""
         slot = self._next.pop(timed, None)
         if slot is not None:
-            self._slots[slot].pop(timed, None)
+            self._leave_slot(slot, timed)
 
     def close(self) -> None:
         if self._timer is not None:
@@ -64,6 +64,11 @@ class Deadlines:
             self._timer = None
         self._slots.clear()
         self._next.clear()
+
+    def _leave_slot(self, slot: int, timed: Timed) -> None:
+        standing = self._slots.get(slot)  # None: its tick is just now going through them
+        if standing is not None:
+            standing.pop(timed, None)
 
     def _schedule(self, slot: int) -> None:
         if self._timer is not None:

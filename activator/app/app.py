@@ -178,9 +178,11 @@ class App:
         application = make_app(
             self.operations, self.metrics, self.events, token=token, hosts=(host, "localhost")
         )
-        self._runner = web.AppRunner(application, access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(
+            application, access_log=None, handle_signals=False, shutdown_timeout=1.0
+        )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, shutdown_timeout=1.0)
+        site = web.TCPSite(self._runner, host, port)
         await site.start()
         self.admin_port = self._runner.addresses[0][1]
 

@@ -59,6 +59,10 @@ class ColdStarts:
         self._metrics.phase("first_byte", seconds)
         return seconds
 
+    def called_off(self) -> None:
+        """Nothing is being started any more; nothing is to be learned from it."""
+        self._began = None
+
     def failed(self) -> None:
         if self._began is not None:
             self._began = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from math import inf
 from typing import TYPE_CHECKING
 
 from activator.aiokit.tasks import Tasks
@@ -24,6 +25,7 @@ from activator.core.effects import (
     SetReplicas,
     WakeAt,
 )
+from activator.core.endpoint import Owner
 from activator.core.lifecycle import Ended, Lifecycle, Observation, SeenReplica, State
 from activator.drivers.base import DriverError, Phase, Snapshot
 from activator.upstream.refusals import failed_start
@@ -39,13 +41,16 @@ if TYPE_CHECKING:
     from activator.drivers.base import Driver
     from activator.telemetry.events import EventLog
     from activator.telemetry.metrics import Gauges
-    from activator.upstream.registry import LiveEndpoint
+    from activator.upstream.registry import LiveEndpoint, LiveReplica
 
 _log = logging.getLogger("activator.control")
 
 GATHER = 0.005
 """Seconds between two looks: what happens within it is seen at once instead of one by one."""
 
+SAMPLE = 1.0
+"""Seconds between two looks at an endpoint that may have more replicas than it has: requests that
+find a slot at once wake nobody, and demand is averaged over no less than six seconds."""
 
 RETIRED_LOOK = 0.05
 """Seconds between two looks at whether retired replicas have finished."""
@@ -76,6 +81,9 @@ class Controller:
             always_on=max(endpoint.scale.min, 1),
             price_per_hour=endpoint.cost_per_replica_hour,
         )
+        self.serving = Ledger(now=clock())
+        """Replica time during which requests could be sent; the rest of `costs` is starting,
+        stopping or out of rotation."""
         self.snapshot = Snapshot(wanted=0)
         self.leaving: frozenset[str] = frozenset()
         """Ids that receive nothing new: retired, or told to go and not yet gone."""
@@ -103,7 +111,11 @@ class Controller:
         self._quiet: bool | None = None
         self._ever_ready: set[str] = set()
         self._adopted: frozenset[str] = frozenset()
-        self._driver_task: asyncio.Task[None] | None = None
+        self._loop_task: asyncio.Task[None] | None = None
+        self.is_retired = False
+        self._reached: dict[str, LiveReplica] = {}
+        """Replicas that were offered, by the id they were offered under, while anything is in
+        flight there."""
 
     def start(self) -> None:
         """Take the endpoint over."""
@@ -116,8 +128,8 @@ class Controller:
         live.answered = self._answered
         live.metrics.gauges = self._gauges
         self._board.join(self.name, live.gate)
-        self._driver_task = self._tasks.spawn(self._driver.run(self._seen), name="driver")
-        self._tasks.spawn(self._loop(), name="loop")
+        self._tasks.spawn(self._driver.run(self._seen), name="driver")
+        self._loop_task = self._tasks.spawn(self._loop(), name="loop")
 
     # --- an operator's verbs --------------------------------------------------------------------
 
@@ -208,15 +220,22 @@ class Controller:
     def _offer(self) -> None:
         """Tell the gate whom it may send requests to, at once: a grant may follow from it."""
         offered: list[tuple[Replica, bool]] = []
-        for each in self.snapshot.replicas:
+        for each in () if self.is_retired else self.snapshot.replicas:
             if each.phase is Phase.STARTED and each.id not in self.leaving:
                 replica = self.prober.ready(each.id)
                 if replica is not None:
                     offered.append((replica, self.scalable and each.id not in self._adopted))
+        self.serving.observe(len(offered), now=self._clock())
         self.live.offer(offered)
+        reached = self._reached | self.live.replicas
+        self._reached = {
+            name: replica
+            for name, replica in reached.items()
+            if name in self.live.replicas or self.live.gate.load(name)
+        }
 
     def _progressed(self, replica_id: str) -> float | None:
-        replica = self.live.replicas.get(replica_id)
+        replica = self._reached.get(replica_id)
         return replica.last_byte if replica else None
 
     def _task_failed(self, name: str, failure: BaseException) -> None:
@@ -257,9 +276,22 @@ class Controller:
                 wake_at = effect.at
             else:
                 self._carry_out(effect)
-        if self.life.state is State.ACTIVATING and not self.live.replicas:
+        if self.life.state is not State.ACTIVATING:
+            self.cold_starts.called_off()
+        elif self.scalable and not any(
+            each.phase is not Phase.STOPPING for each in self.snapshot.replicas
+        ):
             self.cold_starts.began()
+        if self._may_resize:
+            wake_at = min(inf if wake_at is None else wake_at, now + SAMPLE)
         return wake_at
+
+    @property
+    def _may_resize(self) -> bool:
+        policy = self.live.endpoint.scale
+        if self.life.state is not State.ACTIVE or not self.scalable or self.life.paused:
+            return False
+        return policy.owner is Owner.ACTIVATOR and policy.max > max(policy.min, 1)
 
     def _observation(self) -> Observation:
         return Observation(
@@ -357,14 +389,19 @@ class Controller:
     # --- endings --------------------------------------------------------------------------------
 
     async def retire(self, *, within: float) -> None:
-        """Give the replicas nothing new and let them finish what they have."""
-        self.leaving = frozenset(each.id for each in self.snapshot.replicas)
-        busy = [replica.replica.id for replica in self.live.replicas.values()]
+        """Give the replicas nothing new, order no others, let these finish what they have."""
+        self.is_retired = True
+        if self._loop_task is not None:
+            self._loop_task.cancel()
         self._offer()
         until = self._clock() + within
         # the end of a request at a replica that is no longer offered wakes nobody
-        while any(map(self.live.gate.load, busy)) and self._clock() < until:  # noqa: ASYNC110
+        while self._is_busy and self._clock() < until:  # noqa: ASYNC110
             await asyncio.sleep(RETIRED_LOOK)
+
+    @property
+    def _is_busy(self) -> bool:
+        return any(self.prober.load(each.id) for each in self.snapshot.replicas)
 
     async def aclose(self) -> None:
         """Stop looking, and stop the driver: what must not outlive us is stopped by it."""

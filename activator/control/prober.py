@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from math import isinf
+from math import inf, isinf
 from typing import TYPE_CHECKING, Protocol
 
 from activator.aiokit.tasks import Tasks
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("activator.control")
 
+SOONEST = 0.01
+"""Seconds between two looks at whether a replica makes progress, at least."""
+
 
 class Probes(Protocol):
     """How one probe is made (`upstream.probe.ProbeClient`)."""
@@ -36,7 +39,15 @@ class Probes(Protocol):
 class _Probed:
     """One replica under watch."""
 
-    __slots__ = ("open", "pace_changed", "readiness", "ready_at", "replica", "task")
+    __slots__ = (
+        "open",
+        "pace_changed",
+        "readiness",
+        "ready_at",
+        "replica",
+        "stalled_at",
+        "task",
+    )
 
     def __init__(self, replica: Replica, readiness: Readiness) -> None:
         self.replica = replica
@@ -44,6 +55,7 @@ class _Probed:
         self.open = 0
         self.ready_at: float | None = None
         """When it first answered."""
+        self.stalled_at = inf
         self.pace_changed = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
 
@@ -54,7 +66,9 @@ class _Probed:
         generation = self.readiness.generation
         if generation <= 1:
             return self.replica
-        return Replica(f"{self.replica.id}~{generation}", self.replica.host, self.replica.port)
+        first = self.replica
+        before = first.id if generation == 2 else f"{first.id}~{generation - 1}"
+        return Replica(f"{first.id}~{generation}", first.host, first.port, before=before)
 
 
 class Prober:
@@ -141,12 +155,28 @@ class Prober:
 
     async def _watch(self, probed: _Probed) -> None:
         while True:
-            self._check_progress(probed)
-            now = self._clock()
+            began = self._clock()
             if probed.open < MAX_OPEN_PROBES:
                 probed.open += 1
                 self._tasks.spawn(self._probe(probed), name=f"probe {probed.replica.id}")
-            await _sleep_until(probed, now=now, clock=self._clock)
+            await self._until_due(probed, began=began)
+
+    async def _until_due(self, probed: _Probed, *, began: float) -> None:
+        """Until the next probe is due; its pace may change and the replica stall meanwhile."""
+        while True:
+            self._check_progress(probed)
+            now = self._clock()
+            due = probed.readiness.next_probe(began)
+            if due <= now:
+                return
+            look = min(due, self._stalls_at(probed, now=now))
+            probed.pace_changed.clear()
+            try:
+                async with asyncio.timeout(None if isinf(look) else look - now):
+                    await probed.pace_changed.wait()
+            except TimeoutError:
+                if look == due:  # a timer may be a hair early: asking the clock again would spin
+                    return
 
     async def _probe(self, probed: _Probed) -> None:
         try:
@@ -157,11 +187,14 @@ class Prober:
             return
         readiness, now = probed.readiness, self._clock()
         before = readiness.ready
+        if (self._progressed(probed.offered.id) or -inf) > probed.stalled_at:
+            readiness.moved()
         readiness.probed(outcome, in_flight=self._load(probed.offered.id), now=now)
         if readiness.ready and probed.ready_at is None:
             probed.ready_at = now
+        probed.pace_changed.set()
         if readiness.ready != before:
-            self._readiness_changed(probed)
+            self._changed()
 
     def _check_progress(self, probed: _Probed) -> None:
         if not self.stall or not probed.readiness.ready:
@@ -170,23 +203,21 @@ class Prober:
         last = self._progressed(offered)
         now = self._clock()
         if last is not None and self._load(offered) and now - last >= self.stall:
+            probed.stalled_at = now
             probed.readiness.stalled(now)
             self._readiness_changed(probed)
+
+    def _stalls_at(self, probed: _Probed, *, now: float) -> float:
+        """When to look for a stall; a request that begins now cannot be one any sooner."""
+        if not self.stall or not probed.readiness.ready:
+            return inf
+        offered = probed.offered.id
+        last = self._progressed(offered) if self._load(offered) else None
+        return max((now if last is None else last) + self.stall, now + SOONEST)
 
     def _readiness_changed(self, probed: _Probed) -> None:
         probed.pace_changed.set()
         self._changed()
-
-
-async def _sleep_until(probed: _Probed, *, now: float, clock: Callable[[], float]) -> None:
-    """Until the next probe is due; the pace may change meanwhile."""
-    while (wait := probed.readiness.next_probe(now) - clock()) > 0:
-        probed.pace_changed.clear()
-        try:
-            async with asyncio.timeout(None if isinf(wait) else wait):
-                await probed.pace_changed.wait()
-        except TimeoutError:
-            return
 
 
 def _replica(sighting: Sighting) -> Replica:

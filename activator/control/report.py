@@ -50,13 +50,14 @@ def endpoint_status(control: Controller, *, now: float) -> EndpointStatus:
 
 
 def gauges(control: Controller, *, now: float) -> Gauges:
-    costs, gate = control.costs, control.live.gate
+    costs, serving, gate = control.costs, control.serving, control.live.gate
     costs.observe(len(control.snapshot.replicas), now=now)
+    serving.observe(len(control.live.replicas), now=now)
     return Gauges(
         held=gate.held,
         in_flight=gate.in_flight,
         replicas=Counter(_phase(control, each) for each in control.snapshot.replicas),
-        replica_seconds={"up": costs.used, "saved": costs.saved},
+        replica_seconds={"ready": serving.used, "other": max(0.0, costs.used - serving.used)},
         cost=costs.cost,
         cost_saved=costs.cost_saved,
     )
@@ -80,7 +81,7 @@ def _replica(control: Controller, sighting: Sighting, now: float) -> ReplicaStat
 def _phase(control: Controller, sighting: Sighting) -> str:
     if sighting.phase is not Phase.STARTED:
         return sighting.phase.value
-    if sighting.id in control.leaving:
+    if sighting.id in control.leaving or control.is_retired:
         return "retiring"
     if control.prober.ready(sighting.id) is not None:
         return "ready"

@@ -41,8 +41,10 @@ class Supervisor:
         self._metrics = metrics
         self._controllers: dict[str, Controller] = {}
         self._tasks = Tasks("supervisor")
-        self._moves: dict[str, asyncio.Task[None]] = {}
-        """Endpoints whose old replicas still finish, by name."""
+        self._finishing: dict[str, Controller] = {}
+        """Their replicas finish what they have."""
+        self._waiting: dict[str, Controller] = {}
+        """Begins once they have: the GPU that its replicas need may be the one they hold."""
 
     def get(self, name: str) -> Controller | None:
         return self._controllers.get(name)
@@ -72,34 +74,42 @@ class Supervisor:
     def _begin(self, live: LiveEndpoint) -> None:
         control = self._make_controller(live)
         self._controllers[control.name] = control
-        leaving = self._moves.get(control.name)
-        if leaving is None:
-            control.start()
+        if control.name in self._finishing:
+            self._waiting[control.name] = control
         else:
-            # the GPU that the new replicas need may be the one that the old ones still hold
-            self._tasks.spawn(_start_after(leaving, control), name=f"start {control.name}")
+            control.start()
 
     def _change(self, control: Controller, endpoint: Endpoint) -> None:
         before = control.live.endpoint
         self._events.record(endpoint.name, "reconfigured", _difference(before, endpoint))
-        if before.backend == endpoint.backend:
-            control.reconfigure(endpoint)
-            return
         control.reconfigure(endpoint)
-        self._let_go(control)
-        self._begin(control.live)
+        if before.backend != endpoint.backend:
+            self._let_go(control)
+            self._begin(control.live)
 
     def _remove(self, name: str) -> None:
         control = self._controllers.pop(name)
         self._registry.remove(name)
         self._events.record(name, "removed", "it is no longer configured")
-        control.live.gate.refuse_held(NoRoute(f"Endpoint {name} is no longer configured"))
+        gate, why = control.live.gate, NoRoute(f"Endpoint {name} is no longer configured")
         self._let_go(control)
+        gate.refuse_held(why)
+        # a request that a replica fails while it finishes comes back in line: nobody serves it
+        loop = asyncio.get_running_loop()
+
+        def refuse_soon() -> None:
+            loop.call_soon(gate.refuse_held, why)
+
+        gate.wake = refuse_soon
         self._metrics.forget(name)
 
     def _let_go(self, control: Controller) -> None:
-        move = self._tasks.spawn(self._finish(control), name=f"finish {control.name}")
-        self._moves[control.name] = move
+        name = control.name
+        if self._waiting.get(name) is control:
+            del self._waiting[name]  # it has not begun
+            return
+        self._finishing[name] = control
+        self._tasks.spawn(self._finish(control), name=f"finish {name}")
 
     async def _finish(self, control: Controller) -> None:
         within = control.live.endpoint.timeouts.total or float("inf")
@@ -107,22 +117,22 @@ class Supervisor:
             await control.retire(within=within)
         finally:
             await control.aclose()
-            self._moves.pop(control.name, None)
+            del self._finishing[control.name]
+            successor = self._waiting.pop(control.name, None)
+            if successor is not None:
+                successor.start()
+            elif all(other.live is not control.live for other in self._controllers.values()):
+                control.live.gate.close()
 
     async def aclose(self) -> None:
         """Stop every endpoint, all at the same time."""
-        moving = list(self._moves.values())
+        self._waiting.clear()
         await self._tasks.aclose()
-        await asyncio.gather(*moving, return_exceptions=True)
-        await asyncio.gather(*(control.aclose() for control in self._controllers.values()))
+        left = [*self._controllers.values(), *self._finishing.values()]
+        await asyncio.gather(*(control.aclose() for control in left))
         for control in self._controllers.values():
             control.live.gate.close()
         self._controllers.clear()
-
-
-async def _start_after(leaving: asyncio.Task[None], control: Controller) -> None:
-    await asyncio.wait([leaving])
-    control.start()
 
 
 def _difference(before: Endpoint, after: Endpoint) -> str:

@@ -112,11 +112,13 @@ class Dispatcher:
             return self.withdraw(ticket, now=now) if ticket.state is _WAITING else _NOBODY
         assert ticket.replica is not None
         ticket.state = _DONE
-        slots = self._known[ticket.replica.id]
-        slots.in_flight -= 1
         self.in_flight -= 1
-        if not slots.offered and not slots.in_flight:
-            self._forget(slots)
+        slots: ReplicaSlots | None = self._known[ticket.replica.id]
+        while slots is not None:
+            slots.in_flight -= 1
+            if not slots.offered and not slots.in_flight:
+                self._forget(slots)
+            slots = slots.heir
         return self._settle(now) if self.waiting else _NOBODY
 
     def answered(self, ticket: Ticket, *, now: float) -> Sequence[Ticket]:
@@ -158,6 +160,8 @@ class Dispatcher:
             known = offered.get(replica.id) or self._known.get(replica.id)
             if known is None:
                 known = ReplicaSlots(replica, concurrency=self._concurrency, paced=paced, now=now)
+                if replica.before in self._known:
+                    self._succeed(self._known[replica.before], known)
             known.offered = True
             offered[replica.id] = known
         busy = {slots.id: slots for slots in self._known.values() if slots.in_flight}
@@ -283,6 +287,11 @@ class Dispatcher:
             slots.catch_up(concurrency=self._concurrency, now=now)
         if not all(slots.window for slots in self._paced):
             self._paced = tuple(slots for slots in self._paced if slots.window)
+
+    def _succeed(self, slots: ReplicaSlots, heir: ReplicaSlots) -> None:
+        if slots.in_flight:
+            slots.heir = heir
+            heir.in_flight = slots.in_flight
 
     def _forget(self, slots: ReplicaSlots) -> None:
         del self._known[slots.id]

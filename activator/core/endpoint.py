@@ -146,3 +146,6 @@ class Replica:
     id: str
     host: str
     port: int
+    before: str = ""
+    """The id it had until it was taken out of rotation, if it is back: what it still has in flight
+    from then counts against its limit."""

@@ -59,7 +59,7 @@ class Fleet:
         """No order is under way."""
         return self._orders.is_settled
 
-    def look(self, seen: Observation, *, ended: int, now: float) -> Change | None:
+    def look(self, seen: Observation, *, ended: bool, now: float) -> Change | None:
         """Compare what is wanted with what was ordered."""
         return self._orders.look(seen, ended=ended, now=now)
 

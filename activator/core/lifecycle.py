@@ -123,18 +123,18 @@ class Lifecycle:
         """What to do about these facts, in order; at most one WakeAt, and it comes last."""
         self._out = []
         ended = self._endings.new(seen.ended)
-        change = self._fleet.look(seen, ended=len(ended), now=now)
-        view = self._fleet.view(seen, now=now)
+        change = self._fleet.look(seen, ended=bool(ended), now=now)
         for each in ended:
-            self._on_end(each, view)
+            self._on_end(each, self._fleet.view(seen, now=now))
         if change is not None and self._scalable:
-            self._on_change(change, view)
-            view = self._fleet.view(seen, now=now)
+            self._on_change(change, self._fleet.view(seen, now=now))
         self._endings.note(seen.replicas, now=now)
-        self._on_wish(view)
+        self._on_wish(self._fleet.view(seen, now=now))
+        view = self._fleet.view(seen, now=now)
         for _ in State:  # no path through the states is longer
             if not self._step(view):
                 break
+            view = self._fleet.view(seen, now=now)  # an order may have sent some away
         if self.state is State.ACTIVE:
             self._out += self._fleet.retire(view)
         self._tell_wake(view)
@@ -350,7 +350,8 @@ class Lifecycle:
 
     def _without_ready(self, view: View) -> bool:
         seen = view.seen
-        if seen.demand or self._keeps_up or not self._scalable:
+        never_idles = bool(view.alive) and self._idle_at(seen) == NEVER
+        if seen.demand or never_idles or self._keeps_up or not self._scalable:
             self._fleet.label = "replace"
             self._fleet.stay()
             return self._enter(State.ACTIVATING, view, "lost", "no replica is ready any more")
@@ -384,7 +385,8 @@ class Lifecycle:
         self._declared = self._kept_down = False
         self._ask_again_at = view.now + ASK_AGAIN_AFTER
         self._out.append(Revive())
-        return self._enter(State.ACTIVE, view, "revived", words)
+        state = State.ACTIVE if view.ready else State.ACTIVATING
+        return self._enter(state, view, "revived", words)
 
     def _fail(self, view: View, cause: FailedStart) -> bool:
         self.failure = cause

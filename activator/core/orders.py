@@ -55,7 +55,8 @@ class Orders:
         self._show_by = 0.0
         self._refusals = 0
         self._retry_at = float("-inf")
-        self._losses = 0
+        self._has_lost = False
+        self._lost_at = float("-inf")
         self._doomed: set[str] = set()
         self._dooming: frozenset[str] = frozenset()
 
@@ -78,8 +79,8 @@ class Orders:
         self._before = wanted
         self._count = count
         self._open = True
+        self._has_lost = False
         self._show_by = now + SHOWS_WITHIN
-        self._losses = 0
         self._dooming = frozenset(victims)
         self._doomed |= self._dooming
 
@@ -87,12 +88,13 @@ class Orders:
         """Somebody else ordered these away."""
         self._doomed.update(replicas)
 
-    def look(self, seen: Observation, *, ended: int, now: float) -> Change | None:
-        """Compare with what is seen; `ended` replicas more than at the last look ended unasked.
+    def look(self, seen: Observation, *, ended: bool, now: float) -> Change | None:
+        """Compare with what is seen; `ended`: replicas ended unasked since the last look.
 
-        A count that falls because a replica ended is no change by somebody else.
+        A count that falls just after that is no change by somebody else.
         """
-        self._losses += ended
+        if ended:
+            self._lost_at, self._has_lost = now, True
         self._busy = seen.scaling
         if self._count is None:
             self._count = seen.wanted
@@ -103,7 +105,7 @@ class Orders:
         if self._open:
             return None
         self._doomed &= {replica.id for replica in seen.replicas}
-        return change or self._compare(seen)
+        return change or self._compare(seen, now)
 
     def wakes_at(self) -> float:
         """When time alone may change something here; infinity if never."""
@@ -120,13 +122,19 @@ class Orders:
             self._refusals += 1
             self._retry_at = now + REFUSED.delay(self._refusals)
             return self._give_up(Surprise.REFUSED, asked, seen.wanted)
-        if seen.wanted != self._before or self._losses:
-            self._open = False
-            self._refusals = 0
-            return None
         if now >= self._show_by:
             return self._give_up(Surprise.LOST, asked, seen.wanted)
+        self._open = self._may_still_show(asked, seen.wanted)
+        if not self._open:
+            self._refusals = 0
         return None
+
+    def _may_still_show(self, asked: int, wanted: int) -> bool:
+        """On the way down replicas may end meanwhile; on the way up one that ended at once may
+        have been the order."""
+        if asked < self._before:
+            return asked < wanted <= self._before
+        return wanted == self._before and not self._has_lost
 
     def _give_up(self, why: Surprise, asked: int, wanted: int) -> Change:
         self._open = False
@@ -134,13 +142,11 @@ class Orders:
         self._doomed -= self._dooming
         return Change(why, expected=asked, wanted=wanted)
 
-    def _compare(self, seen: Observation) -> Change | None:
+    def _compare(self, seen: Observation, now: float) -> Change | None:
         expected = self._count or 0
         if seen.wanted == expected:
             return None
         self._count = seen.wanted
-        lost = expected - seen.wanted
-        if 0 < lost <= self._losses:
-            self._losses -= lost
+        if seen.wanted < expected and now <= self._lost_at + SHOWS_WITHIN:
             return None
         return Change(Surprise.FOREIGN, expected=expected, wanted=seen.wanted)

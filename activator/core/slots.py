@@ -26,7 +26,8 @@ class ReplicaSlots:
     """Mutable and owned by one dispatcher. Free as long as `in_flight < limit`."""
 
     __slots__ = (
-        "id", "in_flight", "limit", "next_step", "offered", "replica", "salt", "turn", "window",
+        "heir", "id", "in_flight", "limit", "next_step", "offered", "replica", "salt", "turn",
+        "window",
     )  # fmt: skip
 
     def __init__(self, replica: Replica, *, concurrency: int, paced: bool, now: float) -> None:
@@ -35,6 +36,9 @@ class ReplicaSlots:
         self.id = replica.id
         self.salt = fingerprint(replica.id.encode())
         self.in_flight = 0
+        """Those of `Replica.before` included."""
+        self.heir: ReplicaSlots | None = None
+        """The same replica, back in rotation under another id while this one is still busy."""
         self.offered = True
         """May get something new."""
         self.turn = 0

@@ -33,7 +33,8 @@ class EndpointStatus:
     in_flight: int
     concurrency: int
     eta: float | None
-    """Expected rest of the start that is under way, from earlier starts; None if unknown."""
+    """Seconds until a replica is expected to answer, from earlier starts: the rest of the start
+    under way, or the whole of one that began now. None: one answers, or nothing is known."""
     typical_start: float | None
     last_activity: float | None
     """Unix time of the last response's end; None before the first."""

@@ -8,7 +8,6 @@ model servers, so that the proxy between them is not asked for its own marks; on
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any
 
 
@@ -134,13 +133,23 @@ def cold_start(act: Act) -> ColdStart | None:
     )
 
 
+TOGETHER = 0.02
+"""Seconds. Requests that are dispatched in one moment travel on connections of their own, and the
+model may read those in either order; what reached it further apart was dispatched so."""
+
+
 def out_of_order(act: Act) -> str | None:
     """Each request reached the model once, in the order of sending: None; otherwise what came."""
-    came = [prompt for prompt, _ in act.model.arrivals]
+    came = dict(act.model.arrivals)
     sent = [reply.prompt for reply in act.replies]
-    for number, (got, due) in enumerate(zip_longest(came, sent, fillvalue="nothing"), start=1):
-        if got != due:
-            return f"as number {number} it got {got!r} instead of {due!r}"
+    if len(came) != len(act.model.arrivals) or came.keys() != set(sent):
+        return f"{len(sent)} were sent, and it got {[prompt for prompt, _ in act.model.arrivals]!r}"
+    latest, latest_at = "", float("-inf")
+    for prompt in sent:
+        if came[prompt] < latest_at - TOGETHER:
+            return f"it got {prompt!r} before {latest!r}, which was sent earlier"
+        if came[prompt] > latest_at:
+            latest, latest_at = prompt, came[prompt]
     return None
 
 

@@ -103,9 +103,14 @@ def _endpoints(rows: tuple[Row, ...]) -> Table:
             str(row.held),
             str(row.in_flight),
             ", ".join(row.replicas) or "0",
-            "" if row.eta is None else f"about {row.eta:.1f} s",
+            _expected(row),
         )
     return table
+
+
+def _expected(row: Row) -> str:
+    starting = row.state == "activating" and row.eta is not None
+    return f"about {row.eta:.1f} s" if starting else ""
 
 
 def _phases(acts: tuple[Act, ...]) -> Table:

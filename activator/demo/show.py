@@ -29,7 +29,6 @@ from activator.demo.model import CORPUS, TextModel
 from activator.demo.screen import report, screen
 from activator.demo.traffic import Clients, Question
 from activator.demo.watch import QUICK_POLL, View, Watch
-from activator.errors import ConfigError
 from activator.telemetry import logs
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ async def demo(*, build: Build, options: Options, stream: TextIO) -> Facts:
         try:
             activator = build(path)
             await activator.start()
-        except (ConfigError, OSError) as problem:
+        except Exception as problem:  # the composition root's own classes are not known down here
             raise DemoFailed(f"the activator did not start: {problem}") from problem
         try:
             with screen(stream, animate=options.animate) as shown:

@@ -56,7 +56,10 @@ def new_request_id() -> bytes:
 
 
 def is_loop(head: RequestHead, via: bytes) -> bool:
-    return any(via in value.split() for value in head.get_all(b"via"))
+    """Whether this request has been through the process with this `Via` pseudonym."""
+    return any(
+        via in value and via in value.replace(b",", b" ").split() for value in head.get_all(b"via")
+    )
 
 
 def upstream_head(
@@ -81,12 +84,13 @@ def upstream_head(
     lines = [b"%b %b HTTP/1.1" % (head.method, target), b"Host: " + host]
     dropped = head.connection - _NEVER_NAMED if head.connection else head.connection
     vias: list[bytes] = []
+    takes_trailers = False
     for name, value, line in head.fields:
         if name in _REMADE_REQUEST:
             if name == b"via":
                 vias.append(value)
-            elif name == b"te" and b"trailers" in value.lower():
-                lines += (b"TE: trailers", b"Connection: TE")
+            elif name == b"te":
+                takes_trailers = takes_trailers or b"trailers" in _members(value)
             continue
         if name == credential or name in dropped or (continued and name == b"expect"):
             continue
@@ -95,12 +99,19 @@ def upstream_head(
     lines.append(b"Via: " + b", ".join(vias))
     lines.append(b"X-Request-Id: " + request_id)
     _add_forwarding(lines, head, host=host, peer=peer, tls=tls, trusted=trusted)
+    if takes_trailers:
+        lines.append(b"TE: trailers\r\nConnection: TE")
     if head.length == CHUNKED:
         lines.append(b"Transfer-Encoding: chunked")
     if head.websocket:
         lines.append(b"Connection: Upgrade\r\nUpgrade: websocket")
     lines.append(b"\r\n")
     return b"\r\n".join(lines)
+
+
+def _members(value: bytes) -> list[bytes]:
+    """Of a comma-separated list, in lower case."""
+    return [member.strip(b" \t") for member in value.lower().split(b",")]
 
 
 def _add_forwarding(

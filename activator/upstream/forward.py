@@ -91,6 +91,7 @@ class Attempt:
         "_live",
         "_outbound",
         "_over",
+        "_owed",
         "_replica",
         "_request_whole",
         "_total_at",
@@ -107,6 +108,7 @@ class Attempt:
         self._connection: ClientConnection | None = None
         self._began = False
         self._over = False
+        self._owed = False
         self._request_whole = outbound.length == 0
         self._total_at = inf
 
@@ -115,8 +117,8 @@ class Attempt:
         now = self._clock()
         timeouts = self._live.endpoint.timeouts
         self._total_at = now + timeouts.total if timeouts.total else inf
-        if not self._live.gate.load(self._replica.replica.id) > 1:
-            self._replica.last_byte = now  # it had nothing to show progress on until now
+        self._owed = True
+        self._replica.owes(now=now)
         connection = self._replica.pool.take(repeatable=self._outbound.idempotent, now=now)
         if connection is not None:
             self._start(connection, now)
@@ -129,7 +131,7 @@ class Attempt:
             connection = await self._replica.pool.connect(within=within)
         except OSError as error:
             if not self._over:
-                self._over = True
+                self._settle()
                 why = f"no connection within {within:g} s" if _timed_out(error) else str(error)
                 self._answer.failed(
                     Failure(Ending.UNREACHABLE, f"{self._address} could not be reached: {why}")
@@ -172,19 +174,34 @@ class Attempt:
             self._connection.finish(trailers)
 
     def pause(self) -> None:
-        if self._connection is not None:
+        """Nobody can take more of the answer for now: `idle` stands still, `total` runs on."""
+        if self._connection is not None and self._owed:
+            self._owed = False
+            self._replica.owes_less()
             self._connection.pause()
+            self._connection.set_deadline(self._total_at)
 
     def resume(self) -> None:
-        if self._connection is not None:
+        if self._connection is not None and not self._owed:
+            self._owed = True
+            self._replica.owes(now=self._clock())
             self._connection.resume()
+            self._tick()
 
     def abort(self) -> None:
         """Close the connection, which is what makes a model server stop generating."""
-        self._over = True
-        connection, self._connection = self._connection, None
+        connection = self._settle()
         if connection is not None:
             connection.close()
+
+    def _settle(self) -> ClientConnection | None:
+        """It is over, whatever the ending; the connection is left to the caller."""
+        self._over = True
+        if self._owed:
+            self._owed = False
+            self._replica.owes_less()
+        connection, self._connection = self._connection, None
+        return connection
 
     # --- from the replica -----------------------------------------------------------------------
 
@@ -201,15 +218,13 @@ class Attempt:
         self._answer.data(data)
 
     def ended(self, trailers: list[Field]) -> None:
-        self._over = True
-        connection, self._connection = self._connection, None
+        connection = self._settle()
         if connection is not None:
             self._replica.pool.give(connection, now=self._clock())
         self._answer.ended(trailers)
 
     def upgraded(self, head: ResponseHead, rest: bytes) -> None:
-        connection, self._connection = self._connection, None
-        self._over = True
+        connection = self._settle()
         if connection is not None:
             self._answer.upgraded(head, rest, connection)
 
@@ -227,9 +242,8 @@ class Attempt:
 
     def on_deadline(self, now: float) -> None:
         timeouts = self._live.endpoint.timeouts
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        if self._connection is not None:
+            self._connection.close()
         if now >= self._total_at:
             detail = f"{self._address} did not finish within timeouts.total ({timeouts.total:g} s)"
         elif self._began:
@@ -243,16 +257,15 @@ class Attempt:
 
     def _fail(self, failure: Failure) -> None:
         if not self._over:
-            self._over = True
-            self._connection = None
+            self._settle()
             self._answer.failed(failure)
 
     def _tick(self) -> None:
         """A byte of the answer has come: the replica makes progress, `idle` starts anew."""
         now = self._clock()
-        self._replica.last_byte = now
+        self._replica.moved(now=now)
         idle = self._live.endpoint.timeouts.idle
-        if self._connection is not None:
+        if self._connection is not None and self._owed:
             self._connection.set_deadline(
                 min(now + idle, self._total_at) if idle else self._total_at
             )

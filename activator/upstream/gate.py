@@ -53,8 +53,7 @@ class Gate:
         self._held: dict[Holder, None] = {}
         self._tunnels: set[OpenTunnel] = set()
         self.held_bytes = 0
-        self.last_ended = -inf
-        """Monotonic end of the last response; -inf before the first."""
+        self._last_ended = -inf
         self.wake: Callable[[], None] = _nobody
 
     # --- a request's way through ----------------------------------------------------------------
@@ -80,7 +79,7 @@ class Gate:
         """`served`: it was at a replica, so idleness counts from now."""
         self._open -= 1
         if served:
-            self.last_ended = self._clock()
+            self._last_ended = self._clock()
 
     def hold(self, holder: Holder) -> None:
         """One more waits. Raises QueueFull or Paused at the bound; then nothing is counted."""
@@ -147,6 +146,17 @@ class Gate:
             return self._open
         now = self._clock()
         return self._open - sum(now - tunnel.last_byte >= silent for tunnel in self._tunnels)
+
+    @property
+    def last_ended(self) -> float:
+        """Monotonic end of the last response; -inf before the first. A tunnel that does not count
+        any more ended when it stopped counting."""
+        silent = self._endpoint.scale.upgrade_idle
+        if not silent or not self._tunnels:
+            return self._last_ended
+        now = self._clock()
+        stopped = [tunnel.last_byte + silent for tunnel in self._tunnels]
+        return max([self._last_ended, *(moment for moment in stopped if moment <= now)])
 
     @property
     def in_flight(self) -> int:

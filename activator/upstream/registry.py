@@ -22,16 +22,40 @@ if TYPE_CHECKING:
 
 
 class LiveReplica:
-    """A replica with its connections. `last_byte`: when it last showed progress (loop time)."""
+    """A replica with its connections, and when it last showed progress."""
 
-    __slots__ = ("last_byte", "pool", "replica", "unproven")
+    __slots__ = ("_clock", "_moved_at", "_owed", "pool", "replica", "unproven")
 
     def __init__(self, replica: Replica, kit: UpstreamKit) -> None:
         self.replica = replica
         self.pool = Pool(replica, kit)
-        self.last_byte = kit.clock()
         self.unproven = True
         """It has not begun an answer yet."""
+        self._clock = kit.clock
+        self._moved_at = kit.clock()
+        self._owed = 0
+
+    def owes(self, *, now: float) -> None:
+        """One more request waits for its next byte."""
+        if not self._owed:
+            self._moved_at = now  # it had nothing to show progress on until now
+        self._owed += 1
+
+    def owes_less(self) -> None:
+        """One less does: it has ended, or nobody can take a byte from it for the time being."""
+        self._owed -= 1
+
+    def moved(self, *, now: float) -> None:
+        """A byte has come."""
+        self._moved_at = now
+
+    @property
+    def last_byte(self) -> float:
+        """When it last showed progress (loop time): now, as long as nobody waits for a byte.
+
+        A tunnel may be silent and a client slow without the replica being stuck.
+        """
+        return self._moved_at if self._owed else self._clock()
 
 
 class RetryBudget:

@@ -10,8 +10,9 @@ import asyncio
 from dataclasses import dataclass
 from enum import IntEnum
 from math import inf
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
+from activator.wire.farewell import Farewell
 from activator.wire.framing import Decoder, chunk, decoder, last_chunk
 from activator.wire.heads import (
     CHUNKED,
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from activator.aiokit.deadlines import Deadlines
     from activator.wire.tunnel import Tunnel
 
+INTERIM_LIMIT: Final = 64
+"""1xx answers to one request; no server has a use for so many."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lost:
@@ -37,7 +41,7 @@ class Lost:
 
     detail: str
     invalid: bool = False
-    """It answered, but not with valid HTTP/1.1."""
+    """It has begun to answer, but not with valid HTTP/1.1."""
 
 
 class Sink(Protocol):
@@ -74,15 +78,19 @@ class ClientConnection(asyncio.Protocol):
     """See the module. `resting_since` is the moment (loop time) it became idle."""
 
     __slots__ = (
-        "_buffer",
         "_chunked",
         "_deadlines",
         "_decoder",
+        "_full",
+        "_interims",
         "_keep_alive",
         "_limits",
         "_method",
         "_on_closed",
+        "_partial",
+        "_paused",
         "_request_done",
+        "_scanned",
         "_sink",
         "_state",
         "_transport",
@@ -106,7 +114,11 @@ class ClientConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._state = _State.IDLE
         self._sink: Sink | None = None
-        self._buffer = b""
+        self._partial: bytearray | None = None
+        self._scanned = 0
+        self._interims = 0
+        self._paused = False
+        self._full = False
         self._decoder: Decoder | None = None
         self._method = b""
         self._chunked = False
@@ -142,12 +154,14 @@ class ClientConnection(asyncio.Protocol):
         self._ended_by_peer(f"The connection to the replica broke: {exc or 'closed'}", broken=True)
 
     def pause_writing(self) -> None:
+        self._full = True
         if self.tunnel is not None:
             self.tunnel.full(self)
         elif self._sink is not None:
             self._sink.upstream_writable(ok=False)
 
     def resume_writing(self) -> None:
+        self._full = False
         if self.tunnel is not None:
             self.tunnel.drained(self)
         elif self._sink is not None:
@@ -169,6 +183,7 @@ class ClientConnection(asyncio.Protocol):
         self._sink = sink
         self._state = _State.HEAD
         self._method = method
+        self._interims = 0
         self._upgrading = upgrade
         self._chunked = length == CHUNKED
         self._request_done = length == 0
@@ -185,11 +200,13 @@ class ClientConnection(asyncio.Protocol):
             self._transport.write(last_chunk(trailers))
 
     def pause(self) -> None:
-        if self._state != _State.CLOSED:
+        if self._state != _State.CLOSED and not self._paused:
+            self._paused = True
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        if self._state != _State.CLOSED:
+        if self._state != _State.CLOSED and self._paused:
+            self._paused = False
             self._transport.resume_reading()
 
     def set_deadline(self, at: float) -> None:
@@ -210,15 +227,14 @@ class ClientConnection(asyncio.Protocol):
         self.tunnel = tunnel
         self._state = _State.TUNNEL
         self.deadline = inf
+        self.resume()
 
     def close(self) -> None:
         """End it at once; its sink hears nothing."""
         self._sink = None
+        self._transport.abort()
         if self._state != _State.CLOSED:
-            self._state = _State.CLOSED
-            self.deadline = inf
-            self._deadlines.forget(self)
-            self._transport.abort()
+            self._let_go()
             self._on_closed(self)
 
     def fail(self, detail: str) -> None:
@@ -239,24 +255,33 @@ class ClientConnection(asyncio.Protocol):
         self.resume()
 
     def close_raw(self) -> None:
-        self._transport.close()
+        self.tunnel = None
+        if self._state != _State.CLOSED:
+            self._let_go()
+            Farewell(
+                self._transport, deadlines=self._deadlines, gone=lambda: self._on_closed(self)
+            ).flush()
 
     # --- reading --------------------------------------------------------------------------------
 
     def _feed_head(self, data: bytes) -> None:
-        if self._buffer:
-            data = self._buffer + data
-            self._buffer = b""
-        while True:
+        partial, scanned = self._partial, self._scanned
+        if partial is not None:
+            partial += data
+            if partial.find(b"\r\n\r\n", max(0, scanned - 3)) < 0:
+                self._await_head(partial, scanned)
+                return
+            data = bytes(partial)
+            self._partial, self._scanned = None, 0
+        while self._state == _State.HEAD and data:
             end = data.find(b"\r\n\r\n")
+            if end < 0:
+                self._await_head(bytearray(data), 0)
+                return
             try:
-                if end < 0:
-                    check_partial(data, start=0, limits=self._limits)
-                    self._buffer = data
-                    return
                 head = parse_response(data[: end + 4], method=self._method, limits=self._limits)
             except (Malformed, TooLarge) as error:
-                self._fail(Lost(f"The replica's answer is malformed: {error}", invalid=True))
+                self._fail_malformed(f"answer is malformed: {error}")
                 return
             data = data[end + 4 :]
             if head.status >= 200:
@@ -265,10 +290,21 @@ class ClientConnection(asyncio.Protocol):
             if head.status == 101:
                 self._upgrade(head, data)
                 return
-            if self._sink is not None:
-                self._sink.interim(head)
-            if not data or self._state != _State.HEAD:
-                return
+            self._pass_interim(head)
+
+    def _await_head(self, partial: bytearray, scanned: int) -> None:
+        self._partial, self._scanned = partial, len(partial)
+        try:
+            check_partial(partial, start=scanned, limits=self._limits)
+        except (Malformed, TooLarge) as error:
+            self._fail_malformed(f"answer is malformed: {error}")
+
+    def _pass_interim(self, head: ResponseHead) -> None:
+        self._interims += 1
+        if self._interims > INTERIM_LIMIT:
+            self._fail_malformed(f"answer has more than {INTERIM_LIMIT} interim ones before it")
+        elif self._sink is not None:
+            self._sink.interim(head)
 
     def _begin_body(self, head: ResponseHead, rest: bytes) -> None:
         sink = self._sink
@@ -292,7 +328,7 @@ class ClientConnection(asyncio.Protocol):
         try:
             body, rest = self._decoder.feed(data)
         except (Malformed, TooLarge) as error:
-            self._fail(Lost(f"The replica's body is malformed: {error}", invalid=True))
+            self._fail_malformed(f"body is malformed: {error}")
             return
         sink = self._sink
         if body and sink is not None:
@@ -302,7 +338,9 @@ class ClientConnection(asyncio.Protocol):
 
     def _upgrade(self, head: ResponseHead, rest: bytes) -> None:
         if not self._upgrading:
-            self._fail(Lost("The replica switched protocols without being asked", invalid=True))
+            self._fail_malformed("answer switches protocols without being asked")
+        elif (head.get(b"upgrade") or b"").lower() != b"websocket":
+            self._fail_malformed("answer switches to another protocol than was asked for")
         elif self._sink is not None:
             self._sink.upgraded(head, rest)
 
@@ -310,8 +348,12 @@ class ClientConnection(asyncio.Protocol):
         sink, self._sink = self._sink, None
         self._decoder = None
         self.deadline = inf
-        if self._keep_alive and self._request_done and not rest:
+        # whatever follows an answer is nobody's; a replica that answers without having read its
+        # request would leave the next one no back-pressure
+        if self._keep_alive and self._request_done and not rest and not self._full:
             self._state = _State.IDLE
+            if self._paused:
+                self.resume()
         else:
             self.close()
         if sink is not None:
@@ -322,8 +364,8 @@ class ClientConnection(asyncio.Protocol):
     def _ended_by_peer(self, detail: str, *, broken: bool = False) -> None:
         if self.tunnel is not None:
             tunnel, self.tunnel = self.tunnel, None
-            tunnel.lost(self)
             self.close()
+            tunnel.lost(self)
         elif self._state == _State.BODY and self._decoder is not None and not broken:
             if self._decoder.eof():
                 self._keep_alive = False
@@ -331,9 +373,13 @@ class ClientConnection(asyncio.Protocol):
             else:
                 self._fail(Lost(detail))
         elif self._sink is not None:
-            self._fail(Lost(detail))
+            begun = self._partial is not None or self._interims > 0
+            self._fail(Lost(detail, invalid=begun))
         else:
             self.close()
+
+    def _fail_malformed(self, what: str) -> None:
+        self._fail(Lost(f"The replica's {what}", invalid=True))
 
     def _fail(self, lost: Lost) -> None:
         sink = self._sink
@@ -341,10 +387,16 @@ class ClientConnection(asyncio.Protocol):
         if sink is not None:
             sink.lost(lost)
 
+    def _let_go(self) -> None:
+        self._state = _State.CLOSED
+        self._partial, self._decoder = None, None
+        self.deadline = inf
+        self._deadlines.forget(self)
+
 
 def _announced_timeout(value: bytes) -> float:
     for parameter in value.split(b","):
-        name, _, seconds = parameter.partition(b"=")
-        if name.strip().lower() == b"timeout" and seconds.strip().isdigit():
+        name, _, seconds = (part.strip() for part in parameter.partition(b"="))
+        if name.lower() == b"timeout" and seconds.isdigit():
             return float(seconds[:12])
     return inf

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from activator.wire.heads import (
     CHUNKED,
+    NEVER_IN_A_HEAD,
     UNTIL_CLOSE,
     Field,
     HeadLimits,
@@ -25,6 +26,7 @@ _CHUNK_LINE: Final = re.compile(
     rb"(?:=(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++|\"(?:[\t !\x23-\x5b\x5d-\x7e]|\\[\t\x20-\x7e])*+\"))?"
     rb")*+"
 )
+_CHUNK_LINE_BEGUN: Final = re.compile(rb"[0-9A-Fa-f]{1,15}(?:;|\Z)")
 _CHUNK_LINE_LIMIT: Final = 256
 """Bytes of one chunk line: extensions are legal, unbounded ones are an attack."""
 _TRAILER_LIMIT: Final = 8 << 10
@@ -84,18 +86,21 @@ class UntilCloseDecoder:
         return True
 
 
+_SIZE, _DATA, _DATA_END, _TRAILERS = range(4)
+"""What comes next: a chunk line, bytes of a chunk, the CRLF behind them, the trailer section."""
+
+
 class ChunkedDecoder:
     """RFC 9112 §7.1, chunk extensions checked and dropped, trailers kept."""
 
-    __slots__ = ("_left", "_limits", "_partial", "_state", "done", "trailers")
-
-    _LINE, _DATA, _DATA_END, _TRAILERS = range(4)
+    __slots__ = ("_left", "_limits", "_partial", "_scanned", "_state", "done", "trailers")
 
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
-        self._state = self._LINE
+        self._state = _SIZE
         self._left = 0
         self._partial = b""
+        self._scanned = 0
         self.done = False
         self.trailers: list[Field] = []
 
@@ -106,35 +111,31 @@ class ChunkedDecoder:
         pieces: list[bytes] = []
         at, size = 0, len(data)
         while at < size and not self.done:
-            if self._state == self._DATA:
-                piece = data[at : at + self._left]
-                pieces.append(piece)
-                at += len(piece)
-                self._left -= len(piece)
-                if self._left == 0:
-                    self._state = self._DATA_END
-            elif self._state == self._LINE:
+            if self._state == _DATA:
+                end = at + self._left
+                pieces.append(data[at:end])
+                if data[end : end + 2] == b"\r\n":
+                    self._state = _SIZE
+                    at = end + 2
+                elif end > size:
+                    self._left = end - size
+                    at = size
+                else:
+                    self._state = _DATA_END
+                    at = end
+            elif self._state == _SIZE:
                 end = data.find(b"\r\n", at, at + _CHUNK_LINE_LIMIT + 2)
                 if end < 0:
                     self._keep_partial_line(data[at:])
-                    at = size
-                else:
-                    self._begin_chunk(data[at:end])
-                    at = end + 2
-            elif self._state == self._DATA_END:
-                tail = data[at : at + 2]
-                if tail == b"\r\n":
-                    self._state = self._LINE
-                    at += 2
-                elif tail == b"\r":
-                    self._partial = tail
-                    at = size
-                else:
-                    raise Malformed("a chunk longer than its size")
+                    break
+                self._begin_chunk(data[at:end])
+                at = end + 2
+            elif self._state == _DATA_END:
+                at = self._end_chunk(data, at)
             else:
                 at = self._read_trailers(data, at)
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        return body, data[at:] if at < size else b""
+        return body, data[at:] if self.done else b""
 
     def eof(self) -> bool:
         return self.done
@@ -144,15 +145,25 @@ class ChunkedDecoder:
         if found is None:
             raise Malformed("an invalid chunk size")
         self._left = int(found.group(1), 16)
-        self._state = self._DATA if self._left else self._TRAILERS
+        self._state = _DATA if self._left else _TRAILERS
+
+    def _end_chunk(self, data: bytes, at: int) -> int:
+        tail = data[at : at + 2]
+        if tail == b"\r\n":
+            self._state = _SIZE
+        elif tail == b"\r":
+            self._partial = tail
+        else:
+            raise Malformed("a chunk longer than its size")
+        return at + len(tail)
 
     def _keep_partial_line(self, rest: bytes) -> None:
-        if len(rest) > _CHUNK_LINE_LIMIT:
-            raise Malformed("a chunk line that is too long")
         whole = rest.removesuffix(b"\r")
+        if len(whole) > _CHUNK_LINE_LIMIT:
+            raise Malformed("a chunk line that is too long")
         if b"\r" in whole or b"\n" in whole:
             raise Malformed("a bare CR or LF in a chunk line")
-        if whole and not re.match(rb"[0-9A-Fa-f]{1,15}(?:;|\Z)", whole):
+        if whole and not _CHUNK_LINE_BEGUN.match(whole):
             raise Malformed("an invalid chunk size")
         self._partial = rest
 
@@ -160,17 +171,18 @@ class ChunkedDecoder:
         if data.startswith(b"\r\n", at):
             self.done = True
             return at + 2
-        end = data.find(b"\r\n\r\n", at)
-        if end >= 0:
+        end = data.find(b"\r\n\r\n", at + max(0, self._scanned - 3))
+        whole = end >= 0
+        if (end + 2 if whole else len(data) - 1) - at > _TRAILER_LIMIT:
+            raise TooLarge(f"trailers larger than {_TRAILER_LIMIT} bytes")
+        if whole:
             self.trailers = parse_trailers(data[at : end + 2], self._limits)
             self.done = True
             return end + 4
-        rest = data[at:]
-        if len(rest) > _TRAILER_LIMIT:
-            raise TooLarge(f"trailers larger than {_TRAILER_LIMIT} bytes")
-        if re.search(rb"(?<!\r)\n|\r(?=[^\n])|\x00", rest):
+        if NEVER_IN_A_HEAD.search(data, at + max(0, self._scanned - 1)):
             raise Malformed("a bare CR or LF in a trailer")
-        self._partial = rest
+        self._partial = data[at:]
+        self._scanned = len(self._partial)
         return len(data)
 
 

@@ -7,6 +7,7 @@ and is itself watched by the loop. What it cannot see: a client behind a full re
 
 from __future__ import annotations
 
+import contextlib
 import select
 from typing import TYPE_CHECKING
 
@@ -27,15 +28,25 @@ class HangupWatch:
     def __len__(self) -> int:
         return len(self._watched)
 
-    def add(self, fd: int, gone: Callable[[], None]) -> None:
-        """`gone` is called from the loop, at once if the peer has left already."""
-        if fd not in self._watched:
-            self._epoll.register(fd, select.EPOLLRDHUP | select.EPOLLONESHOT)
+    def add(self, fd: int, gone: Callable[[], None], *, half: bool = True) -> None:
+        """`gone` is called from the loop, at once if the peer has left already.
+
+        `half`: having shut down its sending side is leaving; otherwise only a reset is, and what
+        was sent before a shutdown is still going to be read.
+        """
+        events = select.EPOLLONESHOT | (select.EPOLLRDHUP if half else 0)
+        try:
+            self._epoll.register(fd, events)
+        except FileExistsError:
+            self._epoll.modify(fd, events)
         self._watched[fd] = gone
 
-    def remove(self, fd: int) -> None:
-        if self._watched.pop(fd, None) is not None:
-            self._epoll.unregister(fd)
+    def remove(self, fd: int, gone: Callable[[], None]) -> None:
+        """Nothing if `gone` does not watch `fd` (any more): the number may be another's by now."""
+        if self._watched.get(fd) == gone:
+            del self._watched[fd]
+            with contextlib.suppress(OSError):  # TLS tells of an ending after the socket is closed
+                self._epoll.unregister(fd)
 
     def close(self) -> None:
         if not self._epoll.closed:
@@ -46,6 +57,6 @@ class HangupWatch:
     def _ready(self) -> None:
         for fd, _ in self._epoll.poll(0):
             gone = self._watched.get(fd)
-            self.remove(fd)
             if gone is not None:
+                self.remove(fd, gone)
                 gone()

@@ -24,13 +24,17 @@ _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _TEXT: Final = rb"[\t\x20-\x7e\x80-\xff]"
 _FIELD_LINES: Final = rb"(?:" + _TOKEN + rb"++:" + _TEXT + rb"*+\r\n)*+"
 _REQUEST: Final = re.compile(
-    rb"(" + _TOKEN + rb"++) ([\x21\x22\x24-\x7e]++) HTTP/1\.([01])\r\n(" + _FIELD_LINES + rb")\r\n"
+    rb"(?!CONNECT /)("
+    + _TOKEN
+    + rb"++) ([\x21\x22\x24-\x7e]++) HTTP/1\.([01])\r\n("
+    + _FIELD_LINES
+    + rb")\r\n"
 )
 _RESPONSE: Final = re.compile(
     rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: (" + _TEXT + rb"*+))?\r\n(" + _FIELD_LINES + rb")\r\n"
 )
 _TRAILERS: Final = re.compile(_FIELD_LINES)
-_NEVER_IN_A_HEAD: Final = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|\x00")
+NEVER_IN_A_HEAD: Final = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|\x00")
 _LENGTH: Final = re.compile(rb"0|[1-9][0-9]{0,17}")
 _AUTHORITY: Final = re.compile(rb"(?:[A-Za-z0-9._~\-]++|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?]++)(.*+)", re.IGNORECASE)
@@ -116,6 +120,7 @@ class ResponseHead:
 
 
 _NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
+_CLOSE: Final = frozenset({b"close"})
 
 
 def check_partial(data: bytes | bytearray, *, start: int, limits: HeadLimits) -> None:
@@ -123,11 +128,11 @@ def check_partial(data: bytes | bytearray, *, start: int, limits: HeadLimits) ->
 
     `start`: what lies before it has been looked at already. Raises Malformed or TooLarge.
     """
-    if _NEVER_IN_A_HEAD.search(data, max(0, start - 1)):
+    if NEVER_IN_A_HEAD.search(data, max(0, start - 1)):
         raise Malformed("a bare CR or LF, or a NUL, in the head")
-    if len(data) > limits.line and data.find(b"\r\n", 0, limits.line + 2) < 0:
+    if len(data) > limits.line + 1 and data.find(b"\r\n", 0, limits.line + 2) < 0:
         raise TooLarge(f"the first line is longer than {limits.line} bytes")
-    if len(data) > limits.line + limits.total:
+    if len(data) > limits.line + limits.total + len(b"\r\n\r"):
         raise TooLarge(f"the head is larger than {limits.total} bytes")
 
 
@@ -195,19 +200,36 @@ def _read_host(request: RequestHead, host: bytes | None) -> None:
     elif host and not _AUTHORITY.fullmatch(host):
         raise Malformed("an invalid Host")
     if request.target[:1] != b"/":
-        absolute = _ABSOLUTE.fullmatch(request.target)
-        if absolute is not None:
-            # RFC 9112 §3.2.2: an absolute-form target replaces Host
-            host, rest = absolute.groups()
-            if not _AUTHORITY.fullmatch(host):
-                raise Malformed("an invalid authority in the target")
-            request.target = rest if rest[:1] == b"/" else b"/" + rest
-        elif request.method == b"CONNECT":
-            if not _AUTHORITY.fullmatch(request.target):
-                raise Malformed("an invalid target")
+        if request.method == b"CONNECT":
+            _read_connect(request)
         elif request.target != b"*" or request.method != b"OPTIONS":
-            raise Malformed("an invalid target")
+            host = _read_absolute(request)
     request.host = host
+
+
+def _read_connect(request: RequestHead) -> None:
+    if not _AUTHORITY.fullmatch(request.target):
+        raise Malformed("an invalid target")
+    if request.length:
+        raise Malformed("a body on CONNECT")
+    request.connection |= _CLOSE  # what follows may be meant for a tunnel that nobody opened
+
+
+def _read_absolute(request: RequestHead) -> bytes:
+    """RFC 9112 §3.2.2: an absolute-form target replaces Host."""
+    absolute = _ABSOLUTE.fullmatch(request.target)
+    if absolute is None:
+        raise Malformed("an invalid target")
+    host: bytes
+    rest: bytes
+    host, rest = absolute.groups()
+    if not _AUTHORITY.fullmatch(host):
+        raise Malformed("an invalid authority in the target")
+    if rest[:1] != b"/":
+        # RFC 9112 §3.2.4: OPTIONS without a path asks about the server as a whole
+        rest = b"*" if not rest and request.method == b"OPTIONS" else b"/" + rest
+    request.target = rest
+    return host
 
 
 def parse_response(head: bytes, *, method: bytes, limits: HeadLimits) -> ResponseHead:
@@ -311,6 +333,6 @@ def _why_not_a_request(head: bytes) -> str:
         return "an HTTP version other than 1.0 and 1.1"
     if not re.fullmatch(_TOKEN + rb"+", parts[0]):
         return "an invalid method"
-    if not re.fullmatch(rb"[\x21\x22\x24-\x7e]+", parts[1]):
+    if not re.fullmatch(rb"[\x21\x22\x24-\x7e]+", parts[1]) or head.startswith(b"CONNECT /"):
         return "an invalid target"
     return "a malformed header line"

@@ -8,95 +8,37 @@ methods of the connection.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
-from dataclasses import dataclass, field
 from enum import IntEnum
 from math import inf
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from activator.errors import ActivatorError, BadRequest, HeadersTooLarge, RequestTimeout
+from activator.wire.farewell import Farewell
 from activator.wire.framing import Decoder, chunk, decoder, last_chunk
 from activator.wire.heads import (
     CHUNKED,
     UNTIL_CLOSE,
     Field,
-    HeadLimits,
     Malformed,
     RequestHead,
     TooLarge,
     check_partial,
     parse_request,
 )
+from activator.wire.service import Receiver, ServerKit, ServerLimits, Service
 
 if TYPE_CHECKING:
-    from activator.aiokit.deadlines import Deadlines
-    from activator.wire.hangup import HangupWatch
     from activator.wire.tunnel import Tunnel
+
+__all__ = ["Receiver", "ServerConnection", "ServerKit", "ServerLimits", "Service"]
 
 PIPELINE_BYTES: Final = 64 << 10
 """Bytes of following requests that are kept while one is being answered; then reading pauses."""
-LINGER_SILENCE: Final = 2.0
-LINGER_TOTAL: Final = 10.0
-"""A client that still sends a body nobody wants gets so long to read the answer (RFC 9112 §9.6)."""
+_RESET: Final = struct.pack("ii", 1, 0)
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-@dataclass(frozen=True, slots=True)
-class ServerLimits:
-    """Bounds of one client's connection; seconds, 0 = no limit."""
-
-    head: HeadLimits = field(default_factory=HeadLimits)
-    head_timeout: float = 15.0
-    body_idle: float = 60.0
-    keep_alive: float = 75.0
-
-
-class Receiver(Protocol):
-    """Whoever handles one request. After `client_left` or the answer's end nothing is called."""
-
-    def body(self, data: bytes) -> None: ...
-
-    def body_ended(self, trailers: list[Field]) -> None: ...
-
-    def body_broken(self, error: ActivatorError) -> None:
-        """The body is malformed or too slow; the rest of it is never going to be read."""
-
-    def client_left(self) -> None:
-        """The client is gone or has shut down its side; an answer would reach nobody."""
-
-    def writable(self, *, ok: bool) -> None:
-        """The client reads slower than it is sent to (False), or has caught up (True)."""
-
-
-class Service(Protocol):
-    """What stands behind a listening socket."""
-
-    draining: bool
-    """Answers carry `Connection: close` from now on."""
-
-    def opened(self, connection: ServerConnection) -> bool:
-        """False: too many; it is closed at once."""
-
-    def closed(self, connection: ServerConnection) -> None: ...
-
-    def request(self, connection: ServerConnection, head: RequestHead) -> None:
-        """Sets `connection.receiver` before anything else, answers now or later."""
-
-    def refused(self, connection: ServerConnection, error: ActivatorError) -> None:
-        """What came is no request: answer `error`. The connection closes afterwards."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServerKit:
-    """What every connection of a listener shares."""
-
-    loop: asyncio.AbstractEventLoop
-    service: Service
-    deadlines: Deadlines
-    hangups: HangupWatch
-    limits: ServerLimits
-    tls: bool = False
 
 
 class _State(IntEnum):
@@ -106,10 +48,9 @@ class _State(IntEnum):
     """The body of the request is coming; it may be answered already."""
     ANSWER = 2
     """The request is complete, its answer is not."""
-    LINGER = 3
-    """Answered and closing; what still comes is thrown away."""
-    TUNNEL = 4
-    CLOSED = 5
+    TUNNEL = 3
+    CLOSED = 4
+    """Nothing of ours any more; a `Farewell` may still see it off."""
 
 
 class ServerConnection(asyncio.Protocol):
@@ -123,13 +64,14 @@ class ServerConnection(asyncio.Protocol):
         "_continued",
         "_decoder",
         "_fd",
+        "_full",
         "_kit",
-        "_linger_until",
         "_partial",
         "_pending",
         "_reading",
         "_scanned",
         "_state",
+        "_told",
         "_transport",
         "_will_close",
         "deadline",
@@ -155,7 +97,8 @@ class ServerConnection(asyncio.Protocol):
         self._chunked = False
         self._continued = False
         self._will_close = False
-        self._linger_until = 0.0
+        self._told = False
+        self._full = False
         self.deadline = inf
         self.head: RequestHead
         self.receiver: Receiver | None = None
@@ -172,7 +115,7 @@ class ServerConnection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.peer = peer[0] if isinstance(peer, tuple) else ""
         if not self._kit.service.opened(self):
-            self._state = _State.CLOSED
+            self._state, self._told = _State.CLOSED, True
             self._transport.abort()
             return
         self._set_deadline(self._kit.limits.head_timeout)
@@ -190,26 +133,33 @@ class ServerConnection(asyncio.Protocol):
             self._pending += data
             if len(self._pending) > PIPELINE_BYTES:
                 self._apply_reading()
-        elif self._state == _State.LINGER:
-            self._keep_lingering()
 
     def eof_received(self) -> None:
-        self._leave()
+        if self.receiver is None and self._state != _State.CLOSED:
+            self._end_tunnel()
+            self._depart(linger=False)  # it may still read what was written
+        else:
+            self._leave()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave()
+        self._tell_closed()  # under TLS a `Farewell` that has just begun does not hear of it
 
     def pause_writing(self) -> None:
+        self._full = True
         if self.tunnel is not None:
             self.tunnel.full(self)
         elif self.receiver is not None:
             self.receiver.writable(ok=False)
 
     def resume_writing(self) -> None:
+        self._full = False
         if self.tunnel is not None:
             self.tunnel.drained(self)
         elif self.receiver is not None:
             self.receiver.writable(ok=True)
+        elif self._pending:
+            self._advance()
 
     # --- what the handler of a request may do ---------------------------------------------------
 
@@ -234,7 +184,7 @@ class ServerConnection(asyncio.Protocol):
 
     def pause_body(self) -> None:
         """Leave the rest of the body in the socket; a client that leaves is noticed anyway."""
-        if not self._body_paused:
+        if self._state == _State.BODY and not self._body_paused:
             self._body_paused = True
             self._apply_reading()
 
@@ -245,7 +195,8 @@ class ServerConnection(asyncio.Protocol):
 
     def send_continue(self) -> None:
         """100 (Continue), at most once, only to a client that waits for it."""
-        if self.head.expects_continue and not self._continued and self._state == _State.BODY:
+        wanted = self.head.expects_continue and not self._continued and not self._answering
+        if wanted and self._state == _State.BODY:
             self._continued = True
             self._transport.write(CONTINUE)
 
@@ -286,30 +237,28 @@ class ServerConnection(asyncio.Protocol):
             self._transport.write(last_chunk(trailers or []))
         self.receiver = None
         self._answering = False
-        if self._state == _State.BODY or (self._will_close and self._pending):
-            self._linger()
-        elif self._will_close:
-            self._state = _State.CLOSED
-            self._transport.close()
+        if self._will_close:
+            # more may be on its way unless the client has said that this was its last request
+            more = self._state == _State.BODY or bool(self._pending)
+            self._depart(linger=more or (self.head.keep_alive and self._transport.can_write_eof()))
         elif self._state == _State.ANSWER:
             self._state = _State.HEAD
             self._set_deadline(self._kit.limits.keep_alive)
             if self._pending:
-                self._apply_reading()
                 self._advance()
 
     def abort(self) -> None:
         """Break the connection off so that the client cannot take it for an ending (RST)."""
         sock = self._transport.get_extra_info("socket")
-        if sock is not None and self._state != _State.CLOSED:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if sock is not None and self._state != _State.CLOSED and not self._transport.is_closing():
+            with contextlib.suppress(OSError):  # it has just ended by itself
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.receiver = None
         self._close_now()
 
     def close_if_idle(self) -> None:
         if self.idle:
-            self._state = _State.CLOSED
-            self._transport.close()
+            self._depart(linger=False)
 
     def break_off(self) -> None:
         """End it whatever it is doing; whoever handles its request hears that the client left."""
@@ -342,7 +291,8 @@ class ServerConnection(asyncio.Protocol):
         self._apply_reading()
 
     def close_raw(self) -> None:
-        self._transport.close()
+        self.tunnel = None
+        self._depart(linger=self._transport.can_write_eof())
 
     # --- clocks ---------------------------------------------------------------------------------
 
@@ -351,11 +301,9 @@ class ServerConnection(asyncio.Protocol):
             if self._partial:
                 self._refuse(RequestTimeout("The head did not arrive in time"))
             else:
-                self._close_now()
+                self._depart(linger=False)
         elif self._state == _State.BODY and self.receiver is not None:
             self._break_body(RequestTimeout("The body stopped arriving"))
-        elif self._state == _State.LINGER:
-            self._close_now()
 
     def _set_deadline(self, seconds: float) -> None:
         self.deadline = self._kit.loop.time() + seconds if seconds else inf
@@ -364,22 +312,27 @@ class ServerConnection(asyncio.Protocol):
     # --- reading --------------------------------------------------------------------------------
 
     def _advance(self) -> None:
-        """Read heads while there are any; a loop, so that answers given at once do not recurse."""
+        """Read heads while there are any; a loop, so that answers given at once do not recurse.
+
+        A client that does not read its answers gets no further ones made.
+        """
         if self._advancing:
             return
         self._advancing = True
         try:
-            while self._state == _State.HEAD and self._pending:
+            while self._state == _State.HEAD and self._pending and not self._full:
                 data, self._pending = self._pending, b""
                 self._feed_head(data)
         finally:
             self._advancing = False
+        if self._pending or not self._reading:
+            self._apply_reading()
 
     def _feed_head(self, data: bytes) -> None:
         partial = self._partial
         if partial is None:
-            while data.startswith(b"\r\n"):
-                data = data[2:]  # RFC 9112 §2.2: empty lines before a request are ignored
+            if data.startswith(b"\r\n"):
+                data = _without_empty_lines(data)
             end = data.find(b"\r\n\r\n")
             if end >= 0:
                 self._begin_request(data[: end + 4], data[end + 4 :])
@@ -387,18 +340,16 @@ class ServerConnection(asyncio.Protocol):
             if not data:
                 return
             self._partial = partial = bytearray(data)
-            self._set_deadline(self._kit.limits.head_timeout)
+            if data != b"\r":  # half an empty line: nothing of a head has come
+                self._set_deadline(self._kit.limits.head_timeout)
             checked = 0
         else:
             checked = self._scanned
             partial += data
-            while partial.startswith(b"\r\n"):
-                del partial[:2]
-                checked = 0
             end = partial.find(b"\r\n\r\n", max(0, checked - 3))
-            if end >= 0:
+            if end >= 0 or partial.startswith(b"\r\n"):
                 self._partial, self._scanned = None, 0
-                self._begin_request(bytes(partial[: end + 4]), bytes(partial[end + 4 :]))
+                self._feed_head(bytes(partial))
                 return
         self._scanned = len(partial)
         try:
@@ -423,7 +374,6 @@ class ServerConnection(asyncio.Protocol):
         if head.length == 0:
             self._state = _State.ANSWER
             self.deadline = inf
-            self._apply_reading()
             self._kit.service.request(self, head)
             return
         self._state = _State.BODY
@@ -448,18 +398,21 @@ class ServerConnection(asyncio.Protocol):
 
     def _decode(self, data: bytes) -> tuple[bytes, list[Field] | None]:
         """(body bytes, the trailers once the body is complete)"""
-        assert self._decoder is not None
-        body, rest = self._decoder.feed(data)
-        if not self._decoder.done:
+        coming = self._decoder
+        if coming is None:
+            return b"", None  # the rest of a broken body
+        body, rest = coming.feed(data)
+        if not coming.done:
             self._pending = b""
             return body, None
-        trailers = self._decoder.trailers
+        trailers = coming.trailers
         self._decoder = None
         self._state = _State.ANSWER
         self.deadline = inf
         self._pending = rest
         self._body_paused = False
-        self._apply_reading()
+        if rest or not self._reading:
+            self._apply_reading()
         return body, trailers
 
     def _deliver(self, body: bytes, trailers: list[Field] | None) -> None:
@@ -478,6 +431,7 @@ class ServerConnection(asyncio.Protocol):
     def _break_body(self, error: ActivatorError) -> None:
         receiver = self.receiver
         self.deadline = inf
+        self._decoder = None
         self._pause_transport()
         if receiver is not None:
             receiver.body_broken(error)
@@ -496,7 +450,7 @@ class ServerConnection(asyncio.Protocol):
             return
         if wanted:
             self._reading = True
-            self._kit.hangups.remove(self._fd)
+            self._kit.hangups.remove(self._fd, self._hung_up)
             self._transport.resume_reading()
             if self._state == _State.BODY:
                 self._set_deadline(self._kit.limits.body_idle)
@@ -510,46 +464,64 @@ class ServerConnection(asyncio.Protocol):
             self._reading = False
             self._transport.pause_reading()
             if self._fd >= 0:
-                self._kit.hangups.add(self._fd, self._hung_up)
+                raw = self._state == _State.TUNNEL
+                self._kit.hangups.add(self._fd, self._hung_up, half=not raw)
 
     # --- endings --------------------------------------------------------------------------------
 
-    def _linger(self) -> None:
-        self._state = _State.LINGER
-        self._decoder = None
-        self._pending = b""
-        self._body_paused = False
-        self._apply_reading()
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        self._linger_until = self._kit.loop.time() + LINGER_TOTAL
-        self._set_deadline(LINGER_SILENCE)
-
-    def _keep_lingering(self) -> None:
-        self.deadline = min(self._kit.loop.time() + LINGER_SILENCE, self._linger_until)
+    def _depart(self, *, linger: bool) -> None:
+        """Nothing more is said; how the connection ends is left to a `Farewell`."""
+        if self._state == _State.CLOSED:
+            return
+        reading = self._reading
+        self._let_go()
+        farewell = Farewell(self._transport, deadlines=self._kit.deadlines, gone=self._tell_closed)
+        if linger:
+            if not reading:
+                self._transport.resume_reading()
+            farewell.linger()
+        else:
+            farewell.flush()
 
     def _hung_up(self) -> None:
         self._leave()
 
     def _leave(self) -> None:
         """The other side is gone, however we came to know it."""
-        tunnel, self.tunnel = self.tunnel, None
         receiver, self.receiver = self.receiver, None
         self._close_now()
-        if tunnel is not None:
-            tunnel.lost(self)
+        self._end_tunnel()
         if receiver is not None:
             receiver.client_left()
 
+    def _end_tunnel(self) -> None:
+        tunnel, self.tunnel = self.tunnel, None
+        if tunnel is not None:
+            tunnel.lost(self)
+
     def _close_now(self) -> None:
-        if self._state == _State.CLOSED and self._fd == -1:
-            return
+        if self._state != _State.CLOSED:
+            self._let_go()
+            self._tell_closed()
+        self._transport.abort()
+
+    def _tell_closed(self) -> None:
+        if not self._told:
+            self._told = True
+            self._kit.service.closed(self)
+
+    def _let_go(self) -> None:
         self._state = _State.CLOSED
         self._partial, self._pending, self._decoder = None, b"", None
         self.deadline = inf
         self._kit.deadlines.forget(self)
         if self._fd >= 0:
-            self._kit.hangups.remove(self._fd)
-            self._fd = -1
-        self._transport.abort()
-        self._kit.service.closed(self)
+            self._kit.hangups.remove(self._fd, self._hung_up)
+
+
+def _without_empty_lines(data: bytes) -> bytes:
+    """RFC 9112 §2.2: empty lines before a request are ignored."""
+    at = 0
+    while data.startswith(b"\r\n", at):
+        at += 2
+    return data[at:]

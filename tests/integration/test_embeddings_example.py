@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import importlib.util
+import os
 import struct
 from contextlib import asynccontextmanager
 from math import sqrt
@@ -41,6 +42,7 @@ PUBLISHED = {(0, 1): 0.6660, (0, 2): 0.1046, (1, 2): 0.1411}
 @pytest.fixture(scope="module")
 def example() -> Any:
     """The example's module; it is no package, so it is loaded by its path."""
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as in the example; read when numpy is imported
     spec = importlib.util.spec_from_file_location(
         "embeddings_server", EXAMPLES / "embeddings_server.py"
     )

@@ -7,7 +7,7 @@ dispatched to ready replicas in rotation, and end. What must never happen is ass
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from activator.core.effects import (
@@ -80,6 +80,8 @@ class World:
     wake: float = NEVER
     forcing: bool = False
     """An operator's force has been asked for and not been carried out."""
+    was_put_down: bool = False
+    """Somebody went to zero on purpose: a minimum does not count until there is demand."""
     made: int = 0
     is_broken: bool = False
     """An assertion failed: what follows would only hide it."""
@@ -137,7 +139,8 @@ class World:
         self.is_broken = False
 
     def check(self, seen: Observation, effects: list[Effect]) -> None:
-        again = deepcopy(self.life).observe(seen, now=self.now)
+        answer = None if AskQuiet() in effects else seen.quiet
+        again = deepcopy(self.life).observe(replace(seen, quiet=answer), now=self.now)
         assert not [each for each in again if isinstance(each, SetReplicas | FailHeld)], (
             "asked for twice"
         )
@@ -155,7 +158,8 @@ class World:
                         assert self.policy.min == 0
                         assert seen.quiet is True
                 case SetReplicas(count=count):
-                    assert count <= self.policy.max, "more than max asked"
+                    # what somebody else raised above max may come down in steps
+                    assert count <= max(self.policy.max, self.wanted - 1), "more than max asked"
                     assert count < self.wanted or not self.life.paused, "started while paused"
                 case AskQuiet():
                     assert self.leading
@@ -208,7 +212,7 @@ class World:
                 assert life.refusal(now=self.now), "failed with demand, and nobody is told why"
         if life.state is State.ACTIVE:
             assert not self.holding, "active, and everyone is held back"
-            if self.ready and not self.taken and self.order is None:
+            if self.demand and not self.taken and self.order is None:
                 there = [each.id for each in self.replicas.values() if each.ready]
                 assert set(there) - self.retired, "nobody is in rotation"
 

@@ -87,6 +87,7 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.world.order is None and not self.world.taken)
     @rule(count=st.integers(0, 5))
     def somebody_else_scales(self, count: int) -> None:
+        self.world.was_put_down |= count == 0
         self.world.scale(count)
         self.world.look()
 
@@ -109,12 +110,14 @@ class Lives(RuleBasedStateMachine):
     @rule()
     def an_operator_deactivates(self) -> None:
         self.world.forcing = False
+        self.world.was_put_down = True
         self.world.life.deactivate()
         self.world.look()
 
     @rule()
     def an_operator_forces_it_down(self) -> None:
         self.world.forcing = self.world.life.state is not State.INACTIVE
+        self.world.was_put_down = True
         self.world.life.deactivate(force=True)
         self.world.look()
 
@@ -160,13 +163,11 @@ class Lives(RuleBasedStateMachine):
         if world.order or world.taken or world.demand:
             return False
         match world.life.state:
-            case State.INACTIVE:
-                return world.wanted == 0
+            case State.INACTIVE | State.FAILED:
+                return world.wanted == 0 and (policy.min == 0 or world.was_put_down)
             case State.ACTIVE:
                 stays = policy.min > 0 or policy.idle_timeout == 0
                 return stays and world.ready >= max(policy.min, 1)
-            case State.FAILED:
-                return world.wanted == 0 and policy.min == 0
             case _:
                 return False
 

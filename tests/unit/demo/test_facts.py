@@ -92,11 +92,19 @@ def test_an_answer_that_the_model_did_not_give_is_told() -> None:
 @pytest.mark.parametrize("came", [("2", "1"), ("1",), ("1", "2", "2"), ()])
 def test_anything_but_once_each_and_in_order_is_told(came: tuple[str, ...]) -> None:
     one = act("1", "2")
-    model = replace(one.model, arrivals=tuple((prompt, 12.5) for prompt in came))
+    arrivals = tuple((prompt, 12.5 + at) for at, prompt in enumerate(came))
+    model = replace(one.model, arrivals=arrivals)
     changed = replace(one, model=model)
 
     assert out_of_order(changed) is not None
     assert "once each and in order" in broken_in(changed)
+
+
+def test_requests_dispatched_in_one_moment_may_be_read_in_either_order() -> None:
+    one = act("1", "2", "3")
+    together = (("2", 12.500), ("1", 12.501), ("3", 12.510))
+
+    assert out_of_order(replace(one, model=replace(one.model, arrivals=together))) is None
 
 
 @pytest.mark.parametrize("seen", [{"peak_in_flight": 3}, {"refused": 1}])

@@ -1,0 +1,85 @@
+"""How a connection is left in good order: what was written arrives, what still comes is dropped.
+
+A closed socket with unread bytes in it is reset by the kernel, and a reset destroys what the other
+side has not read yet (RFC 9112 §9.6). A side that never reads must not keep us either. So once
+nothing more is going to be said, a `Farewell` takes the transport over from its protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from activator.aiokit.deadlines import Deadlines
+
+LINGER_SILENCE: Final = 2.0
+LINGER_TOTAL: Final = 10.0
+"""A client that still sends a body nobody wants gets so long to read the answer (RFC 9112 §9.6)."""
+FLUSH_SILENCE: Final = 60.0
+"""Seconds in which the other side must have taken something of what was written to it. The kernel
+wants more only when a third of its buffer is free, which a slow reader takes long to get to."""
+
+
+class Farewell(asyncio.Protocol):
+    """Calls `gone` when the transport is closed, which it sees to."""
+
+    __slots__ = ("_deadlines", "_gone", "_lingers", "_transport", "_unsent", "_until", "deadline")
+
+    def __init__(
+        self, transport: asyncio.Transport, *, deadlines: Deadlines, gone: Callable[[], None]
+    ) -> None:
+        self._transport = transport
+        self._deadlines = deadlines
+        self._gone = gone
+        self._lingers = False
+        self._until = inf
+        self._unsent = 0
+        self.deadline = inf
+        transport.set_protocol(self)
+
+    def linger(self) -> None:
+        """Say that nothing more follows, read on for a while and throw away, then close."""
+        self._lingers = True
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._until = _now() + LINGER_TOTAL
+        self._look_at(_now() + LINGER_SILENCE)
+
+    def flush(self) -> None:
+        """Close as soon as all is written."""
+        self._lingers = False
+        self._transport.close()
+        self._unsent = self._transport.get_write_buffer_size()
+        self._look_at(_now() + FLUSH_SILENCE)
+
+    def data_received(self, data: bytes) -> None:
+        if self._lingers:
+            self.deadline = min(_now() + LINGER_SILENCE, self._until)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.deadline = inf
+        self._deadlines.forget(self)
+        self._gone()
+
+    def on_deadline(self, now: float) -> None:
+        if self._lingers:
+            self.flush()
+            return
+        unsent = self._transport.get_write_buffer_size()
+        if 0 < unsent < self._unsent:
+            self._unsent = unsent
+            self._look_at(now + FLUSH_SILENCE)
+        else:
+            self._transport.abort()
+
+    def _look_at(self, moment: float) -> None:
+        self.deadline = moment
+        self._deadlines.arm(self)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,90 @@
+"""`python -m bench [NAME…]`: run benchmarks, print a table each, write bench/out/NAME.json."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from bench import machine, report
+from bench.benchmarks import ALL
+from bench.failure import BenchError
+from bench.lab import Lab
+from bench.machine import Cores
+from bench.size import Size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.report import Result
+
+OUT = Path(__file__).parent / "out"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0: all was measured and is within its limits. 1: something is not. 2: wrong arguments."""
+    options = _parse(arguments)
+    names = options.names or list(ALL)
+    raised = machine.raise_open_files()
+    cores = Cores.choose()
+    cores.pin_load()
+    described = machine.describe(cores, open_files=raised)
+    report.print_machine(described)
+    passed = True
+    for name in names:
+        with TemporaryDirectory(prefix=f"bench-{name}-") as folder:
+            bystanders = machine.Bystanders()
+            lab = Lab(cores=cores, size=options.size, folder=Path(folder))
+            try:
+                result: Result = ALL[name](lab)
+            except BenchError as error:
+                print(f"\n{name}: could not be measured: {error}", file=sys.stderr)
+                passed = False
+                continue
+        used = bystanders.cores_used()
+        report.print_result(result, bystanders=used)
+        report.write(result, {**described, "used_by_others": used}, folder=options.out)
+        passed = passed and result.passed
+    return 0 if passed else 1
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measures the activator beside a peer or a limit, on this machine.",
+        epilog="example: python -m bench throughput latency --quick",
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"one or more of {', '.join(ALL)}; default all"
+    )
+    sizes = parser.add_mutually_exclusive_group()
+    sizes.add_argument(
+        "--quick",
+        dest="size",
+        action="store_const",
+        const=Size.QUICK,
+        help="about a minute for all: shows that it works, too short for figures to trust",
+    )
+    sizes.add_argument(
+        "--smoke",
+        dest="size",
+        action="store_const",
+        const=Size.SMOKE,
+        help="a few seconds each: keeps the harness alive, its figures mean nothing",
+    )
+    parser.add_argument("--out", type=Path, default=OUT, help="folder of the JSON files")
+    parser.set_defaults(size=Size.FULL)
+    options = parser.parse_args(arguments)
+    for name in options.names:
+        if name not in ALL:
+            parser.error(f"there is no benchmark {name!r}; there are {', '.join(ALL)}")
+    return options
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,22 @@
+"""One module a benchmark: what is set up, what is measured, what it is judged by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from bench.benchmarks import bulk, cold, drain, held, latency, throughput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from bench.lab import Lab
+    from bench.report import Result
+
+ALL: Final[Mapping[str, Callable[[Lab], Result]]] = {
+    "throughput": throughput.run,
+    "latency": latency.run,
+    "held": held.run,
+    "drain": drain.run,
+    "cold": cold.run,
+    "bulk": bulk.run,
+}

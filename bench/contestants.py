@@ -1,0 +1,177 @@
+"""The proxies that are measured: the activator, and nginx as a plain one.
+
+Each is a context manager: started, answering, and ended afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from bench.contestant import Contestant
+from bench.failure import BenchError
+from bench.processes import (
+    LOOPBACK,
+    free_port,
+    python,
+    started,
+    wait_until_listening,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from bench.lab import Lab
+    from bench.processes import Address, Running
+
+ADMIN_PATIENCE = 30.0
+"""Seconds for one answer of the admin port: a busy activator answers late, not never."""
+
+
+class Activator:
+    """An activator that runs, and its admin port."""
+
+    def __init__(self, running: Running, *, port: int, admin_port: int) -> None:
+        self.running = running
+        self.address: Address = (LOOPBACK, port)
+        self._admin_port = admin_port
+
+    def contestant(self, name: str, *, host: str) -> Contestant:
+        return Contestant(name, self.address, host, self.running)
+
+    def endpoint(self, name: str) -> dict[str, Any]:
+        """What the admin port says of it."""
+        status: dict[str, Any] = self._call("GET", f"/api/endpoints/{name}")
+        return status
+
+    def deactivate(self, name: str) -> None:
+        self._call("POST", f"/api/endpoints/{name}/deactivate")
+
+    def wait_for(self, name: str, *, within: float, **wanted: object) -> None:
+        """Until the endpoint's status has these values. Raises BenchError if it never has."""
+        until = time.monotonic() + within
+        while True:
+            status = self.endpoint(name)
+            if all(status[key] == value for key, value in wanted.items()):
+                return
+            if time.monotonic() > until:
+                seen = {key: status[key] for key in wanted}
+                raise BenchError(f"endpoint {name}: {seen} after {within:g} s, wanted {wanted}")
+            self.running.check()
+            time.sleep(0.01)
+
+    def _call(self, method: str, path: str) -> Any:
+        connection = HTTPConnection(LOOPBACK, self._admin_port, timeout=ADMIN_PATIENCE)
+        try:
+            body = b"{}" if method == "POST" else None
+            connection.request(method, path, body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            said = answer.read()
+        except OSError as error:
+            raise BenchError(f"the admin port does not answer: {error}") from error
+        finally:
+            connection.close()
+        if answer.status >= 300:
+            raise BenchError(f"{method} {path}: {answer.status} {said.decode()}")
+        return json.loads(said) if said else None
+
+
+@contextmanager
+def activator(lab: Lab, endpoints: Sequence[Mapping[str, Any]]) -> Iterator[Activator]:
+    """`activator serve` with these endpoints, in the form of its configuration file."""
+    port, admin_port = free_port(), free_port()
+    configuration = {
+        "server": {
+            "listen": f"{LOOPBACK}:{port}",
+            "admin": f"{LOOPBACK}:{admin_port}",
+            "drainDelay": 0,
+            "shutdownGrace": "1s",
+        },
+        "endpoints": list(endpoints),
+    }
+    file = lab.folder / f"activator-{port}.yaml"
+    file.write_text(yaml.safe_dump(configuration), encoding="utf-8")
+    log = lab.folder / f"activator-{port}.log"
+    command = python("activator", "serve", "-c", str(file))
+    with started(command, core=lab.cores.contestant, log=log) as running:
+        wait_until_listening(port, by=running)
+        yield Activator(running, port=port, admin_port=admin_port)
+
+
+def static(name: str, upstream: Address, **keys: object) -> dict[str, object]:
+    """An endpoint with a server that somebody else runs, found by its own name as host."""
+    host, port = upstream
+    return {
+        "name": name,
+        "match": {"hosts": [name]},
+        "backend": {"type": "static", "urls": [f"http://{host}:{port}"]},
+        **keys,
+    }
+
+
+@contextmanager
+def nginx(lab: Lab, upstream: Address) -> Iterator[Contestant | None]:
+    """One worker, connections kept alive on both sides, nothing buffered to disk, no log. None if
+    it is not installed."""
+    program = shutil.which("nginx")
+    if program is None:
+        yield None
+        return
+    port = free_port()
+    file = lab.folder / f"nginx-{port}.conf"
+    file.write_text(_nginx_configuration(lab, upstream, port=port), encoding="utf-8")
+    log = lab.folder / f"nginx-{port}.log"
+    command = [program, "-e", "stderr", "-p", str(lab.folder), "-c", str(file)]
+    with started(command, core=lab.cores.contestant, log=log) as running:
+        wait_until_listening(port, by=running)
+        yield Contestant("nginx", (LOOPBACK, port), "nginx", running)
+
+
+def _nginx_configuration(lab: Lab, upstream: Address, *, port: int) -> str:
+    host, upstream_port = upstream
+    temporary = "\n".join(
+        f"  {name}_temp_path {lab.folder / f'nginx-{port}'}-{name};"
+        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    return f"""
+daemon off;
+worker_processes 1;
+{"user root;" if os.geteuid() == 0 else ""}
+pid {lab.folder}/nginx-{port}.pid;
+error_log stderr warn;
+worker_rlimit_nofile 20000;
+events {{ worker_connections 8192; }}
+http {{
+  access_log off;
+{temporary}
+  client_max_body_size 0;
+  keepalive_requests 1000000000;
+  upstream model {{
+    server {host}:{upstream_port};
+    keepalive 256;
+    keepalive_requests 1000000000;
+  }}
+  server {{
+    listen {LOOPBACK}:{port} backlog=4096;
+    location / {{
+      proxy_pass http://model;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header Host $host;
+      proxy_set_header X-Request-Id $request_id;
+      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+      proxy_set_header X-Forwarded-Proto $scheme;
+      proxy_set_header X-Forwarded-Host $host;
+      proxy_request_buffering off;
+      proxy_buffering off;
+    }}
+  }}
+}}
+"""

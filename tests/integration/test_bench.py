@@ -1,0 +1,74 @@
+"""The benchmark harness as a user runs it, as small as it gets: it still measures and reports."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from asyncio.subprocess import PIPE
+from typing import TYPE_CHECKING
+
+from bench.report import Verdict
+from bench.rounds import interleaved, percentile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def run_bench(*arguments: str) -> tuple[int | None, str, str]:
+    """In a process of its own: it pins itself to a core."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench", *arguments, stdout=PIPE, stderr=PIPE
+    )
+    out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_a_benchmark_prints_a_table_and_verdicts_and_writes_what_it_measured(
+    tmp_path: Path,
+) -> None:
+    status, out, err = await run_bench("cold", "--smoke", "--out", str(tmp_path))
+
+    assert err == ""
+    written = json.loads((tmp_path / "cold.json").read_text())
+    assert [row["starts"] for row in written["rows"]] == [2, 2]
+    assert all(gap > 0 for gaps in written["raw"]["seconds"].values() for gap in gaps)
+    assert status == (0 if written["passed"] else 1)
+    assert written["machine"]["pinning"] in out
+    for verdict in written["verdicts"]:
+        word = "PASS" if verdict["passed"] else "MISS"
+        assert f"{word}  {verdict['what']}" in out
+
+
+async def test_an_unknown_benchmark_is_refused_with_the_known_ones() -> None:
+    status, _, err = await run_bench("cod")
+
+    assert status == 2
+    assert "no benchmark 'cod'; there are throughput, latency" in err
+    assert "Traceback" not in err
+
+
+def test_a_limit_is_missed_beyond_it_in_its_own_direction() -> None:
+    assert Verdict("memory", 12.0, 12.0, "KiB").passed
+    assert not Verdict("memory", 12.1, 12.0, "KiB").passed
+    assert Verdict("rate", 8000.0, 8000.0, "/s", at_least=True).passed
+    assert not Verdict("rate", 7999.0, 8000.0, "/s", at_least=True).passed
+
+
+def test_rounds_are_interleaved_and_each_begins_with_another_contestant() -> None:
+    order: list[str] = []
+
+    def measure(name: str) -> int:
+        order.append(name)
+        return len(order)
+
+    taken = interleaved(["a", "b"], rounds=2, measure=measure)
+
+    assert order == ["a", "b", "b", "a"]
+    assert taken == [[1, 4], [2, 3]]
+
+
+def test_a_percentile_is_a_value_that_was_measured() -> None:
+    assert percentile([1.0, 2.0, 3.0, 4.0], 0.5) == 3.0
+    assert percentile([1.0, 2.0, 3.0, 4.0], 0.99) == 4.0
+    assert percentile([7.0], 0.99) == 7.0

@@ -1,0 +1,432 @@
+"""One endpoint's loop, in virtual time: what it sees, what it orders, and when."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from activator.core.effects import FailedStart
+from activator.core.endpoint import Owner, ScalePolicy
+from activator.core.readiness import Answer
+from activator.errors import StartFailed
+from tests.unit.control.world import world
+
+pytestmark = pytest.mark.looptime
+
+
+async def test_does_nothing_without_demand() -> None:
+    async with world() as w:
+        await asyncio.sleep(3600.0)
+
+        assert w.orders == []
+        assert w.state == "inactive"
+        assert w.probes.asked == []
+
+
+async def test_the_first_request_orders_one_replica_at_once_and_once() -> None:
+    async with world(concurrency=1) as w:
+        callers = [w.call() for _ in range(50)]
+        await w.until(lambda: w.orders)
+
+        assert w.driver.calls[0].at == pytest.approx(0.0, abs=0.01)
+        await w.until(lambda: callers[0].replica)
+        assert w.orders == [1]
+        for caller in callers:
+            await w.until(lambda caller=caller: caller.replica)
+            caller.done()
+
+
+async def test_the_first_grant_comes_with_the_probe_that_is_answered() -> None:
+    async with world() as w:
+        caller = w.call()
+        await w.until(lambda: caller.replica)
+
+        ready_at = w.control.prober.ready_at("m-1")
+        assert ready_at is not None
+        assert caller.granted_at == ready_at
+        caller.done()
+
+
+async def test_sleeps_a_whole_idle_timeout_after_the_end_of_the_last_response() -> None:
+    async with world(scale=ScalePolicy(idle_timeout=60.0)) as w:
+        caller = w.call()
+        await w.until(lambda: caller.replica)
+        await asyncio.sleep(500.0)
+        caller.done()
+        ended = w.clock()
+        await w.until(lambda: w.orders == [1, 0])
+
+        assert 60.0 <= w.ordered_at - ended <= 60.02
+        assert w.state == "inactive"
+
+
+async def test_a_request_that_comes_and_goes_unheld_starts_the_clock_anew() -> None:
+    async with world(scale=ScalePolicy(idle_timeout=60.0)) as w:
+        w.control.activate()
+        await w.until(lambda: w.live.replicas)
+        for _ in range(5):
+            await asyncio.sleep(59.0)
+            w.call().done()
+        ended = w.clock()
+        await w.until(lambda: w.orders == [1, 0])
+
+        assert 60.0 <= w.ordered_at - ended <= 60.02
+
+
+async def test_idles_from_readiness_if_nobody_ever_asked() -> None:
+    async with world(scale=ScalePolicy(min=0, idle_timeout=60.0)) as w:
+        w.control.activate()
+        await w.until(lambda: w.live.replicas)
+        ready_at = w.control.prober.ready_at("m-1")
+        assert ready_at is not None
+        await w.until(lambda: w.orders == [1, 0])
+
+        assert 60.0 <= w.ordered_at - ready_at <= 60.02
+
+
+async def test_an_idle_timeout_of_zero_never_sleeps() -> None:
+    async with world(scale=ScalePolicy(idle_timeout=0.0)) as w:
+        caller = w.call()
+        await w.until(lambda: caller.replica)
+        caller.done()
+        await asyncio.sleep(2e4)
+
+        assert w.orders == [1]
+
+
+async def test_a_minimum_starts_by_itself_and_never_sleeps() -> None:
+    async with world(scale=ScalePolicy(min=1, idle_timeout=1.0)) as w:
+        await w.until(lambda: w.live.replicas)
+        await asyncio.sleep(2e4)
+
+        assert w.orders == [1]
+
+
+async def test_a_request_in_the_moment_of_draining_is_served_by_the_old_replica() -> None:
+    async with world(scale=ScalePolicy(idle_timeout=60.0)) as w:
+        caller = w.call()
+        await w.until(lambda: caller.replica)
+        caller.done()
+        await w.until_told("draining")
+        assert w.state == "draining"
+        late = w.call()
+        await w.until(lambda: late.replica)
+
+        assert late.replica is not None
+        assert late.replica.id == "m-1"
+        assert w.orders == [1]
+        assert w.actions[-1] == "revived"
+        late.done()
+
+
+async def test_a_request_after_the_order_for_none_gets_the_next_start() -> None:
+    async with world(scale=ScalePolicy(idle_timeout=60.0)) as w:
+        w.driver.stop_delay = 5.0
+        caller = w.call()
+        await w.until(lambda: caller.replica)
+        caller.done()
+        await w.until(lambda: w.orders == [1, 0])
+        late = w.call()
+        await w.until(lambda: late.replica)
+
+        assert late.replica is not None
+        assert late.replica.id == "m-2"
+        assert w.orders == [1, 0, 1]
+        late.done()
+
+
+async def test_starts_that_fail_are_told_with_their_cause_and_refused_while_the_breaker_is_open() -> (
+    None
+):
+    async with world() as w:
+        cause = FailedStart("exited with 3", exit_code=3, last_lines=("no such device",))
+        w.driver.fail_next(cause, times=3)
+        caller = w.call()
+        await w.until(lambda: caller.error)
+
+        assert w.clock() < 10.0
+        assert isinstance(caller.error, StartFailed)
+        assert "exited with 3" in caller.error.detail
+        assert "no such device" in caller.error.detail
+        refusal = w.live.refusal()
+        assert refusal is not None
+        assert refusal[0] == cause
+
+        await w.until(lambda: w.live.refusal() is None)
+        again = w.call()
+        await w.until(lambda: again.replica)
+        again.done()
+
+
+async def test_a_crash_with_demand_is_replaced_and_without_it_is_not() -> None:
+    async with world(concurrency=1) as w:
+        first, second = w.call(), w.call()
+        await w.until(lambda: first.replica)
+        await asyncio.sleep(10.0)
+        w.driver.crash("m-1")
+        await w.until(lambda: not w.live.replicas)
+        first.done()
+        await w.until(lambda: second.replica)
+        assert second.replica is not None
+        assert second.replica.id == "m-2"
+        second.done()
+        await asyncio.sleep(10.0)
+
+        w.driver.crash("m-2")
+        await w.until(lambda: w.state == "inactive")
+        await asyncio.sleep(100.0)
+        assert w.orders == [1, 1]
+
+
+async def test_an_order_that_is_refused_is_given_again_and_nobody_hears_of_it() -> None:
+    async with world() as w:
+        w.driver.refuse_next("the socket is away")
+        caller = w.call()
+        await w.until(lambda: caller.replica)
+
+        assert w.orders == [1, 1]
+        assert "refused" in w.actions
+        caller.done()
+
+
+async def test_a_refused_order_for_none_puts_the_replica_back_in_rotation() -> None:
+    async with world(scale=ScalePolicy(idle_timeout=60.0)) as w:
+        caller = w.call()
+        await w.until(lambda: caller.replica)
+        caller.done()
+        w.driver.refuse_next("not now")
+        await w.until(lambda: "refused" in w.actions)
+        late = w.call()
+
+        await w.until(lambda: late.replica)
+        assert late.replica is not None
+        assert late.replica.id == "m-1"
+        late.done()
+
+
+async def test_paused_it_starts_nothing_and_resumed_it_serves_who_waited() -> None:
+    async with world() as w:
+        w.control.pause()
+        caller = w.call()
+        await asyncio.sleep(100.0)
+        assert w.orders == []
+        assert w.live.waiting_for() == "the endpoint is paused"
+
+        w.control.resume()
+        await w.until(lambda: caller.replica)
+        caller.done()
+
+
+async def test_demand_that_never_waits_is_seen_by_sampling() -> None:
+    """Without a limit every request is granted at once and wakes nobody."""
+    policy = ScalePolicy(max=4, target_concurrency=2.0, idle_timeout=3600.0, down_delay=10.0)
+    async with world(scale=policy) as w:
+        w.control.activate()
+        await w.until(lambda: w.live.replicas)
+        await asyncio.sleep(300.0)
+        callers = [w.call() for _ in range(8)]
+        assert all(caller.replica for caller in callers)
+
+        await w.until(lambda: max(w.orders) == 4, within=60.0)
+        await w.until(lambda: len(w.live.replicas) == 4)
+        for caller in callers:
+            caller.done()
+        await w.until(lambda: w.orders[-1] == 1, within=120.0)
+
+
+async def test_victims_finish_what_they_have() -> None:
+    policy = ScalePolicy(max=2, target_concurrency=1.0, idle_timeout=3600.0, down_delay=5.0)
+    async with world(concurrency=1, scale=policy) as w:
+        callers = [w.call(), w.call()]
+        await w.until(lambda: all(caller.replica for caller in callers))
+        short, long = callers
+        assert short.replica is not None
+        assert long.replica is not None
+        short.done()
+        await asyncio.sleep(200.0)
+        assert w.orders[-1] == 1  # the idle one has gone, the busy one has stayed
+        assert w.driver.running == (long.replica.id,)
+        long.done()
+
+
+async def test_an_external_owner_gets_no_orders_beyond_one() -> None:
+    policy = ScalePolicy(max=4, target_concurrency=1.0, owner=Owner.EXTERNAL)
+    async with world(concurrency=1, scale=policy) as w:
+        callers = [w.call() for _ in range(8)]
+        await w.until(lambda: callers[0].replica)
+        await asyncio.sleep(300.0)
+
+        assert w.orders == [1]
+        for caller in callers:
+            caller.refused(StartFailed()) if caller.replica is None else caller.done()
+
+
+async def test_an_ejected_replica_gets_nothing_and_comes_back_as_another() -> None:
+    async with world() as w:
+        caller = w.call()
+        await w.until(lambda: caller.replica)
+        caller.done()
+        w.probes.broken["m-1"] = Answer.REFUSED
+        w.live.unreachable("m-1", "connection refused")
+        assert not w.live.replicas
+        assert w.live.cold
+
+        held = w.call()
+        assert held.replica is None
+        del w.probes.broken["m-1"]
+        await w.until(lambda: held.replica)
+        assert held.replica is not None
+        assert held.replica.id == "m-1~2"
+        assert w.orders == [1]
+        held.done()
+
+
+async def test_an_ejected_replica_that_is_back_keeps_its_limit() -> None:
+    async with world(concurrency=2) as w:
+        w.control.activate()
+        await w.until(lambda: w.live.replicas)
+        before = [w.call(), w.call()]
+        await w.until(lambda: all(caller.replica for caller in before))
+        w.live.unreachable("m-1", "connection reset")
+        after = [w.call(), w.call()]
+        await w.until(lambda: w.live.replicas)
+        await asyncio.sleep(10.0)
+
+        assert [caller.replica for caller in after] == [None, None]
+        assert w.control.status().replicas[0].in_flight == 2
+        before[0].done()
+        await w.until(lambda: after[0].replica)
+        assert after[1].replica is None
+        before[1].done()
+        await w.until(lambda: after[1].replica)
+        for caller in after:
+            caller.done()
+        assert w.live.gate.load("m-1~2") == 0
+
+
+async def test_an_ejection_is_no_cold_start() -> None:
+    async with world() as w:
+        caller = w.call()
+        await w.until(lambda: caller.replica)
+        await asyncio.sleep(1000.0)
+        w.live.unreachable("m-1", "connection refused")
+        assert not w.live.replicas
+        await w.until(lambda: w.live.replicas)
+
+        assert w.control.cold_starts.count == 1
+        typical = w.control.cold_starts.typical
+        assert typical is not None
+        assert typical < 2.0
+        caller.done()
+
+
+async def test_a_start_that_was_called_off_is_not_learned_from() -> None:
+    async with world(start_delay=5.0) as w:
+        w.control.activate()
+        await asyncio.sleep(1.0)
+        w.control.deactivate(force=True)
+        await w.until(lambda: w.state == "inactive")
+        await asyncio.sleep(1000.0)
+        w.control.activate()
+        await w.until(lambda: w.live.replicas)
+
+        typical = w.control.cold_starts.typical
+        assert typical is not None
+        assert typical < 10.0
+
+
+async def test_a_replica_without_progress_is_taken_out_within_a_stall() -> None:
+    async with world(stall=30.0, concurrency=1) as w:
+        w.control.activate()
+        await w.until(lambda: w.live.replicas)
+        await asyncio.sleep(7.0)
+        stuck = w.call()
+        w.live.replicas["m-1"].owes(now=w.clock())
+        began = w.clock()
+        await w.until(lambda: not w.live.replicas)
+
+        assert 30.0 <= w.clock() - began <= 30.1
+        await asyncio.sleep(100.0)
+        assert not w.live.replicas  # it goes on answering probes; that does not bring it back
+        stuck.done()
+        await w.until(lambda: w.live.replicas, within=5.0)
+
+
+async def test_a_stalled_replica_whose_bytes_move_again_is_back() -> None:
+    async with world(stall=30.0) as w:
+        w.control.activate()
+        await w.until(lambda: w.live.replicas)
+        slow = w.call()
+        reached = w.live.replicas["m-1"]
+        reached.owes(now=w.clock())
+        await w.until(lambda: not w.live.replicas)
+        await asyncio.sleep(10.0)
+        assert not w.live.replicas
+
+        reached.moved(now=w.clock())
+        await w.until(lambda: w.live.replicas, within=5.0)
+        slow.done()
+
+
+async def test_retired_it_orders_nothing_and_lets_its_replicas_finish() -> None:
+    async with world(concurrency=1) as w:
+        first, second = w.call(), w.call()
+        await w.until(lambda: first.replica)
+        retiring = w.tasks.spawn(w.control.retire(within=1000.0), name="retire")
+        await asyncio.sleep(100.0)
+
+        assert not retiring.done()
+        assert not w.live.replicas
+        assert second.replica is None
+        assert w.control.status().replicas[0].phase == "retiring"
+        first.done()
+        await asyncio.wait_for(retiring, timeout=0.1)
+        assert w.orders == [1]
+        second.refused(StartFailed())
+
+
+async def test_retiring_ends_when_its_time_is_over() -> None:
+    async with world() as w:
+        caller = w.call()
+        await w.until(lambda: caller.replica)
+        began = w.clock()
+        await w.control.retire(within=10.0)
+
+        assert w.clock() - began == pytest.approx(10.0, abs=0.1)
+        caller.done()
+
+
+async def test_a_new_policy_holds_at_once() -> None:
+    async with world(scale=ScalePolicy(idle_timeout=3600.0)) as w:
+        w.control.activate()
+        await w.until(lambda: w.live.replicas)
+        await asyncio.sleep(100.0)
+        w.control.reconfigure(replace(w.endpoint, scale=ScalePolicy(idle_timeout=60.0)))
+
+        await w.until(lambda: w.orders == [1, 0], within=0.1)
+
+
+async def test_a_failure_of_the_loop_is_told() -> None:
+    async with world() as w:
+
+        def broken(_name: str) -> int:
+            raise LookupError("a bug")
+
+        w.board.demand = broken  # type: ignore[method-assign]  # a bug, for once on purpose
+        w.call()
+        await w.until(lambda: "control_failed" in w.actions)
+
+        assert "a bug" in w.events.since(0)[-1].reason
+
+
+async def test_static_replicas_are_probed_and_never_ordered() -> None:
+    async with world(scalable=False) as w:
+        await w.driver.scale(1)  # as somebody else would have started it
+        await w.until(lambda: w.live.replicas)
+        w.control.deactivate(force=True)
+        await asyncio.sleep(1e4)
+
+        assert w.orders == [1]
+        assert w.control.cold_starts.count == 0

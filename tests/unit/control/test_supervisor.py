@@ -1,0 +1,222 @@
+"""What a change of configuration does to endpoints that run, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from activator.control.supervisor import Supervisor
+from activator.core.endpoint import Endpoint, ProcessBackend, ScalePolicy
+from activator.errors import NoRoute
+from activator.upstream.registry import Registry
+from tests.unit.control.world import BACKEND, Caller, World
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from activator.control.controller import Controller
+    from activator.upstream.registry import LiveEndpoint
+    from tests.scripted import ScriptedDriver
+
+pytestmark = pytest.mark.looptime
+
+OTHER = ProcessBackend(("another-model", "{port}"))
+THIRD = ProcessBackend(("yet-another", "{port}"))
+
+
+class House:
+    """A supervisor whose controllers run over scripted drivers; `drivers` holds each one made."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.registry = Registry()
+        self.drivers: list[ScriptedDriver] = []
+        self.supervisor = Supervisor(
+            self.registry,
+            make_live=self.world.make_live,
+            make_controller=self._make_controller,
+            events=self.world.events,
+            metrics=self.world.metrics,
+        )
+
+    def _make_controller(self, live: LiveEndpoint) -> Controller:
+        number = len(self.drivers)
+        driver = self.world.make_driver(f"{live.endpoint.name}.{number}")
+        self.drivers.append(driver)
+        return self.world.make_controller(live, driver)
+
+    def call(self, name: str = "m") -> Caller:
+        return Caller(self.registry[name].gate)
+
+    def control(self, name: str = "m") -> Controller:
+        control = self.supervisor.get(name)
+        assert control is not None
+        return control
+
+
+@contextlib.asynccontextmanager
+async def house(*endpoints: Endpoint) -> AsyncIterator[House]:
+    before = asyncio.all_tasks()
+    made = House()
+    made.supervisor.apply(endpoints)
+    try:
+        yield made
+    finally:
+        await made.supervisor.aclose()
+        await made.world.tasks.aclose()
+        made.world.deadlines.close()
+    assert asyncio.all_tasks() <= before
+    for driver in made.drivers:
+        assert driver.running == ()
+
+
+def endpoint(name: str = "m", backend: ProcessBackend = BACKEND) -> Endpoint:
+    return Endpoint(name, backend, concurrency=1, scale=ScalePolicy(idle_timeout=600.0))
+
+
+async def served(h: House, caller: Caller) -> str:
+    await h.world.until(lambda: caller.replica)
+    assert caller.replica is not None
+    return caller.replica.id
+
+
+async def test_an_unchanged_endpoint_is_left_alone() -> None:
+    async with house(endpoint()) as h:
+        control = h.control()
+        caller = h.call()
+        await served(h, caller)
+        h.supervisor.apply([endpoint()])
+
+        assert h.control() is control
+        assert caller.replica is not None
+        caller.done()
+
+
+async def test_an_endpoint_that_is_added_serves() -> None:
+    async with house(endpoint()) as h:
+        h.supervisor.apply([endpoint(), endpoint("n")])
+        caller = h.call("n")
+
+        assert await served(h, caller) == "n.1-1"
+        assert [each.name for each in h.supervisor.all()] == ["m", "n"]
+        caller.done()
+
+
+async def test_a_removed_endpoint_tells_who_waits_and_lets_what_runs_finish() -> None:
+    async with house(endpoint()) as h:
+        running, waiting = h.call(), h.call()
+        await served(h, running)
+        h.supervisor.apply([])
+
+        assert isinstance(waiting.error, NoRoute)
+        assert h.registry.get("m") is None
+        assert h.supervisor.get("m") is None
+        await asyncio.sleep(100.0)
+        assert h.drivers[0].running == ("m.0-1",)
+        running.done()
+        await h.world.until(lambda: not h.drivers[0].running, within=1.0)
+
+
+async def test_who_comes_back_in_line_at_a_removed_endpoint_is_told() -> None:
+    async with house(endpoint()) as h:
+        running = h.call()
+        await served(h, running)
+        gate = h.registry["m"].gate
+        h.supervisor.apply([])
+        late = Caller.__new__(Caller)
+        late.__init__(gate)  # type: ignore[misc]  # a request that a replica failed, say
+        await h.world.until(lambda: late.error, within=1.0)
+
+        assert isinstance(late.error, NoRoute)
+        running.done()
+
+
+async def test_another_backend_begins_when_the_old_replicas_have_finished() -> None:
+    async with house(endpoint()) as h:
+        running, waiting = h.call(), h.call()
+        await served(h, running)
+        h.supervisor.apply([endpoint(backend=OTHER)])
+        await asyncio.sleep(100.0)
+
+        assert waiting.replica is None
+        assert waiting.error is None
+        assert h.drivers[0].running == ("m.0-1",)
+        assert h.drivers[1].calls == []
+        running.done()
+        assert await served(h, waiting) == "m.1-1"
+        assert h.drivers[0].running == ()
+        assert [call.replicas for call in h.drivers[0].calls] == [1]
+        waiting.done()
+
+
+async def test_a_backend_changed_twice_while_the_first_finishes_starts_the_last_only() -> None:
+    async with house(endpoint()) as h:
+        running, waiting = h.call(), h.call()
+        await served(h, running)
+        h.supervisor.apply([endpoint(backend=OTHER)])
+        await asyncio.sleep(1.0)
+        h.supervisor.apply([endpoint(backend=THIRD)])
+        await asyncio.sleep(1.0)
+        running.done()
+
+        assert await served(h, waiting) == "m.2-1"
+        assert h.drivers[1].calls == []
+        waiting.done()
+        await asyncio.sleep(1000.0)
+        assert h.drivers[2].running == ()  # idle: it still hears of its demand
+
+
+async def test_removed_and_added_again_it_begins_when_the_old_replicas_have_finished() -> None:
+    async with house(endpoint()) as h:
+        running = h.call()
+        await served(h, running)
+        h.supervisor.apply([])
+        h.supervisor.apply([endpoint()])
+        waiting = h.call()
+        await asyncio.sleep(50.0)
+        assert waiting.replica is None
+        running.done()
+
+        assert await served(h, waiting) == "m.1-1"
+        waiting.done()
+
+
+async def test_limits_change_in_place() -> None:
+    async with house(endpoint()) as h:
+        callers = [h.call() for _ in range(3)]
+        await served(h, callers[0])
+        h.supervisor.apply([replace(endpoint(), concurrency=3)])
+        await h.world.until(lambda: all(caller.replica for caller in callers))
+
+        assert len(h.drivers) == 1
+        assert "changed: concurrency" in h.world.events.since(0)[-1].reason
+        for caller in callers:
+            caller.done()
+
+
+async def test_closing_ends_what_still_finishes() -> None:
+    async with house(endpoint(), endpoint("n")) as h:
+        running = [h.call(), h.call("n")]
+        for caller in running:
+            await served(h, caller)
+        h.supervisor.apply([endpoint(backend=OTHER)])
+        await h.supervisor.aclose()
+
+        assert h.drivers[0].running == h.drivers[1].running == ()
+        for caller in running:
+            caller.done()
+
+
+async def test_closing_in_the_moment_of_a_change_leaves_nothing_running() -> None:
+    async with house(endpoint()) as h:
+        running = h.call()
+        await served(h, running)
+        h.supervisor.apply([])
+        await h.supervisor.aclose()
+
+        assert h.drivers[0].running == ()
+        running.done()
