@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             lab = Lab(cores=cores, size=options.size, folder=Path(folder))
             try:
                 result: Result = ALL[name](lab)
-            except BenchError as error:
+            except (BenchError, OSError) as error:
                 print(f"\n{name}: could not be measured: {error}", file=sys.stderr)
                 passed = False
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import select
 import socket
+import struct
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +21,8 @@ BATCH: Final = 512
 connection that did not fit comes later than those behind it."""
 SOURCES: Final = 20_000
 """Connections from one source address: the kernel has some 28 000 ports for them."""
+IP_BIND_ADDRESS_NO_PORT: Final = 24
+"""ip(7): the port is chosen when the other end is known, so that it may be in use elsewhere."""
 
 
 class Waiting:
@@ -34,8 +37,7 @@ class Waiting:
     def send(self, count: int, *, held: Callable[[], int], within: float = 60.0) -> None:
         """`held` tells how many are held by now. Raises BenchError if they never are."""
         for number in range(count):
-            source = f"127.0.0.{1 + number // SOURCES}"
-            connection = socket.create_connection(self._address, source_address=(source, 0))
+            connection = _connect(self._address, source=f"127.0.0.{1 + number // SOURCES}")
             self._connections.append(connection)
             head = (
                 f"POST /{number} HTTP/1.1\r\nHost: {self._host}\r\n"
@@ -70,6 +72,16 @@ class Waiting:
         for connection in self._connections:
             connection.close()
         self._connections.clear()
+
+
+def _connect(address: Address, *, source: str) -> socket.socket:
+    connection = socket.socket()
+    # closed by a reset: ten thousand ports that rest for a minute would be missed by the next
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+    connection.bind((source, 0))
+    connection.connect(address)
+    return connection
 
 
 def _is_answer(data: bytes, number: int) -> bool:

@@ -81,9 +81,17 @@ class RawClient:
         )
         return cls(reader, writer)
 
+    async def __aenter__(self) -> RawClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
     # --- sending
 
     def send(self, data: bytes) -> None:
+        if self.writer.is_closing():
+            raise Cut("reset", b"")
         self.writer.write(data)
 
     async def drain(self) -> None:
@@ -91,7 +99,8 @@ class RawClient:
 
     def half_close(self) -> None:
         """FIN: nothing more will be sent."""
-        self.writer.write_eof()
+        if not self.writer.is_closing():
+            self.writer.write_eof()
 
     def reset(self) -> None:
         """RST."""

@@ -127,6 +127,8 @@ class Talk:
     # --- the answer
 
     def send(self, data: bytes) -> None:
+        if self.writer.is_closing():
+            raise Gone
         self.writer.write(data)
 
     async def drain(self) -> None:
@@ -169,7 +171,10 @@ class Talk:
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
+    """RST, if the connection has not ended already."""
     sock = writer.get_extra_info("socket")
+    if sock is None or writer.is_closing():
+        return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 

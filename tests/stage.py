@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from activator.upstream.registry import LiveEndpoint
     from tests.replica import Behaviour
 
+WITHIN = 20.0
+"""Seconds for everything that happens on a stage: a test that hangs fails."""
+
 NAME = "m"
 """Of the endpoint that a stage has unless told otherwise."""
 
@@ -205,7 +208,7 @@ async def stage(
     False: nothing is said about what is left at the end.
     """
     before = asyncio.all_tasks()
-    async with contextlib.AsyncExitStack() as endings:
+    async with asyncio.timeout(WITHIN), contextlib.AsyncExitStack() as endings:
         folder = endings.enter_context(tempfile.TemporaryDirectory())
         running = [] if from_zero else await _started(behave, replicas=replicas, ready=ready)
         written = _config(running, server=server or {}, config=config or {}, endpoint=endpoint)

@@ -30,9 +30,21 @@ if TYPE_CHECKING:
     from activator.drivers.base import Driver
     from activator.upstream.registry import LiveEndpoint
     from tests.rawclient import Reply
-    from tests.replica import Behaviour
+    from tests.replica import Behaviour, Talk
 
 T = TypeVar("T")
+
+UPGRADE = request(
+    "/socket",
+    headers={
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    },
+    host="a.example",
+)
+"""Opens a WebSocket at endpoint `a`."""
 
 
 class Town(Stage):
@@ -42,6 +54,8 @@ class Town(Stage):
         super().__init__(folder, replicas=[], config=config)
         self.behave = behave
         """Of replicas that start from now on."""
+        self.starts_ready = True
+        """False: replicas that start from now on answer their probe with 503."""
         self.drivers: dict[str, Driver] = {}
         self.by_id: dict[str, Replica] = {}
 
@@ -80,6 +94,7 @@ class Town(Stage):
 
         async def start(replica_id: str) -> tuple[str, int]:
             replica = self.by_id[replica_id] = Replica(self.behave)
+            replica.ready = self.starts_ready
             await replica.start()
             self.replicas.append(replica)
             return replica.host, replica.port
@@ -111,13 +126,17 @@ class Town(Stage):
         await eventually(lambda: self.status_of(of).state == state, within=within)
 
     async def until_zero(self, *names: str, within: float = 5.0) -> None:
-        """Each of these has gone back to no replica at all."""
+        """Each of these has gone back to no replica at all, and wants none."""
 
-        def gone() -> bool:
+        def left() -> list[EndpointStatus]:
             told = [self.status_of(name) for name in names]
-            return all(each.state == "inactive" and not each.replicas for each in told)
+            at_zero = ("inactive", "failed")
+            return [each for each in told if each.state not in at_zero or each.replicas]
 
-        await eventually(gone, within=within)
+        deadline = asyncio.get_running_loop().time() + within
+        while still := left():
+            assert asyncio.get_running_loop().time() < deadline, still
+            await asyncio.sleep(0.005)
 
     async def reloaded(self, config: dict[str, Any] | None = None) -> None:
         """Rewrites the file and waits until it was taken up or refused."""
@@ -129,6 +148,17 @@ class Town(Stage):
 def spawn(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """Something that goes on while the test looks; the test waits for it."""
     return asyncio.get_running_loop().create_task(work)
+
+
+async def echo(talk: Talk) -> None:
+    """Switches protocols and sends back what it gets."""
+    await talk.body()
+    talk.send(
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    )
+    while data := await talk.reader.read(1024):
+        talk.send(data)
+    await talk.close()
 
 
 def endpoint(name: str, **keys: Any) -> dict[str, Any]:
@@ -148,10 +178,14 @@ async def town(
     behave: Behaviour = hello,
     server: Mapping[str, Any] | None = None,
     endpoints: list[dict[str, Any]] | None = None,
+    scripted: bool = True,
     checked: bool = True,
     **keys: Any,
 ) -> AsyncIterator[Town]:
-    """An activator with these endpoints, all with the same `keys`; or with `endpoints` as given."""
+    """An activator with these endpoints, all with the same `keys`; or with `endpoints` as given.
+
+    `scripted` False: the drivers are the real ones.
+    """
     before = asyncio.all_tasks()
     made = endpoints or [endpoint(name, **keys) for name in names or ("a",)]
     listen = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "drainDelay": 0, **(server or {})}
@@ -160,7 +194,7 @@ async def town(
         t = Town(folder, behave=behave, config={"server": listen, "endpoints": made})
         endings.push_async_callback(t.close)
         t.rewrite()
-        for each in made:
+        for each in made if scripted else ():
             t.build_driver(each["name"])
         t.app = App(load(t.path), drivers=t.drivers)
         await t.app.start()

@@ -36,27 +36,30 @@ class Deadlines:
         self._next: dict[Timed, int] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_slot = 0
+        self._ticking = False
+        self._reached = 0
+        """The slot up to which everything has fired, or is just about to."""
 
     def arm(self, timed: Timed) -> None:
         """Watch `timed.deadline`; call again whenever it has moved earlier."""
         if timed.deadline == float("inf"):
             return
-        slot = int(timed.deadline / GRANULARITY) + 1
+        slot = max(int(timed.deadline / GRANULARITY), self._reached) + 1
         known = self._next.get(timed)
         if known is not None:
             if known <= slot:
                 return
-            self._leave_slot(known, timed)
+            del self._slots[known][timed]
         self._next[timed] = slot
         self._slots.setdefault(slot, {})[timed] = None
-        if self._timer is None or slot < self._timer_slot:
+        if not self._ticking and (self._timer is None or slot < self._timer_slot):
             self._schedule(slot)
 
     def forget(self, timed: Timed) -> None:
         """Drop the reference at once instead of when its moment comes."""
         slot = self._next.pop(timed, None)
         if slot is not None:
-            self._leave_slot(slot, timed)
+            del self._slots[slot][timed]
 
     def close(self) -> None:
         if self._timer is not None:
@@ -64,11 +67,6 @@ class Deadlines:
             self._timer = None
         self._slots.clear()
         self._next.clear()
-
-    def _leave_slot(self, slot: int, timed: Timed) -> None:
-        standing = self._slots.get(slot)  # None: its tick is just now going through them
-        if standing is not None:
-            standing.pop(timed, None)
 
     def _schedule(self, slot: int) -> None:
         if self._timer is not None:
@@ -78,16 +76,31 @@ class Deadlines:
 
     def _tick(self) -> None:
         self._timer = None
-        now = self._loop.time()
         # a clock that reads a hair early must not make this tick spin on its own slot
-        reached = max(int(now / GRANULARITY), self._timer_slot)
-        for slot in sorted(s for s in self._slots if s <= reached):
-            for timed in self._slots.pop(slot):
-                self._next.pop(timed, None)
-                if timed.deadline <= now + GRANULARITY / 2:
-                    timed.deadline = float("inf")
-                    timed.on_deadline(now)
-                else:
-                    self.arm(timed)
-        if self._slots and self._timer is None:
-            self._schedule(min(self._slots))
+        self._reached = max(int(self._loop.time() / GRANULARITY), self._timer_slot)
+        self._ticking = True
+        try:
+            for slot in sorted(s for s in self._slots if s <= self._reached):
+                self._fire(slot)
+        finally:
+            self._ticking = False
+            if self._slots:
+                self._schedule(min(self._slots))
+
+    def _fire(self, slot: int) -> None:
+        """What was forgotten, armed anew or closed by somebody's `on_deadline` is heeded."""
+        while due := self._slots.get(slot):
+            timed = next(iter(due))
+            del due[timed]
+            self._next.pop(timed, None)
+            now = max(self._loop.time(), slot * GRANULARITY)
+            if timed.deadline > now:
+                self.arm(timed)
+                continue
+            timed.deadline = float("inf")
+            try:
+                timed.on_deadline(now)
+            except Exception as error:  # the others' deadlines have passed all the same
+                context = {"message": "a deadline's owner failed", "exception": error}
+                self._loop.call_exception_handler(context)
+        self._slots.pop(slot, None)

@@ -224,17 +224,17 @@ class App:
         """Readiness fails at once; connections are accepted for `drain_delay` more seconds; what
         is in flight may finish within `grace` (`server.shutdownGrace`), what is held may be
         served within it or is told `shutting_down`. Then everything ends, replicas included."""
-        grace = self.settings.server.shutdown_grace if grace is None else grace
+        grace = self.reloading.settings.server.shutdown_grace if grace is None else grace
         self._why_not_ready = "shutting down"
         self._proxy.draining = True
         _log.info("draining", extra={"action": "draining", "requests": self._proxy.busy})
         await self._pause(drain_delay)
         self._proxy.stop_accepting()
         await self._drained(within=grace)
-        for live in self.registry:
-            live.gate.refuse_held(ShuttingDown())
+        self._refuse_held()
         await self.reloading.aclose()
-        await self.supervisor.aclose()
+        await self._close_endpoints()
+        self._refuse_held()  # whose replica was stopped under them, and who wait for another now
         await self._close_parts()
         _log.info("stopped", extra={"action": "stopped"})
 
@@ -246,6 +246,19 @@ class App:
         until = self._clock() + within
         while self._proxy.busy and self._clock() < until and not self._hurry.is_set():
             await self._pause(DRAINED_LOOK)
+
+    def _refuse_held(self) -> None:
+        for live in self.registry:
+            live.gate.refuse_held(ShuttingDown())
+
+    async def _close_endpoints(self) -> None:
+        """Replicas may take their time to stop, unless we were told to hurry."""
+        closing = self._tasks.spawn(self.supervisor.aclose(), name="close")
+        hurried = self._tasks.spawn(self._hurry.wait(), name="hurry")
+        await asyncio.wait({closing, hurried}, return_when=asyncio.FIRST_COMPLETED)
+        if not closing.done():
+            self.supervisor.hurry()
+        await closing
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

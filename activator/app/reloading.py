@@ -41,7 +41,8 @@ class Reloading:
         events: EventLog,
     ) -> None:
         """Make it before the files are read for the first time: a change after this is noticed."""
-        self._settings = settings
+        self.settings = settings
+        """In force now."""
         self._supervisor = supervisor
         self._operations = operations
         self._events = events
@@ -72,9 +73,9 @@ class Reloading:
 
     def _changed(self, settings: Settings) -> None:
         self._operations.note_config(settings)
-        if settings == self._settings:
+        if settings == self.settings:
             return
-        before, self._settings = self._settings, settings
+        before, self.settings = self.settings, settings
         self._supervisor.apply(settings.endpoints)
         self._door.trusted = settings.server.trusted_proxies
         later = _needs_restart(before, settings)

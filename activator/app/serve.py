@@ -41,7 +41,7 @@ async def _serve(app: App) -> int:
     while (number := await received.get()) is signal.SIGHUP:
         app.reloading.poke()
     # a person at a terminal has no load balancer that must notice first
-    delay = app.settings.server.drain_delay if number is signal.SIGTERM else 0.0
+    delay = app.reloading.settings.server.drain_delay if number is signal.SIGTERM else 0.0
     tasks = Tasks("serve")
     stopping = tasks.spawn(app.stop(drain_delay=delay), name="stop")
     again = tasks.spawn(_told_again(received), name="again")

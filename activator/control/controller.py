@@ -111,6 +111,7 @@ class Controller:
         self._quiet: bool | None = None
         self._ever_ready: set[str] = set()
         self._adopted: frozenset[str] = frozenset()
+        self._driver_task: asyncio.Task[None] | None = None
         self._loop_task: asyncio.Task[None] | None = None
         self.is_retired = False
         self._reached: dict[str, LiveReplica] = {}
@@ -128,7 +129,7 @@ class Controller:
         live.answered = self._answered
         live.metrics.gauges = self._gauges
         self._board.join(self.name, live.gate)
-        self._tasks.spawn(self._driver.run(self._seen), name="driver")
+        self._driver_task = self._tasks.spawn(self._driver.run(self._seen), name="driver")
         self._loop_task = self._tasks.spawn(self._loop(), name="loop")
 
     # --- an operator's verbs --------------------------------------------------------------------
@@ -402,6 +403,11 @@ class Controller:
     @property
     def _is_busy(self) -> bool:
         return any(self.prober.load(each.id) for each in self.snapshot.replicas)
+
+    def hurry(self) -> None:
+        """While it closes: cancelled a second time, a driver waits no longer than it must."""
+        if self._driver_task is not None:
+            self._driver_task.cancel()
 
     async def aclose(self) -> None:
         """Stop looking, and stop the driver: what must not outlive us is stopped by it."""

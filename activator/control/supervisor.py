@@ -124,12 +124,19 @@ class Supervisor:
             elif all(other.live is not control.live for other in self._controllers.values()):
                 control.live.gate.close()
 
+    def _at_work(self) -> list[Controller]:
+        return [*self._controllers.values(), *self._finishing.values()]
+
+    def hurry(self) -> None:
+        """While it closes: replicas get no more time to stop by themselves."""
+        for control in self._at_work():
+            control.hurry()
+
     async def aclose(self) -> None:
         """Stop every endpoint, all at the same time."""
         self._waiting.clear()
         await self._tasks.aclose()
-        left = [*self._controllers.values(), *self._finishing.values()]
-        await asyncio.gather(*(control.aclose() for control in left))
+        await asyncio.gather(*(control.aclose() for control in self._at_work()))
         for control in self._controllers.values():
             control.live.gate.close()
         self._controllers.clear()

@@ -161,7 +161,7 @@ class Dispatcher:
             if known is None:
                 known = ReplicaSlots(replica, concurrency=self._concurrency, paced=paced, now=now)
                 if replica.before in self._known:
-                    self._succeed(self._known[replica.before], known)
+                    self._succeed(self._known[replica.before], known, now=now)
             known.offered = True
             offered[replica.id] = known
         busy = {slots.id: slots for slots in self._known.values() if slots.in_flight}
@@ -288,10 +288,13 @@ class Dispatcher:
         if not all(slots.window for slots in self._paced):
             self._paced = tuple(slots for slots in self._paced if slots.window)
 
-    def _succeed(self, slots: ReplicaSlots, heir: ReplicaSlots) -> None:
+    def _succeed(self, slots: ReplicaSlots, heir: ReplicaSlots, *, now: float) -> None:
+        """It is back: what it still has counts, and its pacing goes on from there."""
         if slots.in_flight:
             slots.heir = heir
             heir.in_flight = slots.in_flight
+            while heir.window and not heir.is_free:
+                heir.widen(concurrency=self._concurrency, now=now)
 
     def _forget(self, slots: ReplicaSlots) -> None:
         del self._known[slots.id]

@@ -59,6 +59,10 @@ class Fleet:
         """No order is under way."""
         return self._orders.is_settled
 
+    def is_doomed(self, replica: str) -> bool:
+        """It was ordered away and may still be seen."""
+        return replica in self._orders.doomed
+
     def look(self, seen: Observation, *, ended: bool, now: float) -> Change | None:
         """Compare what is wanted with what was ordered."""
         return self._orders.look(seen, ended=ended, now=now)
@@ -146,9 +150,11 @@ class Fleet:
         """1→N: up at once, down when those who are to go have finished; `frozen` only averages."""
         seen, now = view.seen, view.now
         if self.policy.owner is Owner.EXTERNAL:
+            self._resizer.stay()
             return []
         leaving = self._resizer.leaving
-        if not any(each.ready and each.id not in leaving for each in view.alive):
+        stays = any(each.ready and each.id not in leaving for each in view.alive)
+        if frozen or not seen.leading or not stays:
             self._resizer.stay()
         count = self._resizer.count(seen.demand, ready=view.ready, policy=self.policy, now=now)
         if frozen or not seen.leading or not self.may_order(now=now):
@@ -212,6 +218,8 @@ class Fleet:
 
     def _shrink(self, view: View, count: int) -> list[Effect]:
         surplus = len(view.alive) - count
+        if len(view.alive) < view.seen.wanted:
+            return []  # one that is not seen yet could take the place of one that is busy
         if not self._resizer.leave(view.alive, count=surplus, now=view.now):
             return []
         order = self._place(count, "autoscale", view, victims=self._resizer.leaving)

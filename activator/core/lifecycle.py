@@ -122,7 +122,8 @@ class Lifecycle:
     def observe(self, seen: Observation, *, now: float) -> list[Effect]:
         """What to do about these facts, in order; at most one WakeAt, and it comes last."""
         self._out = []
-        ended = self._endings.new(seen.ended)
+        # one that was ordered away may still end on its own before it is told
+        ended = [e for e in self._endings.new(seen.ended) if not self._fleet.is_doomed(e.id)]
         change = self._fleet.look(seen, ended=bool(ended), now=now)
         for each in ended:
             self._on_end(each, self._fleet.view(seen, now=now))
@@ -310,7 +311,9 @@ class Lifecycle:
             return self._adopt(view)
         if view.now >= self._starts.open_until and self._start_if_needed(view):
             return True
+        # demand that comes while the breaker is open is refused; later it is not to be cut
         busy = any(each.in_flight for each in seen.replicas)
+        busy |= bool(seen.demand) and view.now >= self._starts.open_until
         if seen.wanted and seen.leading and not busy and self._fleet.may_order(now=view.now):
             self._out.append(self._fleet.empty(view, label="failed"))
         return False
@@ -383,7 +386,8 @@ class Lifecycle:
 
     def _revive(self, view: View, words: str) -> bool:
         self._declared = self._kept_down = False
-        self._ask_again_at = view.now + ASK_AGAIN_AFTER
+        if not view.seen.demand:  # with demand a whole idle timeout passes anyway
+            self._ask_again_at = view.now + ASK_AGAIN_AFTER
         self._out.append(Revive())
         state = State.ACTIVE if view.ready else State.ACTIVATING
         return self._enter(state, view, "revived", words)
@@ -457,6 +461,8 @@ class Lifecycle:
                 moments += [self.since + QUIET_WITHIN]
             case State.FAILED:
                 moments += [self._starts.open_until]
+                if view.seen.wanted and any(each.in_flight for each in view.seen.replicas):
+                    moments += [now + ASK_AGAIN_AFTER]  # ends of requests need not be told
         later = min((each for each in moments if each > now), default=NEVER)
         if later < NEVER:
             self._out.append(WakeAt(later))

@@ -176,15 +176,22 @@ class Exchange:
         self._attempt.begin()
 
     def connected(self) -> None:
+        if not self._head.length:
+            return
         attempt, body = self._attempt, self._body
         assert attempt is not None
+        # first, since what is sent now may be more than the replica takes and pause it again
+        self._connection.resume_body()
         for piece in body.chunks:
             attempt.send(piece)
-        if self._head.length:
-            if body.complete:
-                attempt.finish(body.trailers)
-            body.sent()
-            self._connection.resume_body()
+        if body.complete:
+            self._finish_request(attempt)
+        body.sent()
+
+    def _finish_request(self, attempt: Attempt) -> None:
+        attempt.finish(self._body.trailers)
+        if self._head.method not in IDEMPOTENT:
+            self._body.forget()  # from here on the model may have worked on it
 
     def failed(self, failure: Failure) -> None:
         self._attempt = None
@@ -316,7 +323,7 @@ class Exchange:
         if self._state == _State.HELD and self._holding is not None:
             self._holding.whole()
         elif self._attempt is not None and self._attempt.connected:
-            self._attempt.finish(trailers)
+            self._finish_request(self._attempt)
 
     def body_broken(self, error: ActivatorError) -> None:
         if self._connection.answering:

@@ -13,6 +13,8 @@ from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    import asyncio
+
     from activator.upstream.registry import LiveEndpoint, LiveReplica
     from activator.wire.client import ClientConnection, Lost
     from activator.wire.heads import Field, ResponseHead
@@ -87,6 +89,7 @@ class Attempt:
         "_answer",
         "_began",
         "_clock",
+        "_connecting",
         "_connection",
         "_live",
         "_outbound",
@@ -106,6 +109,7 @@ class Attempt:
         self._answer = answer
         self._clock = live.kit.clock
         self._connection: ClientConnection | None = None
+        self._connecting: asyncio.Task[None] | None = None
         self._began = False
         self._over = False
         self._owed = False
@@ -123,24 +127,19 @@ class Attempt:
         if connection is not None:
             self._start(connection, now)
         else:
-            self._live.tasks.spawn(self._connect(now), name="connect")
+            self._connecting = self._live.tasks.spawn(self._connect(now), name="connect")
 
     async def _connect(self, dispatched: float) -> None:
         within = self._live.endpoint.timeouts.connect
         try:
             connection = await self._replica.pool.connect(within=within)
         except OSError as error:
-            if not self._over:
-                self._settle()
-                why = f"no connection within {within:g} s" if _timed_out(error) else str(error)
-                self._answer.failed(
-                    Failure(Ending.UNREACHABLE, f"{self._address} could not be reached: {why}")
-                )
+            self._connecting = None
+            why = f"no connection within {within:g} s" if _timed_out(error) else str(error)
+            self._fail(Failure(Ending.UNREACHABLE, f"{self._address} could not be reached: {why}"))
             return
-        if self._over:
-            self._replica.pool.give(connection, now=self._clock())
-        else:
-            self._start(connection, dispatched)
+        self._connecting = None
+        self._start(connection, dispatched)
 
     def _start(self, connection: ClientConnection, dispatched: float) -> None:
         self._connection = connection
@@ -200,6 +199,9 @@ class Attempt:
         if self._owed:
             self._owed = False
             self._replica.owes_less()
+        connecting, self._connecting = self._connecting, None
+        if connecting is not None:
+            connecting.cancel()
         connection, self._connection = self._connection, None
         return connection
 

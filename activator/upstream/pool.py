@@ -76,9 +76,12 @@ class Pool:
             _, connection = await self._kit.loop.create_connection(
                 self._make, self._replica.host, self._replica.port
             )
+        if not connection.usable:
+            raise ConnectionResetError("it was accepted and closed at once")
         if self._closed:
             connection.close()
             raise ConnectionAbortedError("the replica is being removed")
+        self._open.add(connection)
         return connection
 
     def give(self, connection: ClientConnection, *, now: float) -> None:
@@ -106,11 +109,9 @@ class Pool:
             connection.fail("The replica was stopped")
 
     def _make(self) -> ClientConnection:
-        connection = ClientConnection(
+        return ClientConnection(
             limits=self._kit.limits, deadlines=self._kit.deadlines, on_closed=self._forget
         )
-        self._open.add(connection)
-        return connection
 
     def _forget(self, connection: ClientConnection) -> None:
         self._open.discard(connection)

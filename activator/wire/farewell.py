@@ -46,8 +46,9 @@ class Farewell(asyncio.Protocol):
         self._lingers = True
         if self._transport.can_write_eof():
             self._transport.write_eof()
-        self._until = _now() + LINGER_TOTAL
-        self._look_at(_now() + LINGER_SILENCE)
+        now = _now()
+        self._until = now + LINGER_TOTAL
+        self._look_at(min(now + LINGER_SILENCE, self._until))
 
     def flush(self) -> None:
         """Close as soon as all is written."""

@@ -106,8 +106,8 @@ def _result(
                 unsaturated.add(contestant.name)
     if unsaturated:
         notes.append(
-            f"{' and '.join(sorted(unsaturated))} did not fill the core with several connections:"
-            " load and upstream were the limit there, and CPU time compares more fairly"
+            f"{', '.join(sorted(unsaturated))}: did not fill the core with several connections, so"
+            " that load, upstream or others set the pace; CPU time compares more fairly then"
         )
     return Result(
         "throughput",

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from asyncio.subprocess import PIPE
 from typing import TYPE_CHECKING
 
+from bench.contestant import Contestant
+from bench.processes import LOOPBACK, free_port, python, started, wait_until_listening
 from bench.report import Verdict
 from bench.rounds import interleaved, percentile
+from bench.steady import CONNECTIONS, steady
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +50,24 @@ async def test_an_unknown_benchmark_is_refused_with_the_known_ones() -> None:
     assert status == 2
     assert "no benchmark 'cod'; there are throughput, latency" in err
     assert "Traceback" not in err
+
+
+def test_a_slow_server_is_charged_for_requests_that_could_not_be_sent(tmp_path: Path) -> None:
+    """64 connections carry 320 requests of 200 ms a second; 640 a second are due. A generator
+    that waits before it counts would see 200 ms throughout."""
+    port = free_port()
+    command = python("bench.recorder", "--port", str(port), "--work", "0.2")
+    core = min(os.sched_getaffinity(0))
+    with started(command, core=core, log=tmp_path / "log") as running:
+        wait_until_listening(port, by=running)
+        slow = Contestant("slow", (LOOPBACK, port), "slow", running)
+
+        taken = steady(slow, path="/x", rate=640.0, seconds=0.5)
+
+    assert CONNECTIONS == 64
+    assert len(taken.latencies) == 320
+    assert taken.latencies[0] < 0.3
+    assert taken.p99 > 0.5
 
 
 def test_a_limit_is_missed_beyond_it_in_its_own_direction() -> None:

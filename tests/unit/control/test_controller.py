@@ -34,7 +34,7 @@ async def test_the_first_request_orders_one_replica_at_once_and_once() -> None:
         await w.until(lambda: callers[0].replica)
         assert w.orders == [1]
         for caller in callers:
-            await w.until(lambda caller=caller: caller.replica)
+            await w.until_granted(caller)
             caller.done()
 
 
@@ -137,9 +137,7 @@ async def test_a_request_after_the_order_for_none_gets_the_next_start() -> None:
         late.done()
 
 
-async def test_starts_that_fail_are_told_with_their_cause_and_refused_while_the_breaker_is_open() -> (
-    None
-):
+async def test_starts_that_fail_are_told_with_their_cause_until_the_breaker_closes() -> None:
     async with world() as w:
         cause = FailedStart("exited with 3", exit_code=3, last_lines=("no such device",))
         w.driver.fail_next(cause, times=3)
@@ -411,10 +409,10 @@ async def test_a_new_policy_holds_at_once() -> None:
 async def test_a_failure_of_the_loop_is_told() -> None:
     async with world() as w:
 
-        def broken(_name: str) -> int:
+        def broken(endpoint: str) -> int:
             raise LookupError("a bug")
 
-        w.board.demand = broken  # type: ignore[method-assign]  # a bug, for once on purpose
+        w.board.demand = broken  # type: ignore[method-assign]  # a bug on purpose
         w.call()
         await w.until(lambda: "control_failed" in w.actions)
 

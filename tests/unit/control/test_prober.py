@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -65,7 +66,7 @@ def seen(name: str) -> Sighting:
 
 
 def gaps(moments: list[float]) -> list[float]:
-    return [later - earlier for earlier, later in zip(moments, moments[1:], strict=False)]
+    return [later - earlier for earlier, later in pairwise(moments)]
 
 
 async def test_a_starting_replica_is_asked_every_interval_until_it_answers() -> None:

@@ -33,17 +33,20 @@ async def test_the_phases_of_a_replica() -> None:
             replicas = w.control.status().replicas
             return replicas[0].phase if replicas else ""
 
+        async def until(expected: str) -> None:
+            await w.until(lambda: phase() == expected, within=5.0)
+
         w.control.activate()
         for expected in ("requested", "started", "ready"):
-            await w.until(lambda expected=expected: phase() == expected, within=5.0)
+            await until(expected)
         w.probes.broken["m-1"] = Answer.REFUSED
         w.live.unreachable("m-1", "connection refused")
         assert phase() == "ejected"
         del w.probes.broken["m-1"]
-        await w.until(lambda: phase() == "ready")
+        await until("ready")
         w.control.deactivate(force=True)
-        await w.until(lambda: phase() == "stopping", within=5.0)
-        await w.until(lambda: phase() == "", within=5.0)
+        await until("stopping")
+        await until("")
 
 
 async def test_what_waits_and_what_runs() -> None:
@@ -58,7 +61,7 @@ async def test_what_waits_and_what_runs() -> None:
         assert running.replicas[0].address == "127.0.0.1:20000"
         assert running.cold_starts == 1
         for caller in callers:
-            await w.until(lambda caller=caller: caller.replica)
+            await w.until_granted(caller)
             caller.done()
         last = w.control.status().last_activity
         assert last is not None

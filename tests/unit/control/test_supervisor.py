@@ -3,79 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from activator.control.supervisor import Supervisor
-from activator.core.endpoint import Endpoint, ProcessBackend, ScalePolicy
+from activator.core.endpoint import ProcessBackend
 from activator.errors import NoRoute
-from activator.upstream.registry import Registry
-from tests.unit.control.world import BACKEND, Caller, World
+from tests.unit.control.house import endpoint, house
+from tests.unit.control.world import Caller
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from activator.control.controller import Controller
-    from activator.upstream.registry import LiveEndpoint
-    from tests.scripted import ScriptedDriver
+    from tests.unit.control.house import House
 
 pytestmark = pytest.mark.looptime
 
 OTHER = ProcessBackend(("another-model", "{port}"))
 THIRD = ProcessBackend(("yet-another", "{port}"))
-
-
-class House:
-    """A supervisor whose controllers run over scripted drivers; `drivers` holds each one made."""
-
-    def __init__(self) -> None:
-        self.world = World()
-        self.registry = Registry()
-        self.drivers: list[ScriptedDriver] = []
-        self.supervisor = Supervisor(
-            self.registry,
-            make_live=self.world.make_live,
-            make_controller=self._make_controller,
-            events=self.world.events,
-            metrics=self.world.metrics,
-        )
-
-    def _make_controller(self, live: LiveEndpoint) -> Controller:
-        number = len(self.drivers)
-        driver = self.world.make_driver(f"{live.endpoint.name}.{number}")
-        self.drivers.append(driver)
-        return self.world.make_controller(live, driver)
-
-    def call(self, name: str = "m") -> Caller:
-        return Caller(self.registry[name].gate)
-
-    def control(self, name: str = "m") -> Controller:
-        control = self.supervisor.get(name)
-        assert control is not None
-        return control
-
-
-@contextlib.asynccontextmanager
-async def house(*endpoints: Endpoint) -> AsyncIterator[House]:
-    before = asyncio.all_tasks()
-    made = House()
-    made.supervisor.apply(endpoints)
-    try:
-        yield made
-    finally:
-        await made.supervisor.aclose()
-        await made.world.tasks.aclose()
-        made.world.deadlines.close()
-    assert asyncio.all_tasks() <= before
-    for driver in made.drivers:
-        assert driver.running == ()
-
-
-def endpoint(name: str = "m", backend: ProcessBackend = BACKEND) -> Endpoint:
-    return Endpoint(name, backend, concurrency=1, scale=ScalePolicy(idle_timeout=600.0))
 
 
 async def served(h: House, caller: Caller) -> str:
@@ -116,7 +60,7 @@ async def test_a_removed_endpoint_tells_who_waits_and_lets_what_runs_finish() ->
         assert h.registry.get("m") is None
         assert h.supervisor.get("m") is None
         await asyncio.sleep(100.0)
-        assert h.drivers[0].running == ("m.0-1",)
+        assert list(h.drivers[0].running) == ["m.0-1"]
         running.done()
         await h.world.until(lambda: not h.drivers[0].running, within=1.0)
 
@@ -127,8 +71,7 @@ async def test_who_comes_back_in_line_at_a_removed_endpoint_is_told() -> None:
         await served(h, running)
         gate = h.registry["m"].gate
         h.supervisor.apply([])
-        late = Caller.__new__(Caller)
-        late.__init__(gate)  # type: ignore[misc]  # a request that a replica failed, say
+        late = Caller(gate)  # as a request that a replica has failed
         await h.world.until(lambda: late.error, within=1.0)
 
         assert isinstance(late.error, NoRoute)
@@ -144,11 +87,11 @@ async def test_another_backend_begins_when_the_old_replicas_have_finished() -> N
 
         assert waiting.replica is None
         assert waiting.error is None
-        assert h.drivers[0].running == ("m.0-1",)
+        assert list(h.drivers[0].running) == ["m.0-1"]
         assert h.drivers[1].calls == []
         running.done()
         assert await served(h, waiting) == "m.1-1"
-        assert h.drivers[0].running == ()
+        assert not h.drivers[0].running
         assert [call.replicas for call in h.drivers[0].calls] == [1]
         waiting.done()
 
@@ -218,5 +161,5 @@ async def test_closing_in_the_moment_of_a_change_leaves_nothing_running() -> Non
         h.supervisor.apply([])
         await h.supervisor.aclose()
 
-        assert h.drivers[0].running == ()
+        assert not h.drivers[0].running
         running.done()

@@ -187,6 +187,9 @@ class World:
     def actions(self) -> list[str]:
         return [event.action for event in self.events.since(0)]
 
+    async def until_granted(self, caller: Caller) -> None:
+        await self.until(lambda: caller.replica)
+
     async def until_told(self, action: str) -> None:
         """Returns in the turn of the loop in which this is recorded."""
         with self.events.subscribe() as told:

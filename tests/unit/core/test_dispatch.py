@@ -522,3 +522,60 @@ def test_draining_ten_thousand_keeps_order_and_costs_ten_times_a_thousand() -> N
 
 def test_tickets_in_front_that_fit_no_replica_do_not_slow_the_others_down() -> None:
     assert steps_to_drain(2_000, excluded=1_000) < 2 * steps_to_drain(2_000)
+
+
+# --- a replica that was out of rotation and is back under another id
+
+A2 = Replica("a~2", "127.0.0.1", 8000, before="a")
+A3 = Replica("a~3", "127.0.0.1", 8000, before="a~2")
+
+
+def test_back_under_another_id_a_replica_keeps_what_it_has_in_flight() -> None:
+    dispatcher = line_of((A, READY), concurrency=2)
+    before = submitted(dispatcher, Ticket(), Ticket())
+    dispatcher.offer([], now=1.0)
+    [waiting] = submitted(dispatcher, Ticket(), now=1.0)
+
+    assert dispatcher.offer([(A2, READY)], now=2.0) == ()
+    assert (dispatcher.load("a~2"), dispatcher.in_flight) == (2, 2)
+    assert dispatcher.release(before[0], now=3.0) == [waiting]
+    assert waiting.replica is A2
+    assert dispatcher.load("a~2") == 2
+    dispatcher.release(before[1], now=4.0)
+    dispatcher.release(waiting, now=4.0)
+    assert (dispatcher.load("a"), dispatcher.load("a~2"), dispatcher.in_flight) == (0, 0, 0)
+
+
+def test_what_is_in_flight_is_handed_down_over_several_ids() -> None:
+    dispatcher = line_of((A, READY), concurrency=3)
+    [first] = submitted(dispatcher, Ticket())
+    dispatcher.offer([(A2, READY)], now=1.0)
+    [second] = submitted(dispatcher, Ticket(), now=1.0)
+    dispatcher.offer([], now=2.0)
+    dispatcher.offer([(A3, READY)], now=3.0)
+    assert dispatcher.load("a~3") == 2
+
+    dispatcher.release(first, now=4.0)
+    assert [dispatcher.load(each) for each in ("a", "a~2", "a~3")] == [0, 1, 1]
+    dispatcher.release(second, now=5.0)
+    assert [dispatcher.load(each) for each in ("a", "a~2", "a~3")] == [0, 0, 0]
+
+
+def test_one_that_is_back_idle_begins_afresh() -> None:
+    dispatcher = line_of((A, READY), concurrency=1)
+    [done] = submitted(dispatcher, Ticket())
+    dispatcher.offer([], now=1.0)
+    dispatcher.release(done, now=2.0)
+    dispatcher.offer([(A2, READY)], now=3.0)
+
+    assert dispatcher.submit(Ticket(), now=3.0) is A2
+
+
+def test_the_pacing_of_one_that_is_back_goes_on_above_what_it_has() -> None:
+    dispatcher = line_of((A, READY), concurrency=0)
+    submitted(dispatcher, *(Ticket() for _ in range(5)))
+    dispatcher.offer([(A2, STARTED)], now=1.0)
+    tickets = submitted(dispatcher, *(Ticket() for _ in range(5)), now=1.0)
+
+    # a window of 8 has room for three more
+    assert [ticket.state for ticket in tickets].count(TicketState.GRANTED) == 3

@@ -22,25 +22,37 @@ MANY = replace(ONE, max=4, target_concurrency=2.0, down_delay=5.0)
 KEPT = replace(MANY, min=2)
 EXTERNAL = replace(MANY, owner=Owner.EXTERNAL)
 TIRELESS = replace(ONE, idle_timeout=0.0)
-POLICIES = st.sampled_from([ONE, MANY, KEPT, EXTERNAL, TIRELESS])
+POLICIES = [ONE, MANY, KEPT, EXTERNAL, TIRELESS]
 
 
 class Lives(RuleBasedStateMachine):
+    first_policy = ONE
     world: World
 
     @initialize(
-        policy=POLICIES,
         restarts_by_itself=st.booleans(),
         lag=st.sampled_from([0.0, 0.02, 0.4]),
+        starts=st.sampled_from(["ok", "ok", "exit", "hang"]),
     )
-    def begin(self, policy: ScalePolicy, restarts_by_itself: bool, lag: float) -> None:
-        self.world = World(policy, restarts_by_itself=restarts_by_itself, lag=lag)
+    def begin(self, restarts_by_itself: bool, lag: float, starts: str) -> None:
+        self.world = World(
+            self.first_policy, restarts_by_itself=restarts_by_itself, lag=lag, starts=starts
+        )
 
     @rule(count=st.integers(1, 6))
     def requests_arrive(self, count: int) -> None:
         if self.world.life.refusal(now=self.world.now) is None:
             self.world.held += count
             self.world.look()
+
+    @precondition(lambda self: self.world.answer_at < NEVER)
+    @rule()
+    def a_request_arrives_in_the_very_moment_of_stopping(self) -> None:
+        world = self.world
+        world.now = world.answer_at
+        world.happen()
+        world.held += 1
+        world.look()
 
     @precondition(lambda self: self.world.in_flight)
     @rule(count=st.integers(1, 6))
@@ -121,7 +133,7 @@ class Lives(RuleBasedStateMachine):
         self.world.life.deactivate(force=True)
         self.world.look()
 
-    @rule(policy=POLICIES)
+    @rule(policy=st.sampled_from(POLICIES))
     def the_configuration_changes(self, policy: ScalePolicy) -> None:
         self.world.policy = policy
         self.world.life.reconfigure(policy)
@@ -189,11 +201,31 @@ class Lives(RuleBasedStateMachine):
         assert world.now - begun <= START_SECONDS + REFUSED.cap + 1.0
 
 
-TestLives = Lives.TestCase
-TestLives.settings = settings(
+class LivesOfMany(Lives):
+    first_policy = MANY
+
+
+class LivesWithAMinimum(Lives):
+    first_policy = KEPT
+
+
+class LivesWithAnotherOwner(Lives):
+    first_policy = EXTERNAL
+
+
+ENOUGH = settings(
     max_examples=60,
     stateful_step_count=40,
     deadline=None,
     report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.too_slow],
 )
+
+TestLives = Lives.TestCase
+TestLives.settings = ENOUGH
+TestLivesOfMany = LivesOfMany.TestCase
+TestLivesOfMany.settings = ENOUGH
+TestLivesWithAMinimum = LivesWithAMinimum.TestCase
+TestLivesWithAMinimum.settings = ENOUGH
+TestLivesWithAnotherOwner = LivesWithAnotherOwner.TestCase
+TestLivesWithAnotherOwner.settings = ENOUGH

@@ -1,0 +1,146 @@
+"""The operators' verbs over real controllers: what is allowed when, and what is said otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from activator.admin.ports import Conflict, UnknownEndpoint
+from activator.app.operations import AppOperations
+from tests.unit.control.house import endpoint, house
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from activator.config.settings import Settings
+    from tests.unit.control.house import House
+
+pytestmark = pytest.mark.looptime
+
+
+@dataclass
+class Masked:
+    """As much of the settings as operations show."""
+
+    name: str
+
+    def masked(self) -> dict[str, str]:
+        return {"name": self.name}
+
+
+def settings(name: str) -> Settings:
+    return cast("Settings", Masked(name))
+
+
+class Office:
+    def __init__(self, h: House) -> None:
+        self.house = h
+        self.world = h.world
+        self.why_not_ready: str | None = None
+        self.operations = AppOperations(
+            h.supervisor, why_not_ready=lambda: self.why_not_ready, settings=settings("first")
+        )
+
+    @property
+    def state(self) -> str:
+        return str(self.house.control().life.state)
+
+
+@contextlib.asynccontextmanager
+async def office(*, scalable: bool = True) -> AsyncIterator[Office]:
+    async with house() as h:
+        h.world.scalable = scalable
+        h.supervisor.apply([endpoint()])
+        yield Office(h)
+
+
+@pytest.mark.parametrize("verb", ["activate", "pause", "resume"])
+async def test_an_endpoint_that_does_not_exist_is_unknown(verb: str) -> None:
+    async with office() as o:
+        with pytest.raises(UnknownEndpoint):
+            await getattr(o.operations, verb)("nobody")
+        with pytest.raises(UnknownEndpoint):
+            await o.operations.deactivate("nobody", force=True)
+        assert o.operations.endpoint("nobody") is None
+
+
+async def test_activate_and_deactivate() -> None:
+    async with office() as o:
+        await o.operations.activate("m")
+        await o.world.until(lambda: o.state == "active")
+        await o.operations.deactivate("m", force=False)
+        await o.world.until(lambda: o.state == "inactive")
+
+        assert [call.replicas for call in o.house.drivers[0].calls] == [1, 0]
+
+
+async def test_deactivating_with_demand_needs_force() -> None:
+    async with office() as o:
+        caller = o.house.call()
+        await o.world.until(lambda: caller.replica)
+        with pytest.raises(Conflict, match="1 requests held or in flight"):
+            await o.operations.deactivate("m", force=False)
+
+        await o.operations.deactivate("m", force=True)
+        await o.world.until(lambda: len(o.house.drivers[0].calls) == 3)
+        # what still wants it starts it anew
+        assert [call.replicas for call in o.house.drivers[0].calls] == [1, 0, 1]
+        caller.done()
+
+
+async def test_a_paused_endpoint_is_not_activated() -> None:
+    async with office() as o:
+        await o.operations.pause("m")
+        with pytest.raises(Conflict, match="resume it first"):
+            await o.operations.activate("m")
+        await asyncio.sleep(10.0)
+        assert o.house.drivers[0].calls == []
+
+        await o.operations.resume("m")
+        await o.operations.activate("m")
+        await o.world.until(lambda: o.state == "active")
+
+
+async def test_static_replicas_are_not_scaled_but_may_be_paused() -> None:
+    async with office(scalable=False) as o:
+        with pytest.raises(Conflict, match="never scaled"):
+            await o.operations.activate("m")
+        with pytest.raises(Conflict, match="never scaled"):
+            await o.operations.deactivate("m", force=True)
+
+        await o.operations.pause("m")
+        status = o.operations.endpoint("m")
+        assert status is not None
+        assert status.paused
+
+
+async def test_a_refused_configuration_is_told_and_the_one_in_force_shown() -> None:
+    async with office() as o:
+        assert o.operations.config_status().ok
+        o.operations.note_config(None, problems=["a.yaml:3: no"])
+        assert not o.operations.config_status().ok
+        assert o.operations.config_status().problems == ("a.yaml:3: no",)
+        assert o.operations.config() == {"name": "first"}
+
+        o.operations.note_config(settings("second"))
+        assert o.operations.config_status().ok
+        assert o.operations.config() == {"name": "second"}
+
+
+async def test_readiness_is_what_the_app_says() -> None:
+    async with office() as o:
+        assert o.operations.ready() is None
+        o.why_not_ready = "shutting down"
+
+        assert o.operations.ready() == "shutting down"
+
+
+async def test_endpoints_are_listed_by_name() -> None:
+    async with office() as o:
+        o.house.supervisor.apply([endpoint("z"), endpoint("b"), endpoint()])
+
+        assert [each.name for each in o.operations.endpoints()] == ["b", "m", "z"]

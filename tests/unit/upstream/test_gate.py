@@ -1,0 +1,279 @@
+"""The gate's counts: who waits, who is in flight, what is demand, when it was last busy."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from activator.core.dispatch import Ticket
+from activator.core.endpoint import QueuePolicy, ScalePolicy
+from activator.errors import Paused, QueueFull, ShuttingDown
+from tests.unit.upstream.support import ONE, Clock, Later, a_gate, an_endpoint
+
+if TYPE_CHECKING:
+    from activator.core.endpoint import Replica
+    from activator.errors import ActivatorError
+    from activator.upstream.gate import Gate
+
+
+class Request:
+    """A holder that leaves when it is refused, as the protocol asks."""
+
+    def __init__(self, gate: Gate, held_bytes: int = 0) -> None:
+        self.gate = gate
+        self.held_bytes = held_bytes
+        self.told: list[ActivatorError] = []
+
+    def refused(self, error: ActivatorError) -> None:
+        self.told.append(error)
+        self.gate.unhold(self)
+        self.gate.leave(served=False)
+
+
+class Silent:
+    """An open tunnel."""
+
+    def __init__(self, last_byte: float) -> None:
+        self.last_byte = last_byte
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def gate(clock: Clock | None = None, later: Later | None = None, **changed: Any) -> Gate:
+    return a_gate(an_endpoint(**changed), clock=clock or Clock(), later=later)
+
+
+def nobody(_ticket: Ticket, _replica: Replica) -> None:
+    raise AssertionError("nobody is granted anything here")
+
+
+def hold(at: Gate, size: int = 0) -> Request:
+    request = Request(at)
+    at.arrive()
+    at.hold(request)
+    at.hold_bytes(size)
+    request.held_bytes = size
+    return request
+
+
+def test_held_and_in_flight_together_are_the_demand() -> None:
+    g = gate()
+    g.arrive()
+    waiting = hold(g, 10)
+    assert (g.demand, g.held, g.in_flight, g.held_bytes) == (2, 1, 1, 10)
+
+    g.unhold(waiting)
+    assert (g.demand, g.held, g.in_flight, g.held_bytes) == (2, 0, 2, 0)
+
+    g.leave(served=True)
+    g.leave(served=True)
+    assert (g.demand, g.in_flight) == (0, 0)
+
+
+def test_leaving_the_line_twice_changes_nothing() -> None:
+    g = gate()
+    waiting = hold(g, 10)
+    g.unhold(waiting)
+    g.unhold(waiting)
+
+    assert (g.held, g.held_bytes) == (0, 0)
+
+
+def test_only_what_was_at_a_replica_counts_against_idleness() -> None:
+    clock = Clock()
+    g = gate(clock)
+    g.arrive()
+    g.leave(served=False)
+    assert g.last_ended == -inf
+
+    g.arrive()
+    clock.advance(5.0)
+    g.leave(served=True)
+
+    assert g.last_ended == clock.now
+
+
+def test_whoever_waits_wakes_control() -> None:
+    g = gate()
+    woken: list[int] = []
+    g.wake = lambda: woken.append(g.held)
+    waiting = hold(g)
+    g.unhold(waiting)
+    g.hold_again(waiting)
+
+    assert woken == [1, 1]
+
+
+def test_the_line_is_bounded_and_a_refusal_leaves_no_trace() -> None:
+    g = gate(queue=QueuePolicy(max_requests=2, max_bytes=100))
+    hold(g, 60)
+    hold(g, 40)
+    one_more = Request(g)
+
+    with pytest.raises(QueueFull, match=r"queue\.maxRequests"):
+        g.hold(one_more)
+    with pytest.raises(QueueFull, match=r"queue\.maxBytes"):
+        g.hold_bytes(1)
+
+    g.unhold(one_more)
+    assert (g.held, g.held_bytes) == (2, 100)
+
+
+def test_zero_means_no_bound() -> None:
+    g = gate(queue=QueuePolicy(max_requests=0, max_bytes=0))
+    for _ in range(5000):
+        hold(g, 1 << 30)
+
+    assert g.held == 5000
+
+
+def test_whoever_comes_back_is_not_refused() -> None:
+    g = gate(queue=QueuePolicy(max_requests=1, max_bytes=10))
+    again = hold(g, 10)
+    g.unhold(again)
+    hold(g, 10)
+
+    g.hold_again(again)
+
+    assert (g.held, g.held_bytes) == (2, 20)
+
+
+def test_a_paused_endpoint_says_so_at_its_bound() -> None:
+    g = gate(queue=QueuePolicy(max_requests=1))
+    hold(g)
+    g.pause()
+
+    with pytest.raises(Paused):
+        g.hold(Request(g))
+
+
+def test_pausing_grants_nothing_until_it_is_resumed() -> None:
+    later = Later()
+    g = gate(later=later)
+    g.offer([(ONE, False)])
+    g.pause()
+    assert g.full
+    granted: list[Replica] = []
+    assert g.acquire(Ticket(), lambda _, replica: granted.append(replica)) is None
+
+    g.resume()
+    later.run()
+
+    assert granted == [ONE]
+    assert not g.full
+
+
+def test_quiet_means_that_nothing_is_granted_any_more() -> None:
+    g = gate()
+    g.offer([(ONE, False)])
+    g.arrive()
+    assert not g.quiesce()
+
+    g.leave(served=True)
+
+    assert g.quiesce()
+    assert g.acquire(Ticket(), nobody) is None
+
+
+def test_reviving_does_not_end_a_pause_nor_resuming_the_quiet() -> None:
+    g = gate()
+    g.offer([(ONE, False)])
+    assert g.quiesce()
+    g.pause()
+    g.revive()
+    assert g.full
+
+    assert g.quiesce()
+    g.resume()
+    assert g.full
+
+    g.revive()
+    assert not g.full
+
+
+def test_acquiring_now_takes_a_slot_or_leaves_no_trace() -> None:
+    g = gate(concurrency=1)
+    g.offer([(ONE, False)])
+    first, second = Ticket(), Ticket()
+
+    assert g.acquire_now(first) == ONE
+    assert g.acquire_now(second) is None
+
+    assert g.load("m-1") == 1
+    g.release(first)
+    assert g.load("m-1") == 0
+
+
+def test_a_place_in_line_is_known() -> None:
+    g = gate()
+    first, second = Ticket(), Ticket()
+    g.acquire(first, nobody)
+    g.acquire(second, nobody)
+
+    assert (g.place(first), g.place(second)) == (1, 2)
+    g.withdraw(first)
+    assert (g.place(first), g.place(second)) == (None, 1)
+
+
+def test_everyone_who_waits_is_told_and_has_left() -> None:
+    g = gate()
+    waiting = [hold(g, 5) for _ in range(3)]
+
+    g.refuse_held(ShuttingDown())
+
+    assert [[type(error) for error in request.told] for request in waiting] == [[ShuttingDown]] * 3
+    assert (g.held, g.held_bytes, g.demand) == (0, 0, 0)
+
+
+def test_a_tunnel_is_demand_for_as_long_as_it_is_open() -> None:
+    clock = Clock()
+    g = gate(clock)
+    tunnel = Silent(clock.now)
+    g.arrive()
+    g.open_tunnel(tunnel)
+    clock.advance(1e6)
+
+    assert (g.demand, g.has_tunnels) == (1, True)
+    g.close_tunnels()
+    assert tunnel.closed
+
+
+def test_a_tunnel_that_has_been_silent_for_long_enough_is_no_demand() -> None:
+    clock = Clock()
+    g = gate(clock, scale=ScalePolicy(upgrade_idle=60.0))
+    tunnel = Silent(clock.now)
+    g.arrive()
+    g.open_tunnel(tunnel)
+
+    clock.advance(59.9)
+    assert g.demand == 1
+    clock.advance(0.2)
+    assert g.demand == 0
+    assert g.last_ended == pytest.approx(tunnel.last_byte + 60.0)
+    tunnel.last_byte = clock.now
+    assert g.demand == 1
+    g.close_tunnel(tunnel)
+    assert not g.has_tunnels
+
+
+def test_a_changed_configuration_holds_for_whoever_comes() -> None:
+    g = gate(queue=QueuePolicy(max_requests=1), concurrency=1)
+    g.offer([(ONE, False)])
+    hold(g)
+
+    g.configure(an_endpoint(queue=QueuePolicy(max_requests=2), concurrency=2))
+
+    hold(g)
+    assert g.acquire(Ticket(), nobody) == g.acquire(Ticket(), nobody) == ONE
+
+
+def test_a_closed_gate_grants_nothing() -> None:
+    g = gate()
+    g.offer([(ONE, False)])
+    g.close()
+
+    assert g.acquire(Ticket(), nobody) is None

@@ -1,0 +1,216 @@
+"""Connections without sockets: what the other side sends is a list of reads, cut at will."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from activator.aiokit.deadlines import Deadlines
+from activator.wire.client import ClientConnection, Lost
+from activator.wire.hangup import HangupWatch
+from activator.wire.heads import HeadLimits
+from activator.wire.server import ServerConnection, ServerKit, ServerLimits
+from tests.service import RecordingService
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from activator.wire.heads import Field, ResponseHead
+
+
+class PaperTransport(asyncio.Transport):
+    """Writes go nowhere but into `written`; closing is told when the test has it told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.protocol: Any = None
+        self.written = bytearray()
+        self.is_closed = False
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def pause_reading(self) -> None:
+        return
+
+    def resume_reading(self) -> None:
+        return
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        return
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def close(self) -> None:
+        self.abort()
+
+    def abort(self) -> None:
+        if not self.is_closed:
+            self.is_closed = True
+            self.protocol.connection_lost(None)
+
+
+class Asked:
+    """What the sink of one request heard; implements `Sink`."""
+
+    def __init__(self) -> None:
+        self.interims: list[ResponseHead] = []
+        self.head: ResponseHead | None = None
+        self.body = bytearray()
+        self.trailers: list[Field] | None = None
+        self.failure: Lost | None = None
+        self.tunnelled: bytes | None = None
+
+    def interim(self, head: ResponseHead) -> None:
+        self.interims.append(head)
+
+    def answered(self, head: ResponseHead) -> None:
+        assert self.head is None
+        self.head = head
+
+    def upgraded(self, head: ResponseHead, rest: bytes) -> None:
+        self.head = head
+        self.tunnelled = rest
+
+    def data(self, data: bytes) -> None:
+        assert self.trailers is None
+        assert self.failure is None
+        assert data
+        self.body += data
+
+    def ended(self, trailers: list[Field]) -> None:
+        assert self.trailers is None
+        assert self.failure is None
+        self.trailers = trailers
+
+    def lost(self, lost: Lost) -> None:
+        assert self.trailers is None
+        assert self.failure is None
+        self.failure = lost
+
+    def upstream_writable(self, *, ok: bool) -> None:
+        return
+
+    def on_deadline(self, now: float) -> None:
+        return
+
+
+class Desk:
+    """Where connections on paper are played; made by `desk`."""
+
+    def __init__(self, runner: asyncio.Runner) -> None:
+        self._runner = runner
+        loop = runner.get_loop()
+        self.deadlines = Deadlines(loop)
+        self.hangups = HangupWatch(loop)
+
+    def serve(
+        self,
+        reads: Sequence[bytes],
+        *,
+        service: RecordingService | None = None,
+        limits: ServerLimits | None = None,
+    ) -> Served:
+        """One client's connection, fed until it closes or there is no more."""
+        recording = service or RecordingService()
+        kit = ServerKit(
+            loop=self._runner.get_loop(),
+            service=recording,
+            deadlines=self.deadlines,
+            hangups=self.hangups,
+            limits=limits or ServerLimits(),
+        )
+
+        async def play() -> Served:
+            transport = PaperTransport()
+            transport.set_protocol(ServerConnection(kit))
+            transport.protocol.connection_made(transport)
+            for data in reads:
+                if data and not transport.is_closed:
+                    transport.protocol.data_received(data)
+            served = Served(recording, bytes(transport.written), is_open=not transport.is_closed)
+            transport.abort()
+            return served
+
+        return self._runner.run(play())
+
+    def ask(
+        self,
+        reads: Sequence[bytes],
+        *,
+        method: bytes = b"GET",
+        upgrade: bool = False,
+        eof: bool = False,
+        limits: HeadLimits | None = None,
+    ) -> tuple[Asked, bool]:
+        """(what one request hears, whether its connection could be used again)"""
+
+        async def play() -> tuple[Asked, bool]:
+            transport, asked = PaperTransport(), Asked()
+            connection = ClientConnection(
+                limits=limits or HeadLimits(),
+                deadlines=self.deadlines,
+                on_closed=lambda connection: None,
+            )
+            transport.set_protocol(connection)
+            connection.connection_made(transport)
+            connection.begin(b"", method=method, length=0, upgrade=upgrade, sink=asked)
+            for data in reads:
+                if data and not transport.is_closed:
+                    connection.data_received(data)
+            if eof and not transport.is_closed:
+                connection.eof_received()
+            usable = connection.usable
+            connection.close()
+            return asked, usable
+
+        return self._runner.run(play())
+
+
+class Served:
+    """What became of one client's stream."""
+
+    def __init__(self, service: RecordingService, written: bytes, *, is_open: bool) -> None:
+        self.service = service
+        self.written = written
+        self.is_open = is_open
+
+    @property
+    def whole(self) -> list[tuple[bytes, bytes, list[Field], bytes, list[Field]]]:
+        """(method, target, fields, body, trailers) of each request that came to its end."""
+        return [
+            (h.head.method, h.head.target, h.head.fields, h.content, h.trailers)
+            for h in self.service.heard
+            if h.trailers is not None
+        ]
+
+    @property
+    def is_refused(self) -> bool:
+        return bool(self.service.refusals) or any(h.error for h in self.service.heard)
+
+
+@contextlib.contextmanager
+def paper_desk() -> Iterator[Desk]:
+    with asyncio.Runner() as runner:
+        made = Desk(runner)
+        yield made
+        made.hangups.close()
+        made.deadlines.close()
+
+
+def cut(stream: bytes, places: Sequence[int]) -> list[bytes]:
+    """The stream in reads, cut at these places."""
+    ends = [0, *sorted(place % (len(stream) + 1) for place in places), len(stream)]
+    return [stream[a:b] for a, b in pairwise(ends)]

@@ -1,0 +1,81 @@
+"""A client's connection reads the same whatever the reads: in one, in two, byte by byte."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import pytest
+
+from activator.wire.heads import HeadLimits
+from activator.wire.server import ServerLimits
+from tests.service import RecordingService
+from tests.unit.wire.corpus import REFUSED_BODIES, REFUSED_HEADS, Refused
+from tests.unit.wire.paper import cut
+
+if TYPE_CHECKING:
+    from tests.unit.wire.paper import Desk
+
+STREAM = (
+    b"\r\nPOST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"2;x\r\nhi\r\n0\r\nX: y\r\n\r\n"
+    b"GET /b HTTP/1.1\r\nHost: a\r\n\r\n"
+    b"PUT /c HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nbye"
+)
+
+
+def test_a_stream_cut_at_any_two_bytes_is_the_same_requests(desk: Desk) -> None:
+    once = desk.serve([STREAM])
+    assert [(m, t, body) for m, t, _, body, _ in once.whole] == [
+        (b"POST", b"/a", b"hi"),
+        (b"GET", b"/b", b""),
+        (b"PUT", b"/c", b"bye"),
+    ]
+    for places in combinations(range(1, len(STREAM)), 2):
+        served = desk.serve(cut(STREAM, places))
+        assert served.whole == once.whole
+        assert served.written == once.written
+        assert served.is_open
+
+
+def test_a_stream_that_comes_byte_by_byte_is_the_same_requests(desk: Desk) -> None:
+    served = desk.serve(cut(STREAM, range(len(STREAM))))
+    assert served.whole == desk.serve([STREAM]).whole
+
+
+@pytest.mark.parametrize("case", [*REFUSED_HEADS, *REFUSED_BODIES], ids=str)
+def test_what_can_be_misread_is_refused_wherever_it_is_cut(desk: Desk, case: Refused) -> None:
+    """However little comes at a time: 400 (431 for what is too much), then the end."""
+    message = case.message
+    places = range(1, len(message), max(1, len(message) // 150))
+    for reads in (cut(message, range(len(message))), *(cut(message, [at]) for at in places)):
+        served = desk.serve(reads)
+        assert served.is_refused
+        assert served.whole == []
+        assert served.written.startswith((b"HTTP/1.1 400", b"HTTP/1.1 431"))
+        assert not served.is_open or served.written.count(b"HTTP/1.1 ") == 1
+
+
+def test_a_head_at_its_limits_passes_wherever_it_is_cut(desk: Desk) -> None:
+    limits = ServerLimits(head=HeadLimits(line=20, total=50, fields=3))
+    line = b"GET /aaaaaa HTTP/1.1\r\n"
+    head = line + b"Host: a\r\nX: " + b"x" * 36 + b"\r\n\r\n"
+    assert len(head) == 22 + 50 + 2
+    for at in range(1, len(head)):
+        assert len(desk.serve(cut(head, [at]), limits=limits).whole) == 1
+    assert len(desk.serve(cut(head, range(len(head))), limits=limits).whole) == 1
+
+
+def test_a_request_without_its_end_is_waited_for(desk: Desk) -> None:
+    for size in range(len(STREAM)):
+        served = desk.serve([STREAM[:size]])
+        assert served.is_open
+        assert not served.is_refused
+        assert served.written.count(b"HTTP/1.1 200") == len(served.whole)
+
+
+def test_a_body_that_is_paused_is_whole_once_it_is_here(desk: Desk) -> None:
+    """What has been read already is handed on although reading is paused."""
+    service = RecordingService(at_head=lambda heard: heard.connection.pause_body())
+    served = desk.serve([STREAM[: STREAM.index(b"GET")]], service=service)
+    assert len(served.whole) == 1
