@@ -23,9 +23,7 @@ class SlotLedger(Protocol):
     `acquire`, `withdraw` or `release` of its own ticket.
     """
 
-    def acquire(
-        self, ticket: Ticket, granted: Callable[[Ticket, Replica], None]
-    ) -> Replica | None:
+    def acquire(self, ticket: Ticket, granted: Callable[[Ticket, Replica], None]) -> Replica | None:
         """A replica with a slot reserved at once, or None and `granted` later, in order.
 
         At once only if nobody waits who would come first.
