@@ -35,7 +35,9 @@ _RESPONSE: Final = re.compile(
 )
 _TRAILERS: Final = re.compile(_FIELD_LINES)
 NEVER_IN_A_HEAD: Final = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|\x00")
-_LENGTH: Final = re.compile(rb"0|[1-9][0-9]{0,17}")
+# around what says where a body ends not even tabs, which others take for a part of the value
+_LENGTH: Final = re.compile(rb"[^:]++: *+(0|[1-9][0-9]{0,17}) *+")
+_CODING: Final = re.compile(rb"[^:]++: *+chunked *+", re.IGNORECASE)
 _AUTHORITY: Final = re.compile(rb"(?:[A-Za-z0-9._~\-]++|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?]++)(.*+)", re.IGNORECASE)
 
@@ -154,8 +156,8 @@ def _read_request_fields(request: RequestHead) -> None:
     host: bytes | None = None
     length: bytes | None = None
     coding: bytes | None = None
-    upgrade = b""
-    for name, value, _ in request.fields:
+    options = upgrade = b""
+    for name, value, line in request.fields:
         if name == b"host":
             if host is not None:
                 raise Malformed("more than one Host")
@@ -163,18 +165,20 @@ def _read_request_fields(request: RequestHead) -> None:
         elif name == b"content-length":
             if length is not None:
                 raise Malformed("more than one Content-Length")
-            length = value
+            length = line
         elif name == b"transfer-encoding":
             if coding is not None:
                 raise Malformed("more than one Transfer-Encoding")
-            coding = value
+            coding = line
         elif name == b"connection":
-            request.connection |= _options(value)
+            options = options + b"," + value if options else value
         elif name == b"expect":
             request.expects_continue = request.minor == 1 and value.lower() == b"100-continue"
         elif name == b"upgrade":
             upgrade = upgrade + b"," + value if upgrade else value
     request.length = _body_length(length, coding, minor=request.minor, default=0)
+    if options:
+        request.connection = _options(options)
     _read_host(request, host)
     if request.connection:
         if request.minor == 1:
@@ -244,19 +248,21 @@ def parse_response(head: bytes, *, method: bytes, limits: HeadLimits) -> Respons
     )
     length: bytes | None = None
     coding: bytes | None = None
-    for name, value, _ in response.fields:
+    options = b""
+    for name, value, line in response.fields:
         if name == b"content-length":
             if length is not None:
                 raise Malformed("more than one Content-Length")
-            length = value
+            length = line
         elif name == b"transfer-encoding":
             if coding is not None:
                 raise Malformed("more than one Transfer-Encoding")
-            coding = value
+            coding = line
         elif name == b"connection":
-            response.connection |= _options(value)
+            options = options + b"," + value if options else value
     response.length = _body_length(length, coding, minor=response.minor, default=UNTIL_CLOSE)
-    if response.connection:
+    if options:
+        response.connection = _options(options)
         if response.minor == 1:
             response.keep_alive = b"close" not in response.connection
         else:
@@ -276,10 +282,10 @@ def parse_trailers(block: bytes, limits: HeadLimits) -> list[Field]:
         return []
     if not _TRAILERS.fullmatch(block):
         raise Malformed("a malformed trailer")
-    return [field for field in _fields(block, limits) if field[0] not in _NEVER_IN_TRAILERS]
+    return [field for field in _fields(block, limits) if field[0] not in NEVER_IN_TRAILERS]
 
 
-_NEVER_IN_TRAILERS: Final = frozenset(
+NEVER_IN_TRAILERS: Final = frozenset(
     {
         b"authorization", b"cache-control", b"connection", b"content-encoding", b"content-length",
         b"content-range", b"content-type", b"cookie", b"expect", b"forwarded", b"host",
@@ -305,19 +311,21 @@ def _fields(block: bytes, limits: HeadLimits) -> list[Field]:
 
 
 def _body_length(length: bytes | None, coding: bytes | None, *, minor: int, default: int) -> int:
+    """From the whole lines of Content-Length and Transfer-Encoding."""
     if coding is not None:
         if length is not None:
             raise Malformed("both Content-Length and Transfer-Encoding")
         if minor == 0:
             raise Malformed("Transfer-Encoding in HTTP/1.0")
-        if coding.lower() != b"chunked":
+        if not _CODING.fullmatch(coding):
             raise Malformed("a transfer coding other than chunked")
         return CHUNKED
     if length is None:
         return default
-    if not _LENGTH.fullmatch(length):
+    found = _LENGTH.fullmatch(length)
+    if found is None:
         raise Malformed("an invalid Content-Length")
-    return int(length)
+    return int(found.group(1))
 
 
 def _options(value: bytes) -> frozenset[bytes]:

@@ -153,7 +153,6 @@ async def test_nothing_is_left_behind_or_stuck(seed: int) -> None:
 
         assert {reply.status for reply in got} <= KNOWN
         assert sum(reply.status == 200 for reply in got) > CLIENTS // 4
-        assert all(replica.most_in_flight <= 2 * 2 for replica in s.replicas)
         for replica in s.replicas:
             replica.behave = answers
         assert (await s.get()).status == 200

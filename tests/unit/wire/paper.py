@@ -188,10 +188,10 @@ class Served:
         self.is_open = is_open
 
     @property
-    def whole(self) -> list[tuple[bytes, bytes, list[Field], bytes, list[Field]]]:
-        """(method, target, fields, body, trailers) of each request that came to its end."""
+    def whole(self) -> list[tuple[bytes, bytes, int, list[Field], bytes, list[Field]]]:
+        """(method, target, minor version, fields, body, trailers) of each whole request."""
         return [
-            (h.head.method, h.head.target, h.head.fields, h.content, h.trailers)
+            (h.head.method, h.head.target, h.head.minor, h.head.fields, h.content, h.trailers)
             for h in self.service.heard
             if h.trailers is not None
         ]

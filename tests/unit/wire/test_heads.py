@@ -172,9 +172,9 @@ def test_a_request_of_http_1_0_needs_no_host() -> None:
         (b"X: y", 0),
         (b"Content-Length: 0", 0),
         (b"Content-Length: 5", 5),
-        (b"content-length:\t999999999999999999 ", 10**18 - 1),
+        (b"content-length:  999999999999999999 ", 10**18 - 1),
         (b"Transfer-Encoding: chunked", CHUNKED),
-        (b"transfer-ENCODING:\t Chunked \t", CHUNKED),
+        (b"transfer-ENCODING:Chunked ", CHUNKED),
     ],
 )
 def test_a_body_ends_where_one_field_says(field: bytes, length: int) -> None:

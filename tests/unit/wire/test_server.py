@@ -26,7 +26,7 @@ STREAM = (
 
 def test_a_stream_cut_at_any_two_bytes_is_the_same_requests(desk: Desk) -> None:
     once = desk.serve([STREAM])
-    assert [(m, t, body) for m, t, _, body, _ in once.whole] == [
+    assert [(m, t, body) for m, t, _, _, body, _ in once.whole] == [
         (b"POST", b"/a", b"hi"),
         (b"GET", b"/b", b""),
         (b"PUT", b"/c", b"bye"),
