@@ -29,6 +29,9 @@ class SlotLedger(Protocol):
         At once only if nobody waits who would come first.
         """
 
+    def acquire_now(self, ticket: Ticket) -> Replica | None:
+        """A replica with a slot reserved at once, or None and no place in line."""
+
     def withdraw(self, ticket: Ticket) -> None:
         """Leave the line; if the grant was on its way the slot passes on."""
 

@@ -73,6 +73,14 @@ class MemoryLedger:
             self._follow_pacing()
         return replica
 
+    def acquire_now(self, ticket: Ticket) -> Replica | None:
+        if self.full:
+            return None
+        replica = self._dispatcher.submit(ticket, now=self._clock())
+        if replica is None:  # what is free is not for this ticket
+            self._spread(self._dispatcher.withdraw(ticket, now=self._clock()))
+        return replica
+
     def withdraw(self, ticket: Ticket) -> None:
         self._owners.pop(ticket, None)
         self._spread(self._dispatcher.withdraw(ticket, now=self._clock()))

@@ -65,17 +65,16 @@ def admit(head: RequestHead, *, door: Door, registry: Registry, via: bytes) -> A
     """Raises the ActivatorError that says why not."""
     if head.method in (b"CONNECT", b"TRACE"):
         raise MethodNotAllowed
-    if is_loop(head, via):
+    first = head.first
+    if b"via" in first and is_loop(head, via):
         raise Loop
-    preflight = is_preflight(head)
-    key, credential = (None, None) if preflight else door.open(head)
+    preflight = head.method == b"OPTIONS" and is_preflight(head)
+    key, credential = (None, None) if preflight or door.keys is None else door.open(head)
     raw, query, rest = head.target.partition(b"?")
     path = _path(raw)
     if path == "/.activator" or path.startswith("/.activator/"):
         raise NotFound("There is nothing at this path of the activator's own")
-    routed = registry.routes.match(
-        host=_host(head.host), path=path, headers=lambda name: _header(head, name)
-    )
+    routed = registry.routes.match(host=_host(head.host), path=path, headers=head.text)
     if routed is None or not _may_use(key, routed.endpoint):
         raise NoRoute(f"No endpoint matches {head.host.decode('latin-1') or 'this host'}{path}")
     endpoint = routed.endpoint
@@ -94,7 +93,7 @@ def admit(head: RequestHead, *, door: Door, registry: Registry, via: bytes) -> A
         target=target,
         ticket=Ticket(
             urgency=_urgency(head, endpoint, key),
-            affinity=_affinity(head, endpoint),
+            affinity=_affinity(head, endpoint) if endpoint.affinity_header else None,
             passive=passive is not None,
         ),
         credential=credential,
@@ -138,19 +137,13 @@ def _host(raw: bytes) -> str:
         raise BadRequest(f"Host: {error}") from error
 
 
-def _header(head: RequestHead, name: str) -> str | None:
-    value = head.get(name.encode("latin-1"))
-    return None if value is None else value.decode("latin-1")
-
-
 def _may_use(key: Key | None, endpoint: Endpoint) -> bool:
     return key is None or key.endpoints is None or endpoint.name in key.endpoints
 
 
 def _urgency(head: RequestHead, endpoint: Endpoint, key: Key | None) -> int:
     """`Priority: u=N` (RFC 9218), not better than the endpoint or the key allows."""
-    asked = DEFAULT_URGENCY
-    given = head.get(b"priority")
+    asked, given = DEFAULT_URGENCY, head.get(b"priority")
     if given is not None:
         for parameter in given.split(b","):
             name, _, value = parameter.strip(b" \t").partition(b"=")

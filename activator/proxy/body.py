@@ -96,3 +96,7 @@ class Body:
     def repeatable(self) -> bool:
         """It can be sent from its beginning."""
         return not self._lost
+
+
+NO_BODY: Final = Body(complete=True)
+"""Shared by all requests without one: nothing is ever added to it."""

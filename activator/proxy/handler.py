@@ -8,7 +8,6 @@ back.
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 from activator.errors import (
@@ -17,7 +16,7 @@ from activator.errors import (
     UpstreamUnreachable,
 )
 from activator.proxy.admission import Admitted, Preflight, admit
-from activator.proxy.body import Body
+from activator.proxy.body import NO_BODY, Body
 from activator.proxy.headers import downstream_head, interim_head, request_id, upstream_head
 from activator.proxy.holding import Holding
 from activator.proxy.replies import error_reply, plain_reply, preflight_reply
@@ -40,7 +39,9 @@ CLIENT_LEFT: Final = 499
 """nginx's code for it: seen in metrics only, since nobody is there to read an answer."""
 
 
-class _State(IntEnum):
+class _State:
+    """Plain numbers: they are compared several times a request, which an Enum makes slow."""
+
     NEW = 0
     HELD = 1
     FORWARDING = 2
@@ -79,7 +80,7 @@ class Exchange:
         self._head = head
         self._id = request_id(head)
         self._state = _State.NEW
-        self._body = Body(complete=head.length == 0)
+        self._body = Body(complete=False) if head.length else NO_BODY
         self._attempt: Attempt | None = None
         self._attempts = 0
         self._replica: LiveReplica | None = None
@@ -175,6 +176,10 @@ class Exchange:
         self._attempt = Attempt(self._live, live_replica, outbound, self)
         self._attempt.begin()
 
+    @property
+    def body_at_hand(self) -> bool:
+        return bool(self._body.chunks) or self._connection.body_at_hand
+
     def connected(self) -> None:
         if not self._head.length:
             return
@@ -247,7 +252,7 @@ class Exchange:
         elif self._head.expects_continue:
             self._connection.send_continue()
 
-    def answered(self, head: ResponseHead) -> None:
+    def answered(self, head: ResponseHead, *, followed: bool) -> None:
         self._note_answer(head.status)
         self._body.forget()
         self._connection.begin_answer(
@@ -259,6 +264,7 @@ class Exchange:
                 timing=self._timing(),
             ),
             length=head.length,
+            followed=followed,
         )
 
     def _note_answer(self, status: int) -> None:

@@ -132,10 +132,8 @@ def _add_forwarding(
     parent = head.get(b"traceparent")
     if parent is None or not _TRACEPARENT.fullmatch(parent):
         # W3C Trace Context: whoever begins a trace names it; not sampled, since nobody has asked
-        parent = b"00-%032x-%016x-00" % (
-            _dice.getrandbits(128) or 1,
-            _dice.getrandbits(64) or 1,
-        )
+        trace, span = divmod(_dice.getrandbits(192), 1 << 64)
+        parent = b"00-%032x-%016x-00" % (trace or 1, span or 1)
     lines.append(b"traceparent: " + parent)
 
 

@@ -7,7 +7,6 @@ after is `handler`'s.
 
 from __future__ import annotations
 
-from enum import IntEnum
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,7 +27,9 @@ if TYPE_CHECKING:
     from activator.wire.server import ServerConnection
 
 
-class _State(IntEnum):
+class _State:
+    """Plain numbers: they are compared several times a request, which an Enum makes slow."""
+
     COLLECTING = 0
     """Its body is arriving; it has no place in line yet."""
     STORING = 1

@@ -64,12 +64,17 @@ class Outbound:
 class Answer(Protocol):
     """Whoever wants the answer. After `ended`, `upgraded` or `failed` nothing is called."""
 
+    @property
+    def body_at_hand(self) -> bool:
+        """Bytes of the body are sent as soon as `connected` returns, or from within it."""
+
     def connected(self) -> None:
         """The head is on its way: the body may be sent now."""
 
     def interim(self, head: ResponseHead) -> None: ...
 
-    def answered(self, head: ResponseHead) -> None: ...
+    def answered(self, head: ResponseHead, *, followed: bool) -> None:
+        """`followed`: `data` or `ended` is called as soon as this returns."""
 
     def data(self, data: bytes) -> None: ...
 
@@ -153,6 +158,7 @@ class Attempt:
             method=outbound.method,
             length=outbound.length,
             upgrade=outbound.websocket,
+            followed=self._answer.body_at_hand,
             sink=self,
         )
         self._answer.connected()
@@ -210,10 +216,11 @@ class Attempt:
     def interim(self, head: ResponseHead) -> None:
         self._answer.interim(head)
 
-    def answered(self, head: ResponseHead) -> None:
+    def answered(self, head: ResponseHead, *, followed: bool) -> None:
         self._began = True
-        self._tick()
-        self._answer.answered(head)
+        if not followed:
+            self._tick()
+        self._answer.answered(head, followed=followed)
 
     def data(self, data: bytes) -> None:
         self._tick()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from enum import IntEnum
 from math import inf
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -50,7 +49,8 @@ class Sink(Protocol):
     def interim(self, head: ResponseHead) -> None:
         """A 1xx that is not 101."""
 
-    def answered(self, head: ResponseHead) -> None: ...
+    def answered(self, head: ResponseHead, *, followed: bool) -> None:
+        """`followed`: `data` or `ended` is called as soon as this returns."""
 
     def upgraded(self, head: ResponseHead, rest: bytes) -> None:
         """101 to a request that asked for it; `rest` came behind it and belongs to the tunnel."""
@@ -66,7 +66,9 @@ class Sink(Protocol):
     def on_deadline(self, now: float) -> None: ...
 
 
-class _State(IntEnum):
+class _State:
+    """Plain numbers: they are compared several times a request, which an Enum makes slow."""
+
     IDLE = 0
     HEAD = 1
     BODY = 2
@@ -82,6 +84,7 @@ class ClientConnection(asyncio.Protocol):
         "_deadlines",
         "_decoder",
         "_full",
+        "_head",
         "_interims",
         "_keep_alive",
         "_limits",
@@ -119,6 +122,7 @@ class ClientConnection(asyncio.Protocol):
         self._interims = 0
         self._paused = False
         self._full = False
+        self._head = b""
         self._decoder: Decoder | None = None
         self._method = b""
         self._chunked = False
@@ -178,8 +182,19 @@ class ClientConnection(asyncio.Protocol):
         """The whole request has left for the kernel: the replica may have worked on it."""
         return self._request_done and self._transport.get_write_buffer_size() == 0
 
-    def begin(self, head: bytes, *, method: bytes, length: int, upgrade: bool, sink: Sink) -> None:
-        """Send a whole head; `length` as in RequestHead says how `send` frames the body."""
+    def begin(
+        self,
+        head: bytes,
+        *,
+        method: bytes,
+        length: int,
+        upgrade: bool,
+        sink: Sink,
+        followed: bool = False,
+    ) -> None:
+        """Send a whole head; `length` as in RequestHead says how `send` frames the body.
+        `followed`: `send` or `finish` comes before this turn of the loop ends, and takes the head
+        along (every write is a system call)."""
         self._sink = sink
         self._state = _State.HEAD
         self._method = method
@@ -187,17 +202,28 @@ class ClientConnection(asyncio.Protocol):
         self._upgrading = upgrade
         self._chunked = length == CHUNKED
         self._request_done = length == 0
-        self._transport.write(head)
+        if followed:
+            self._head = head
+        else:
+            self._transport.write(head)
 
     def send(self, data: bytes) -> None:
         if data and self._state != _State.CLOSED:
-            self._transport.write(chunk(data) if self._chunked else data)
+            framed = chunk(data) if self._chunked else data
+            if self._head:
+                framed, self._head = self._head + framed, b""
+            self._transport.write(framed)
 
     def finish(self, trailers: list[Field]) -> None:
         """The request's body is complete."""
         self._request_done = True
-        if self._chunked and self._state != _State.CLOSED:
-            self._transport.write(last_chunk(trailers))
+        if self._state == _State.CLOSED:
+            return
+        if self._chunked:
+            self._transport.write(self._head + last_chunk(trailers))
+        elif self._head:
+            self._transport.write(self._head)
+        self._head = b""
 
     def pause(self) -> None:
         if self._state != _State.CLOSED and not self._paused:
@@ -313,17 +339,19 @@ class ClientConnection(asyncio.Protocol):
         if head.keep_alive and (announced := head.get(b"keep-alive")) is not None:
             self.keep_alive_for = _announced_timeout(announced)
         if head.length == 0:
-            sink.answered(head)
+            sink.answered(head, followed=True)
             if self._sink is sink:
                 self._complete([], rest)
             return
         self._state = _State.BODY
         self._decoder = decoder(head.length, self._limits)
-        sink.answered(head)
-        if rest and self._sink is sink:
-            self._feed_body(rest)
+        if rest:
+            self._feed_body(rest, head=head)
+        else:
+            sink.answered(head, followed=False)
 
-    def _feed_body(self, data: bytes) -> None:
+    def _feed_body(self, data: bytes, *, head: ResponseHead | None = None) -> None:
+        """`head`: of an answer that begins with these bytes, and has not been told yet."""
         assert self._decoder is not None
         try:
             body, rest = self._decoder.feed(data)
@@ -331,7 +359,11 @@ class ClientConnection(asyncio.Protocol):
             self._fail_malformed(f"body is malformed: {error}")
             return
         sink = self._sink
-        if body and sink is not None:
+        if sink is None:
+            return
+        if head is not None:
+            sink.answered(head, followed=bool(body) or self._decoder.done)
+        if body and self._sink is sink:
             sink.data(body)
         if self._decoder is not None and self._decoder.done and self._sink is sink:
             self._complete(self._decoder.trailers, rest)

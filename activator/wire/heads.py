@@ -61,68 +61,64 @@ class HeadLimits:
     fields: int = 200
 
 
-class RequestHead:
-    """A request's head. `length` is the body's: a number of bytes or CHUNKED."""
+class _Head:
+    """What both heads have. `first` is the first field of each name, for look-ups in one step."""
 
-    __slots__ = (
-        "connection",
-        "expects_continue",
-        "fields",
-        "host",
-        "keep_alive",
-        "length",
-        "method",
-        "minor",
-        "target",
-        "websocket",
-    )
+    __slots__ = ("connection", "fields", "first", "keep_alive", "length", "minor")
 
-    def __init__(self, method: bytes, target: bytes, minor: int, fields: list[Field]) -> None:
-        self.method = method
-        self.target = target
+    def __init__(self, minor: int, fields: list[Field]) -> None:
         self.minor = minor
         self.fields = fields
-        self.host = b""
+        self.first = {field[0]: field for field in reversed(fields)}
         self.length = 0
         self.keep_alive = minor == 1
         self.connection: frozenset[bytes] = _NO_OPTIONS
-        self.expects_continue = False
-        self.websocket = False
 
     def get(self, name: bytes) -> bytes | None:
-        """The first field of this lower-case name."""
-        for lower, value, _ in self.fields:
-            if lower == name:
-                return value
-        return None
+        """The value of the first field of this lower-case name."""
+        field = self.first.get(name)
+        return None if field is None else field[1]
+
+    def text(self, name: str) -> str | None:
+        """`get` for those who compare text; every byte is a character (ISO 8859-1)."""
+        value = self.get(name.encode("latin-1"))
+        return None if value is None else value.decode("latin-1")
 
     def get_all(self, name: bytes) -> list[bytes]:
+        if name not in self.first:
+            return []
         return [value for lower, value, _ in self.fields if lower == name]
 
 
-class ResponseHead:
+class RequestHead(_Head):
+    """A request's head. `length` is the body's: a number of bytes or CHUNKED."""
+
+    __slots__ = ("expects_continue", "host", "method", "target", "websocket")
+
+    def __init__(self, method: bytes, target: bytes, minor: int, fields: list[Field]) -> None:
+        super().__init__(minor, fields)
+        self.method = method
+        self.target = target
+        self.host = b""
+        self.expects_continue = False
+        self.websocket = False
+
+
+class ResponseHead(_Head):
     """A response's head. `length` is the body's: bytes, CHUNKED, or UNTIL_CLOSE."""
 
-    __slots__ = ("connection", "fields", "keep_alive", "length", "minor", "reason", "status")
+    __slots__ = ("reason", "status")
 
     def __init__(self, status: int, reason: bytes, minor: int, fields: list[Field]) -> None:
+        super().__init__(minor, fields)
         self.status = status
         self.reason = reason
-        self.minor = minor
-        self.fields = fields
-        self.length = 0
-        self.keep_alive = minor == 1
-        self.connection: frozenset[bytes] = _NO_OPTIONS
-
-    def get(self, name: bytes) -> bytes | None:
-        for lower, value, _ in self.fields:
-            if lower == name:
-                return value
-        return None
 
 
 _NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
 _CLOSE: Final = frozenset({b"close"})
+_ONCE_IN_A_RESPONSE: Final = frozenset({b"content-length", b"transfer-encoding"})
+_ONCE_IN_A_REQUEST: Final = _ONCE_IN_A_RESPONSE | {b"host"}
 
 
 def check_partial(data: bytes | bytearray, *, start: int, limits: HeadLimits) -> None:
@@ -153,47 +149,38 @@ def parse_request(head: bytes, limits: HeadLimits) -> RequestHead:
 
 
 def _read_request_fields(request: RequestHead) -> None:
-    host: bytes | None = None
-    length: bytes | None = None
-    coding: bytes | None = None
-    options = upgrade = b""
-    for name, value, line in request.fields:
-        if name == b"host":
-            if host is not None:
-                raise Malformed("more than one Host")
-            host = value
-        elif name == b"content-length":
-            if length is not None:
-                raise Malformed("more than one Content-Length")
-            length = line
-        elif name == b"transfer-encoding":
-            if coding is not None:
-                raise Malformed("more than one Transfer-Encoding")
-            coding = line
-        elif name == b"connection":
-            options = options + b"," + value if options else value
-        elif name == b"expect":
-            request.expects_continue = request.minor == 1 and value.lower() == b"100-continue"
-        elif name == b"upgrade":
-            upgrade = upgrade + b"," + value if upgrade else value
-    request.length = _body_length(length, coding, minor=request.minor, default=0)
-    if options:
-        request.connection = _options(options)
-    _read_host(request, host)
-    if request.connection:
-        if request.minor == 1:
-            request.keep_alive = b"close" not in request.connection
-            request.websocket = (
-                bool(upgrade)
-                and request.method == b"GET"
-                and request.length == 0
-                and b"upgrade" in request.connection
-                and b"websocket" in _options(upgrade)
-            )
-        else:
-            request.keep_alive = (
-                b"keep-alive" in request.connection and b"close" not in request.connection
-            )
+    first = request.first
+    if len(first) != len(request.fields):
+        _refuse_repeated(request.fields, _ONCE_IN_A_REQUEST)
+    request.length = _body_length(first, minor=request.minor, default=0)
+    if b"connection" in first:
+        request.connection = _options(b",".join(request.get_all(b"connection")))
+    _read_host(request, request.get(b"host"))
+    if b"expect" in first:
+        expected = request.get_all(b"expect")[-1]
+        request.expects_continue = request.minor == 1 and expected.lower() == b"100-continue"
+    options = request.connection
+    if not options:
+        return
+    if request.minor == 1:
+        request.keep_alive = b"close" not in options
+        request.websocket = (
+            request.method == b"GET"
+            and request.length == 0
+            and b"upgrade" in options
+            and b"websocket" in _options(b",".join(request.get_all(b"upgrade")))
+        )
+    else:
+        request.keep_alive = b"keep-alive" in options and b"close" not in options
+
+
+def _refuse_repeated(fields: list[Field], once: frozenset[bytes]) -> None:
+    seen: set[bytes] = set()
+    for name, _, line in fields:
+        if name in once:
+            if name in seen:
+                raise Malformed(f"more than one {line.partition(b':')[0].decode()}")
+            seen.add(name)
 
 
 def _read_host(request: RequestHead, host: bytes | None) -> None:
@@ -246,27 +233,16 @@ def parse_response(head: bytes, *, method: bytes, limits: HeadLimits) -> Respons
     response = ResponseHead(
         int(status), reason or b"", 1 if minor == b"1" else 0, _fields(block, limits)
     )
-    length: bytes | None = None
-    coding: bytes | None = None
-    options = b""
-    for name, value, line in response.fields:
-        if name == b"content-length":
-            if length is not None:
-                raise Malformed("more than one Content-Length")
-            length = line
-        elif name == b"transfer-encoding":
-            if coding is not None:
-                raise Malformed("more than one Transfer-Encoding")
-            coding = line
-        elif name == b"connection":
-            options = options + b"," + value if options else value
-    response.length = _body_length(length, coding, minor=response.minor, default=UNTIL_CLOSE)
-    if options:
-        response.connection = _options(options)
+    first = response.first
+    if len(first) != len(response.fields):
+        _refuse_repeated(response.fields, _ONCE_IN_A_RESPONSE)
+    response.length = _body_length(first, minor=response.minor, default=UNTIL_CLOSE)
+    if b"connection" in first:
+        options = response.connection = _options(b",".join(response.get_all(b"connection")))
         if response.minor == 1:
-            response.keep_alive = b"close" not in response.connection
+            response.keep_alive = b"close" not in options
         else:
-            response.keep_alive = b"keep-alive" in response.connection
+            response.keep_alive = b"keep-alive" in options
     if method == b"HEAD" or response.status in (204, 304) or response.status < 200:
         if response.length == CHUNKED and response.status != 304 and method != b"HEAD":
             raise Malformed("Transfer-Encoding where there is no body (RFC 9112 §6.1)")
@@ -310,19 +286,21 @@ def _fields(block: bytes, limits: HeadLimits) -> list[Field]:
     return fields
 
 
-def _body_length(length: bytes | None, coding: bytes | None, *, minor: int, default: int) -> int:
+def _body_length(first: dict[bytes, Field], *, minor: int, default: int) -> int:
     """From the whole lines of Content-Length and Transfer-Encoding."""
+    length = first.get(b"content-length")
+    coding = first.get(b"transfer-encoding")
     if coding is not None:
         if length is not None:
             raise Malformed("both Content-Length and Transfer-Encoding")
         if minor == 0:
             raise Malformed("Transfer-Encoding in HTTP/1.0")
-        if not _CODING.fullmatch(coding):
+        if not _CODING.fullmatch(coding[2]):
             raise Malformed("a transfer coding other than chunked")
         return CHUNKED
     if length is None:
         return default
-    found = _LENGTH.fullmatch(length)
+    found = _LENGTH.fullmatch(length[2])
     if found is None:
         raise Malformed("an invalid Content-Length")
     return int(found.group(1))

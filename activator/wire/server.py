@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import socket
 import struct
-from enum import IntEnum
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
@@ -41,7 +40,9 @@ _RESET: Final = struct.pack("ii", 1, 0)
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class _State(IntEnum):
+class _State:
+    """Plain numbers: they are compared several times a request, which an Enum makes slow."""
+
     HEAD = 0
     """Between requests, or in the middle of a head."""
     BODY = 1
@@ -65,6 +66,7 @@ class ServerConnection(asyncio.Protocol):
         "_decoder",
         "_fd",
         "_full",
+        "_head",
         "_kit",
         "_partial",
         "_pending",
@@ -74,6 +76,7 @@ class ServerConnection(asyncio.Protocol):
         "_told",
         "_transport",
         "_will_close",
+        "body_at_hand",
         "deadline",
         "head",
         "peer",
@@ -99,6 +102,9 @@ class ServerConnection(asyncio.Protocol):
         self._will_close = False
         self._told = False
         self._full = False
+        self._head = b""
+        self.body_at_hand = False
+        """Bytes of the request's body have come with its head and are told next."""
         self.deadline = inf
         self.head: RequestHead
         self.receiver: Receiver | None = None
@@ -205,9 +211,11 @@ class ServerConnection(asyncio.Protocol):
         if self.head.minor == 1:
             self._transport.write(head + b"\r\n")
 
-    def begin_answer(self, head: bytes, *, length: int) -> None:
+    def begin_answer(self, head: bytes, *, length: int, followed: bool = False) -> None:
         """Status line and fields, each with its CRLF; the framing and `Connection` are added here,
-        Content-Length excepted. `length`: of the body that `send` brings; 0 also for HEAD."""
+        Content-Length excepted. `length`: of the body that `send` brings; 0 also for HEAD.
+        `followed`: `send` or `finish` comes before this turn of the loop ends, and takes the head
+        along (every write is a system call)."""
         self._answering = True
         self._chunked = length == CHUNKED and self.head.minor == 1
         until_close = length == UNTIL_CLOSE or (length == CHUNKED and self.head.minor == 0)
@@ -224,17 +232,26 @@ class ServerConnection(asyncio.Protocol):
             head += b"Connection: close\r\n"
         elif self.head.minor == 0:
             head += b"Connection: keep-alive\r\n"
-        self._transport.write(head + b"\r\n")
+        if followed:
+            self._head = head + b"\r\n"
+        else:
+            self._transport.write(head + b"\r\n")
 
     def send(self, data: bytes) -> None:
         """Body bytes; the caller keeps to the length it announced."""
         if data:
-            self._transport.write(chunk(data) if self._chunked else data)
+            framed = chunk(data) if self._chunked else data
+            if self._head:
+                framed, self._head = self._head + framed, b""
+            self._transport.write(framed)
 
     def finish(self, trailers: list[Field] | None = None) -> None:
         """The answer is complete. What is left of the request is thrown away."""
         if self._chunked:
-            self._transport.write(last_chunk(trailers or []))
+            self._transport.write(self._head + last_chunk(trailers or []))
+        elif self._head:
+            self._transport.write(self._head)
+        self._head = b""
         self.receiver = None
         self._answering = False
         if self._will_close:
@@ -385,7 +402,9 @@ class ServerConnection(asyncio.Protocol):
         except (Malformed, TooLarge) as error:
             self._refuse(BadRequest(f"The body is malformed: {error}"))
             return
+        self.body_at_hand = bool(body)
         self._kit.service.request(self, head)
+        self.body_at_hand = False
         self._deliver(body, trailers)
 
     def _feed_body(self, data: bytes) -> None:

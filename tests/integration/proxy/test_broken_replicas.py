@@ -70,12 +70,29 @@ async def test_a_close_delimited_answer_that_is_reset_is_reset() -> None:
 
 
 async def test_nonsense_in_the_middle_of_a_body_cuts_the_answer() -> None:
-    raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nnonsense\r\n"
-    async with stage(says(raw)) as s:
+    async def behave(talk: Talk) -> None:
+        talk.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+        await talk.drain()
+        await seen.wait()
+        talk.send(b"nonsense\r\n")
+
+    seen = asyncio.Event()
+    async with stage(behave) as s:
         client = await s.send(request())
+        await client.head()
+        assert await client.chunk() == b"half"
+        seen.set()
 
         with pytest.raises(Cut):
-            await client.reply()
+            await client.rest()
+
+
+async def test_nonsense_that_comes_with_the_head_is_no_answer_at_all() -> None:
+    raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nnonsense\r\n"
+    async with stage(says(raw)) as s:
+        reply = await s.ask(request())
+
+        assert (reply.status, reply.why) == UNREACHABLE
 
 
 async def test_what_comes_behind_an_answer_is_not_taken_for_the_next_one() -> None:

@@ -39,7 +39,9 @@ class Asking:
     def interim(self, head: ResponseHead) -> None:
         self.events.append(head.status)
 
-    def answered(self, head: ResponseHead) -> None:
+    body_at_hand = False
+
+    def answered(self, head: ResponseHead, *, followed: bool) -> None:
         self.events.append(head.status)
 
     def data(self, data: bytes) -> None:

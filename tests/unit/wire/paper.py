@@ -76,7 +76,7 @@ class Asked:
     def interim(self, head: ResponseHead) -> None:
         self.interims.append(head)
 
-    def answered(self, head: ResponseHead) -> None:
+    def answered(self, head: ResponseHead, *, followed: bool) -> None:
         assert self.head is None
         self.head = head
 
