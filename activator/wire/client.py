@@ -20,7 +20,7 @@ from activator.wire.heads import (
     Malformed,
     ResponseHead,
     TooLarge,
-    check_partial,
+    UnfinishedHead,
     parse_response,
 )
 
@@ -90,13 +90,12 @@ class ClientConnection(asyncio.Protocol):
         "_limits",
         "_method",
         "_on_closed",
-        "_partial",
         "_paused",
         "_request_done",
-        "_scanned",
         "_sink",
         "_state",
         "_transport",
+        "_unfinished",
         "_upgrading",
         "deadline",
         "keep_alive_for",
@@ -117,8 +116,7 @@ class ClientConnection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._state = _State.IDLE
         self._sink: Sink | None = None
-        self._partial: bytearray | None = None
-        self._scanned = 0
+        self._unfinished: UnfinishedHead | None = None
         self._interims = 0
         self._paused = False
         self._full = False
@@ -291,37 +289,26 @@ class ClientConnection(asyncio.Protocol):
     # --- reading --------------------------------------------------------------------------------
 
     def _feed_head(self, data: bytes) -> None:
-        partial, scanned = self._partial, self._scanned
-        if partial is not None:
-            partial += data
-            if partial.find(b"\r\n\r\n", max(0, scanned - 3)) < 0:
-                self._await_head(partial, scanned)
-                return
-            data = bytes(partial)
-            self._partial, self._scanned = None, 0
-        while self._state == _State.HEAD and data:
-            end = data.find(b"\r\n\r\n")
-            if end < 0:
-                self._await_head(bytearray(data), 0)
-                return
-            try:
-                head = parse_response(data[: end + 4], method=self._method, limits=self._limits)
-            except (Malformed, TooLarge) as error:
-                self._fail_malformed(f"answer is malformed: {error}")
-                return
-            data = data[end + 4 :]
-            if head.status >= 200:
-                self._begin_body(head, data)
-                return
-            if head.status == 101:
-                self._upgrade(head, data)
-                return
-            self._pass_interim(head)
-
-    def _await_head(self, partial: bytearray, scanned: int) -> None:
-        self._partial, self._scanned = partial, len(partial)
         try:
-            check_partial(partial, start=scanned, limits=self._limits)
+            if self._unfinished is not None:
+                whole = self._unfinished.more(data)
+                if whole is None:
+                    return
+                data, self._unfinished = whole, None
+            while self._state == _State.HEAD and data:
+                end = data.find(b"\r\n\r\n")
+                if end < 0:
+                    self._unfinished = UnfinishedHead(data, self._limits)
+                    return
+                head = parse_response(data[: end + 4], method=self._method, limits=self._limits)
+                data = data[end + 4 :]
+                if head.status >= 200:
+                    self._begin_body(head, data)
+                    return
+                if head.status == 101:
+                    self._upgrade(head, data)
+                    return
+                self._pass_interim(head)
         except (Malformed, TooLarge) as error:
             self._fail_malformed(f"answer is malformed: {error}")
 
@@ -405,7 +392,7 @@ class ClientConnection(asyncio.Protocol):
             else:
                 self._fail(Lost(detail))
         elif self._sink is not None:
-            begun = self._partial is not None or self._interims > 0
+            begun = self._unfinished is not None or self._interims > 0
             self._fail(Lost(detail, invalid=begun))
         else:
             self.close()
@@ -421,7 +408,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _let_go(self) -> None:
         self._state = _State.CLOSED
-        self._partial, self._decoder = None, None
+        self._unfinished, self._decoder = None, None
         self.deadline = inf
         self._deadlines.forget(self)
 

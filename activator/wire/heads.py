@@ -134,6 +134,29 @@ def check_partial(data: bytes | bytearray, *, start: int, limits: HeadLimits) ->
         raise TooLarge(f"the head is larger than {limits.total} bytes")
 
 
+class UnfinishedHead:
+    """A head whose end has not come. Each byte is looked at once, in however many pieces."""
+
+    __slots__ = ("_data", "_limits")
+
+    def __init__(self, data: bytes, limits: HeadLimits) -> None:
+        """Raises Malformed or TooLarge if it cannot become valid any more."""
+        self._data = bytearray(data)
+        self._limits = limits
+        check_partial(self._data, start=0, limits=limits)
+
+    def more(self, data: bytes) -> bytes | None:
+        """All that has come, once the end is in it. Raises Malformed or TooLarge."""
+        known = len(self._data)
+        self._data += data
+        # a lone CR may have been half of an empty line: what it is shows only now
+        half_a_line = known == 1 and self._data.startswith(b"\r")
+        if half_a_line or self._data.find(b"\r\n\r\n", max(0, known - 3)) >= 0:
+            return bytes(self._data)
+        check_partial(self._data, start=known, limits=self._limits)
+        return None
+
+
 def parse_request(head: bytes, limits: HeadLimits) -> RequestHead:
     """Read a whole head, its empty line included. Raises Malformed or TooLarge."""
     found = _REQUEST.fullmatch(head)

@@ -24,7 +24,7 @@ from activator.wire.heads import (
     Malformed,
     RequestHead,
     TooLarge,
-    check_partial,
+    UnfinishedHead,
     parse_request,
 )
 from activator.wire.service import Receiver, ServerKit, ServerLimits, Service
@@ -68,13 +68,12 @@ class ServerConnection(asyncio.Protocol):
         "_full",
         "_head",
         "_kit",
-        "_partial",
         "_pending",
         "_reading",
-        "_scanned",
         "_state",
         "_told",
         "_transport",
+        "_unfinished",
         "_will_close",
         "body_at_hand",
         "deadline",
@@ -89,8 +88,7 @@ class ServerConnection(asyncio.Protocol):
         self._state = _State.HEAD
         self._transport: asyncio.Transport
         self._fd = -1
-        self._partial: bytearray | None = None
-        self._scanned = 0
+        self._unfinished: UnfinishedHead | None = None
         self._pending = b""
         self._decoder: Decoder | None = None
         self._reading = True
@@ -172,7 +170,7 @@ class ServerConnection(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """Between requests, nothing of the next one has come."""
-        return self._state == _State.HEAD and not self._partial and not self._pending
+        return self._state == _State.HEAD and self._unfinished is None and not self._pending
 
     @property
     def answering(self) -> bool:
@@ -315,7 +313,7 @@ class ServerConnection(asyncio.Protocol):
 
     def on_deadline(self, now: float) -> None:
         if self._state == _State.HEAD:
-            if self._partial:
+            if self._unfinished is not None:
                 self._refuse(RequestTimeout("The head did not arrive in time"))
             else:
                 self._depart(linger=False)
@@ -346,31 +344,21 @@ class ServerConnection(asyncio.Protocol):
             self._apply_reading()
 
     def _feed_head(self, data: bytes) -> None:
-        partial = self._partial
-        if partial is None:
+        try:
+            if self._unfinished is not None:
+                whole = self._unfinished.more(data)
+                if whole is None:
+                    return
+                data, self._unfinished = whole, None
             if data.startswith(b"\r\n"):
                 data = _without_empty_lines(data)
             end = data.find(b"\r\n\r\n")
             if end >= 0:
                 self._begin_request(data[: end + 4], data[end + 4 :])
-                return
-            if not data:
-                return
-            self._partial = partial = bytearray(data)
-            if data != b"\r":  # half an empty line: nothing of a head has come
-                self._set_deadline(self._kit.limits.head_timeout)
-            checked = 0
-        else:
-            checked = self._scanned
-            partial += data
-            end = partial.find(b"\r\n\r\n", max(0, checked - 3))
-            if end >= 0 or partial.startswith(b"\r\n"):
-                self._partial, self._scanned = None, 0
-                self._feed_head(bytes(partial))
-                return
-        self._scanned = len(partial)
-        try:
-            check_partial(partial, start=checked, limits=self._kit.limits.head)
+            elif data:
+                self._unfinished = UnfinishedHead(data, self._kit.limits.head)
+                if data != b"\r":  # half an empty line: nothing of a head has come
+                    self._set_deadline(self._kit.limits.head_timeout)
         except Malformed as error:
             self._refuse(BadRequest(f"The request is malformed: {error}"))
         except TooLarge as error:
@@ -378,15 +366,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _begin_request(self, raw: bytes, rest: bytes) -> None:
         self._pending = rest
-        try:
-            head = parse_request(raw, self._kit.limits.head)
-        except Malformed as error:
-            self._refuse(BadRequest(f"The request is malformed: {error}"))
-            return
-        except TooLarge as error:
-            self._refuse(HeadersTooLarge(f"The request is too large: {error}"))
-            return
-        self.head = head
+        head = self.head = parse_request(raw, self._kit.limits.head)
         self._continued = self._body_paused = False
         if head.length == 0:
             self._state = _State.ANSWER
@@ -458,7 +438,7 @@ class ServerConnection(asyncio.Protocol):
     def _refuse(self, error: ActivatorError) -> None:
         """Not a request: answer, whatever else came is not looked at, and close."""
         self.head = RequestHead(b"GET", b"/", 1, [])
-        self._partial, self._pending = None, b""
+        self._unfinished, self._pending = None, b""
         self._state = _State.BODY  # nothing more of it will be read: the answer ends in lingering
         self.deadline = inf
         self._kit.service.refused(self, error)
@@ -531,7 +511,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _let_go(self) -> None:
         self._state = _State.CLOSED
-        self._partial, self._pending, self._decoder = None, b"", None
+        self._unfinished, self._pending, self._decoder = None, b"", None
         self.deadline = inf
         self._kit.deadlines.forget(self)
         if self._fd >= 0:

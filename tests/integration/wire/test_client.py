@@ -279,6 +279,33 @@ async def test_an_answer_before_the_request_has_ended_is_told_and_the_connection
         connection.finish([])
 
 
+async def test_a_head_that_is_followed_goes_with_the_first_bytes_or_with_the_end() -> None:
+    received = bytearray()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2):
+            received.extend(await reader.readuntil(b"0\r\n\r\n"))
+            writer.write(ANSWER)
+        await reader.read()
+
+    async with upstream(script) as up:
+        connection = await up.connect()
+        for body in (b"hello", b""):
+            asking = Asking()
+            connection.begin(
+                b"POST\r\n",
+                method=b"POST",
+                length=CHUNKED,
+                upgrade=False,
+                sink=asking,
+                followed=True,
+            )
+            connection.send(body)
+            connection.finish([])
+            await asking.ends()
+        assert received == b"POST\r\n5\r\nhello\r\n0\r\n\r\nPOST\r\n0\r\n\r\n"
+
+
 # --- what its owner does ------------------------------------------------------------------------
 
 

@@ -27,6 +27,7 @@ class PaperTransport(asyncio.Transport):
         super().__init__()
         self.protocol: Any = None
         self.written = bytearray()
+        self.writes = 0
         self.is_closed = False
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
@@ -34,6 +35,7 @@ class PaperTransport(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += data
+        self.writes += 1
 
     def pause_reading(self) -> None:
         return
@@ -140,7 +142,10 @@ class Desk:
             for data in reads:
                 if data and not transport.is_closed:
                     transport.protocol.data_received(data)
-            served = Served(recording, bytes(transport.written), is_open=not transport.is_closed)
+            listens = not transport.is_closed and isinstance(transport.protocol, ServerConnection)
+            served = Served(
+                recording, bytes(transport.written), writes=transport.writes, is_open=listens
+            )
             transport.abort()
             return served
 
@@ -180,11 +185,14 @@ class Desk:
 
 
 class Served:
-    """What became of one client's stream."""
+    """What became of one client's stream; `is_open`: another request would be heard."""
 
-    def __init__(self, service: RecordingService, written: bytes, *, is_open: bool) -> None:
+    def __init__(
+        self, service: RecordingService, written: bytes, *, writes: int, is_open: bool
+    ) -> None:
         self.service = service
         self.written = written
+        self.writes = writes
         self.is_open = is_open
 
     @property

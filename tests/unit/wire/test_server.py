@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from activator.wire.heads import HeadLimits
+from activator.wire.heads import CHUNKED, HeadLimits
 from activator.wire.server import ServerLimits
 from tests.service import RecordingService
 from tests.unit.wire.corpus import REFUSED_BODIES, REFUSED_HEADS, Refused
 from tests.unit.wire.paper import cut
 
 if TYPE_CHECKING:
+    from tests.service import Heard
     from tests.unit.wire.paper import Desk
 
 STREAM = (
@@ -53,7 +54,8 @@ def test_what_can_be_misread_is_refused_wherever_it_is_cut(desk: Desk, case: Ref
         assert served.is_refused
         assert served.whole == []
         assert served.written.startswith((b"HTTP/1.1 400", b"HTTP/1.1 431"))
-        assert not served.is_open or served.written.count(b"HTTP/1.1 ") == 1
+        assert served.written.count(b"HTTP/1.1 ") == 1
+        assert not served.is_open
 
 
 def test_a_head_at_its_limits_passes_wherever_it_is_cut(desk: Desk) -> None:
@@ -79,3 +81,28 @@ def test_a_body_that_is_paused_is_whole_once_it_is_here(desk: Desk) -> None:
     service = RecordingService(at_head=lambda heard: heard.connection.pause_body())
     served = desk.serve([STREAM[: STREAM.index(b"GET")]], service=service)
     assert len(served.whole) == 1
+
+
+def test_a_head_that_is_followed_leaves_in_one_write_with_what_follows(desk: Desk) -> None:
+    def act(heard: Heard) -> None:
+        heard.connection.begin_answer(b"HTTP/1.1 200 OK\r\n", length=CHUNKED, followed=True)
+        if heard.head.target == b"/body":
+            heard.connection.send(b"hello")
+        heard.connection.finish()
+
+    for target, writes in ((b"/body", 2), (b"/none", 1)):
+        served = desk.serve(
+            [b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target],
+            service=RecordingService(once_whole=act),
+        )
+        assert served.writes == writes
+        assert served.written.startswith(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert served.written.endswith(b"0\r\n\r\n")
+
+
+def test_a_handler_is_told_whether_bytes_of_the_body_have_come_with_the_head(desk: Desk) -> None:
+    said: list[bool] = []
+    service = RecordingService(at_head=lambda heard: said.append(heard.connection.body_at_hand))
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n"
+    desk.serve([head + b"x", head, b"x"], service=service)
+    assert said == [True, False]
