@@ -110,6 +110,9 @@ class UpstreamTimeout(ActivatorError):
 class ShuttingDown(ActivatorError):
     status, reason, title = 503, "shutting_down", "This activator is shutting down"
 
+    def __init__(self, detail: str = "", *, retry_after: float | None = 1.0) -> None:
+        super().__init__(detail, retry_after=retry_after)
+
 
 class ConfigError(Exception):
     """A configuration that cannot be used: every problem of it, a line each."""

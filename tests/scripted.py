@@ -49,7 +49,7 @@ class ScriptedDriver:
     `factory(id)` brings a replica up and gives its (host, port); `dispose(id)` takes it down
     again, after a crash too; it may be called twice if `run` is cancelled meanwhile.
     `start_delay` and `stop_delay` (seconds, may be changed at any time) pass before each.
-    `calls` holds every order that was taken or refused.
+    `calls` holds every order that was taken or refused, `printed` the last lines of replicas.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class ScriptedDriver:
         self.start_delay = start_delay
         self.stop_delay = stop_delay
         self.calls: list[ScaleCall] = []
+        self.printed: dict[str, tuple[str, ...]] = {}
         self._name = name
         self._factory = factory
         self._dispose = dispose
@@ -132,6 +133,9 @@ class ScriptedDriver:
             ordered = _Scripted(f"{self._name}-{self._count}", requested_at=now, since=now)
             self._replicas[ordered.id] = ordered
         self._changed.set()
+
+    def last_lines(self, replica_id: str) -> tuple[str, ...]:
+        return self.printed.get(replica_id, ())
 
     def _start_what_may_start(self) -> None:
         if any(replica.phase is Phase.STOPPING for replica in self._replicas.values()):

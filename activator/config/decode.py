@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 16 << 20
 """Of one file: beyond it is not a configuration, and reading it would stall the process."""
 MAX_DEPTH: Final = 32
+TOO_DEEP: Final = "nested too deeply"
+LIBYAML_TOO_DEEP: Final = "exceeded maximum nesting depth"
+"""Its own bound, far beyond ours; it looks ahead, and so may come first."""
 MAX_GROWTH: Final = 20
 """How much larger than its text a file may become through aliases (`billion laughs`)."""
 
@@ -73,6 +76,9 @@ def _composed(content: bytes, problems: Problems) -> yaml.Node | None:
         return None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        if error.problem == LIBYAML_TOO_DEEP:
+            problems.add(mark.line + 1 if mark else 1, "", TOO_DEEP)
+            return None
         said = " ".join(part for part in (error.problem, error.context) if part)
         problems.add(mark.line + 1 if mark else 1, "", f"not valid YAML: {said}")
         return None
@@ -91,7 +97,7 @@ def _check_depth(content: bytes) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                raise _TooMuch(_line(event), "nested too deeply")
+                raise _TooMuch(_line(event), TOO_DEEP)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
@@ -132,7 +138,7 @@ class _Decoding:
         if id(node) in self._open:
             raise _TooMuch(_line(node), "an alias cannot stand within what it refers to")
         if depth > MAX_DEPTH:
-            raise _TooMuch(_line(node), "nested too deeply")
+            raise _TooMuch(_line(node), TOO_DEEP)
 
     def _items(self, node: yaml.Node, path: str, depth: int) -> Items:
         items = Items(_line(node))

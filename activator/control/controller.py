@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from activator.core.effects import Effect, FailedStart
     from activator.core.endpoint import Endpoint, Replica
     from activator.core.status import EndpointStatus
-    from activator.drivers.base import Driver
+    from activator.drivers.base import Driver, Sighting
     from activator.telemetry.events import EventLog
     from activator.telemetry.metrics import Gauges
     from activator.upstream.registry import LiveEndpoint, LiveReplica
@@ -299,11 +299,7 @@ class Controller:
             demand=self._board.demand(self.name),
             wanted=self.snapshot.wanted,
             replicas=tuple(
-                SeenReplica(
-                    each.id,
-                    ready=self.prober.ready(each.id) is not None,
-                    in_flight=self.prober.load(each.id),
-                )
+                self._seen_replica(each)
                 for each in self.snapshot.replicas
                 if each.phase is not Phase.STOPPING
             ),
@@ -316,6 +312,19 @@ class Controller:
             scaling=self._scaling,
             scale_error=self._scale_error,
             leading=self._lease.leading,
+        )
+
+    def _seen_replica(self, sighting: Sighting) -> SeenReplica:
+        name, ready = sighting.id, self.prober.ready(sighting.id) is not None
+        is_waited_for = not ready and self.life.state is State.ACTIVATING
+        progressed = self.prober.progressed(name)
+        return SeenReplica(
+            name,
+            ready=ready,
+            in_flight=self.prober.load(name),
+            last_byte=-inf if progressed is None else progressed,
+            reason=self.prober.reason(name) or sighting.detail,
+            last_lines=self._driver.last_lines(name) if is_waited_for else (),
         )
 
     def _carry_out(self, effect: Effect) -> None:

@@ -137,6 +137,11 @@ class Prober:
         probed = self._watched.get(sighting_id)
         return self._load(probed.offered.id if probed else sighting_id)
 
+    def progressed(self, sighting_id: str) -> float | None:
+        """When a request at it last made progress; None: nothing was sent to it yet."""
+        probed = self._watched.get(sighting_id)
+        return self._progressed(probed.offered.id) if probed else None
+
     def refused(self, replica_id: str, detail: str) -> None:
         """Data traffic could not reach a replica (by the id it was offered under), as `detail`
         says."""

@@ -68,13 +68,18 @@ class MemoryLedger:
 
     def acquire(self, ticket: Ticket, granted: Granted) -> Replica | None:
         replica = self._dispatcher.submit(ticket, now=self._clock())
+        if replica is not None and self._on_the_way:
+            # others were granted before it and have not been told yet: it is told after them
+            self._owners[ticket] = granted
+            self._on_the_way.append(ticket)
+            return None
         if replica is None and not self._closed:
             self._owners[ticket] = granted
             self._follow_pacing()
         return replica
 
     def acquire_now(self, ticket: Ticket) -> Replica | None:
-        if self.full:
+        if self._on_the_way or self.full:
             return None
         replica = self._dispatcher.submit(ticket, now=self._clock())
         if replica is None:  # what is free is not for this ticket

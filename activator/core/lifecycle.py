@@ -271,7 +271,7 @@ class Lifecycle:
         if self._starts.cause and self._starts.gives_up([r.id for r in view.alive], now=now):
             return self._fail(view, self._starts.cause)
         if now >= self._overdue_at:
-            return self._fail(view, _overdue(self._policy.start_timeout, seen.scale_error))
+            return self._fail(view, self._overdue(view))
         if not self.paused:
             self._out += self._fleet.order_missing(view, needed=True)
         return False
@@ -424,6 +424,17 @@ class Lifecycle:
     def _overdue_at(self) -> float:
         return self.since + self._policy.start_timeout if self._policy.start_timeout else NEVER
 
+    def _overdue(self, view: View) -> FailedStart:
+        within, error = in_words(self._policy.start_timeout), view.seen.scale_error
+        if error:
+            return FailedStart(f"could not be asked to start within {within}: {error}")
+        words = f"did not become ready within {within}"
+        if not view.alive:
+            return FailedStart(words)
+        told = view.alive[-1]  # as good as any: they run the same thing
+        reason = f" ({told.reason})" if told.reason else ""
+        return FailedStart(words + reason, last_lines=told.last_lines)
+
     def _may_drain(self, view: View) -> bool:
         seen, now = view.seen, view.now
         if seen.demand or not seen.leading:
@@ -466,9 +477,3 @@ class Lifecycle:
         later = min((each for each in moments if each > now), default=NEVER)
         if later < NEVER:
             self._out.append(WakeAt(later))
-
-
-def _overdue(timeout: float, error: str | None) -> FailedStart:
-    if error:
-        return FailedStart(f"could not be asked to start within {in_words(timeout)}: {error}")
-    return FailedStart(f"did not become ready within {in_words(timeout)}")

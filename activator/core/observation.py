@@ -17,6 +17,12 @@ class SeenReplica:
     ready: bool
     """Answers its probe; a starting or an ejected one does not."""
     in_flight: int = 0
+    last_byte: float = float("-inf")
+    """When a request at it last made progress, monotonic seconds; as far as it is known."""
+    reason: str = ""
+    """Why it is, or is not, ready; in words."""
+    last_lines: tuple[str, ...] = ()
+    """The end of what it has printed; told while a start is waited for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,12 @@ class Driver(Protocol):
         Raises DriverError when the order was not taken; nothing has changed then.
         """
 
+    def last_lines(self, replica_id: str) -> tuple[str, ...]:
+        """The end of what a replica has printed, oldest first; empty if nothing is known.
+
+        Asked for, not reported: a line is no change worth a snapshot.
+        """
+
 
 class DriverError(Exception):
     """The outside world refused or did not answer an order; the message says why."""

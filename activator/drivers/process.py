@@ -104,6 +104,10 @@ class ProcessDriver:
             self._order()
         self._changed.set()
 
+    def last_lines(self, replica_id: str) -> tuple[str, ...]:
+        process = self._processes.get(replica_id)
+        return process.watched.last_lines() if process and process.watched else ()
+
     def _living(self) -> list[_Process]:
         """Oldest first."""
         return [

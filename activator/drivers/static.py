@@ -46,3 +46,7 @@ class StaticDriver:
         raise DriverError(
             f"endpoint {self._name} has static replicas: they are not the activator's to scale"
         )
+
+    def last_lines(self, replica_id: str) -> tuple[str, ...]:
+        """None are known: whoever runs them reads them."""
+        return ()

@@ -77,6 +77,10 @@ class Watched:
         self._loop.add_reader(self._control, self._hear)
         self._loop.add_reader(self._printed, self._read)
 
+    def last_lines(self) -> tuple[str, ...]:
+        """The end of what its tree has printed so far."""
+        return self._output.last_lines()
+
     def stop(self) -> None:
         """SIGTERM to its process group, SIGKILL to all that is left after the grace."""
         if not self._stop_ordered:

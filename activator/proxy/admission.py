@@ -7,7 +7,7 @@ Waiting, forwarding and answering are `handler`'s.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from activator.config.units import parse_duration
 from activator.core.dispatch import Ticket
@@ -45,6 +45,7 @@ class Preflight:
 
 
 PREFLIGHT = Preflight()
+NO_FIELDS: Final[frozenset[bytes]] = frozenset()
 
 
 @dataclass(slots=True)
@@ -55,21 +56,25 @@ class Admitted:
     target: bytes
     """As the replica gets it."""
     ticket: Ticket
-    credential: bytes | None
-    """Lower-case name of the field that opened our door."""
+    credentials: frozenset[bytes]
+    """Lower-case names of the fields that carry a key of our door."""
+    within: float | None
+    """Seconds in which the client wants the answer to begin (`X-Activator-Deadline`)."""
     passive: NeverWake | Preflight | None
     """It is no demand: forwarded if that is possible at once, else answered as this says."""
 
 
-def admit(head: RequestHead, *, door: Door, registry: Registry, via: bytes) -> Admitted:
-    """Raises the ActivatorError that says why not."""
+def admit(
+    head: RequestHead, *, door: Door, registry: Registry, via: bytes, arrived: float
+) -> Admitted:
+    """`arrived`: when it came, monotonic seconds. Raises the ActivatorError that says why not."""
     if head.method in (b"CONNECT", b"TRACE"):
         raise MethodNotAllowed
     first = head.first
     if b"via" in first and is_loop(head, via):
         raise Loop
     preflight = head.method == b"OPTIONS" and is_preflight(head)
-    key, credential = (None, None) if preflight or door.keys is None else door.open(head)
+    key, credentials = door.open(head, needed=not preflight) if door.keys else (None, NO_FIELDS)
     raw, query, rest = head.target.partition(b"?")
     path = _path(raw)
     if path == "/.activator" or path.startswith("/.activator/"):
@@ -95,26 +100,27 @@ def admit(head: RequestHead, *, door: Door, registry: Registry, via: bytes) -> A
             urgency=_urgency(head, endpoint, key),
             affinity=_affinity(head, endpoint) if endpoint.affinity_header else None,
             passive=passive is not None,
+            arrived=arrived,
         ),
-        credential=credential,
+        credentials=credentials,
+        within=_within(head) if b"x-activator-deadline" in first else None,
         passive=passive,
     )
 
 
 def is_preflight(head: RequestHead) -> bool:
-    """Fetch standard, "CORS-preflight request"."""
+    """Fetch standard, "CORS-preflight request". One with a body is none: it would hold a slot
+    for as long as it likes, and needs no key."""
     return (
         head.method == b"OPTIONS"
+        and head.length == 0
         and head.get(b"origin") is not None
         and head.get(b"access-control-request-method") is not None
     )
 
 
-def client_deadline(head: RequestHead) -> float | None:
-    """Seconds within which the client wants the answer to begin (`X-Activator-Deadline`)."""
-    given = head.get(b"x-activator-deadline")
-    if given is None:
-        return None
+def _within(head: RequestHead) -> float:
+    given = head.get(b"x-activator-deadline") or b""
     try:
         return parse_duration(given.decode("ascii"))
     except ValueError as error:

@@ -17,6 +17,10 @@ REPEATABLE: Final = 64 << 10
 """Bytes of a streamed body that are kept until the answer begins, in case it must be repeated."""
 
 
+SMALL: Final = 4 << 10
+"""Bytes up to which pieces are joined: a body that comes byte by byte must not cost an object a
+byte."""
+
 _NOTHING: Final[list[bytes]] = []
 """Shared by all bodies without chunks, never changed: most requests that wait have none."""
 
@@ -55,10 +59,13 @@ class Body:
     def add(self, data: bytes) -> None:
         """More has come and is kept."""
         self.size += len(data)
-        if self.chunks:
-            self.chunks.append(data)
-        else:
+        chunks = self.chunks
+        if not chunks:
             self.chunks = [data]
+        elif len(chunks[-1]) + len(data) <= SMALL:
+            chunks[-1] += data
+        else:
+            chunks.append(data)
 
     def passed(self, data: bytes) -> None:
         """More has come and was sent on: kept only if it is small."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from activator.errors import Unauthorized
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from ipaddress import IPv4Network, IPv6Network
 
     from activator.config.keys import Key, KeyRing
@@ -27,25 +27,29 @@ class Door:
         self.keys = keys
         self.trusted = tuple(trusted)
 
-    def open(self, head: RequestHead) -> tuple[Key | None, bytes | None]:
-        """(the key, lower-case name of the field it came in); (None, None) for an open door.
+    def open(
+        self, head: RequestHead, *, needed: bool = True
+    ) -> tuple[Key | None, frozenset[bytes]]:
+        """(the key, lower-case names of the fields that carry a key of ours: none of them is to
+        be passed on).
 
-        `Authorization: Bearer KEY` or `X-Api-Key: KEY`. Raises Unauthorized.
+        `Authorization: Bearer KEY` counts before `X-Api-Key: KEY`. Raises Unauthorized if no key
+        is found although one is `needed`.
         """
         if self.keys is None:
-            return None, None
-        authorization = head.get(b"authorization")
-        if authorization is not None:
-            scheme, _, presented = authorization.partition(b" ")
-            key = self.keys.find(presented.strip()) if scheme.lower() == b"bearer" else None
-            if key is not None:
-                return key, b"authorization"
-        given = head.get(b"x-api-key")
-        if given is not None and (key := self.keys.find(given)) is not None:
-            return key, b"x-api-key"
-        if authorization is None and given is None:
+            return None, frozenset()
+        key: Key | None = None
+        carriers = set()
+        for name, presented in _presented(head):
+            found = self.keys.find(presented)
+            if found is not None:
+                carriers.add(name)
+                key = key or found
+        if key is None and needed:
+            if b"authorization" in head.first or b"x-api-key" in head.first:
+                raise Unauthorized("The API key is not known")
             raise Unauthorized("An API key is needed: `Authorization: Bearer KEY`")
-        raise Unauthorized("The API key is not known")
+        return key, frozenset(carriers)
 
     def trusts(self, peer: str) -> bool:
         """Whether the peer (an IP address) is one of the trusted proxies."""
@@ -54,3 +58,13 @@ class Door:
         address = ip_address(peer.partition("%")[0])
         mapped = getattr(address, "ipv4_mapped", None)
         return any((mapped or address) in network for network in self.trusted)
+
+
+def _presented(head: RequestHead) -> Iterator[tuple[bytes, bytes]]:
+    """(field, what it presents as a key)"""
+    for authorization in head.get_all(b"authorization"):
+        scheme, _, presented = authorization.partition(b" ")
+        if scheme.lower() == b"bearer":
+            yield b"authorization", presented.strip()
+    for presented in head.get_all(b"x-api-key"):
+        yield b"x-api-key", presented

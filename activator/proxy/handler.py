@@ -17,7 +17,13 @@ from activator.errors import (
 )
 from activator.proxy.admission import Admitted, Preflight, admit
 from activator.proxy.body import NO_BODY, Body
-from activator.proxy.headers import downstream_head, interim_head, request_id, upstream_head
+from activator.proxy.headers import (
+    authority,
+    downstream_head,
+    interim_head,
+    request_id,
+    upstream_head,
+)
 from activator.proxy.holding import Holding
 from activator.proxy.replies import error_reply, plain_reply, preflight_reply
 from activator.upstream.forward import IDEMPOTENT, Attempt, Ending, Failure, Outbound
@@ -44,9 +50,11 @@ class _State:
 
     NEW = 0
     HELD = 1
-    FORWARDING = 2
-    TUNNEL = 3
-    OVER = 4
+    RESUMING = 2
+    """It has a slot; its body, which was left in the socket, must flow again first."""
+    FORWARDING = 3
+    TUNNEL = 4
+    OVER = 5
 
 
 class Exchange:
@@ -61,6 +69,7 @@ class Exchange:
         "_body",
         "_connection",
         "_dispatched_at",
+        "_granted",
         "_head",
         "_holding",
         "_id",
@@ -69,9 +78,11 @@ class Exchange:
         "_replica",
         "_state",
         "_status",
+        "_unanswered",
     )
 
     _admitted: Admitted
+    _granted: Replica
     _live: LiveEndpoint
 
     def __init__(self, proxy: Proxy, connection: ServerConnection, head: RequestHead) -> None:
@@ -89,6 +100,8 @@ class Exchange:
         self._dispatched_at = 0.0
         self._answered_at = 0.0
         self._status = 0
+        self._unanswered: tuple[tuple[str, int], ...] = ()
+        """Addresses of replicas that may have worked on it and ended without an answer."""
 
     def start(self) -> None:
         """Everything that can be done at once; the rest happens as it is told."""
@@ -98,6 +111,7 @@ class Exchange:
                 door=self._proxy.door,
                 registry=self._proxy.registry,
                 via=self._proxy.via,
+                arrived=self._arrived,
             )
         except ActivatorError as error:
             self._state = _State.OVER
@@ -136,11 +150,21 @@ class Exchange:
             connection=self._connection,
             head=self._head,
             body=self._body,
+            within=self._admitted.within,
             waiter=self,
         )
 
     def granted(self, replica: Replica) -> None:
-        self._dispatch(replica)
+        connection = self._connection
+        if self._unanswered and (replica.host, replica.port) in self._unanswered:
+            self._pass_over(replica)
+        elif connection.body_paused and (connection.continued or not self._head.expects_continue):
+            # behind unread bytes nobody can see whether the client has left: they must flow first
+            self._state = _State.RESUMING
+            self._granted = replica
+            connection.resume_body()
+        else:
+            self._dispatch(replica)
 
     def refused(self, error: ActivatorError) -> None:
         self._fail(error)
@@ -160,13 +184,13 @@ class Exchange:
             head=upstream_head(
                 head,
                 target=admitted.target,
-                host=head.host or b"%b:%d" % (replica.host.encode(), replica.port),
+                host=head.host or authority(replica),
                 via=self._proxy.via,
                 request_id=self._id,
                 peer=connection.peer,
                 tls=self._proxy.tls,
                 trusted=self._proxy.door.trusts(connection.peer),
-                credential=admitted.credential,
+                credentials=admitted.credentials,
                 continued=connection.continued,
             ),
             method=head.method,
@@ -200,6 +224,8 @@ class Exchange:
 
     def failed(self, failure: Failure) -> None:
         self._attempt = None
+        if failure.unreachable and self._replica is not None:
+            self._live.unreachable(self._replica.replica.id, failure.detail)
         if failure.ending == Ending.MIDWAY:
             self._connection.abort()
             self._end(code=self._status, reason="broken_off")
@@ -208,7 +234,6 @@ class Exchange:
         elif failure.ending == Ending.FIRST_BYTE:
             self._fail(UpstreamTimeout(failure.detail))
         else:
-            self._tell_unreachable(failure)
             self._fail(UpstreamUnreachable(failure.detail, retry_after=1))
 
     def _may_repeat(self, ending: Ending) -> bool:
@@ -221,28 +246,36 @@ class Exchange:
         return ending == Ending.UNANSWERED and idempotent and self._live.retries.take()
 
     def _repeat(self, failure: Failure) -> None:
-        """Back in line at its old place, for any other replica."""
-        admitted = self._admitted
-        self._tell_unreachable(failure)
+        """At another replica, from the old place in line."""
         self._live.metrics.retried(failure.ending.name.lower())
-        self._live.gate.release(admitted.ticket)
+        self._live.gate.release(self._admitted.ticket)
         if self._replica is not None:
-            admitted.ticket.exclude += (self._replica.replica.id,)
-        if admitted.passive is not None:
-            self._answer_passive(admitted.passive)
-            return
+            replica = self._replica.replica
+            self._admitted.ticket.exclude += (replica.id,)
+            if failure.ending == Ending.UNANSWERED:
+                self._unanswered += ((replica.host, replica.port),)
+        passive = self._admitted.passive
+        if passive is not None:
+            self._forward_or_answer(passive)
+        else:
+            self._wait_again()
+
+    def _pass_over(self, replica: Replica) -> None:
+        """A server that left it unanswered may be back under another id, and another may not."""
+        ticket = self._admitted.ticket
+        self._live.gate.release(ticket)
+        ticket.exclude += (replica.id,)
+        if self._live.replicas.keys() <= set(ticket.exclude):
+            detail = f"replica {replica.id} ended without an answer, and there is no other"
+            self._fail(UpstreamUnreachable(detail, retry_after=1))
+        else:
+            self._wait_again()
+
+    def _wait_again(self) -> None:
         self._state = _State.HELD
         if self._holding is None:
             self._holding = self._new_holding()
         self._holding.begin_again()
-
-    def _tell_unreachable(self, failure: Failure) -> None:
-        if self._replica is not None and failure.ending in (
-            Ending.UNREACHABLE,
-            Ending.UNSENT,
-            Ending.UNANSWERED,
-        ):
-            self._live.unreachable(self._replica.replica.id, failure.detail)
 
     # --- the answer -----------------------------------------------------------------------------
 
@@ -255,16 +288,15 @@ class Exchange:
     def answered(self, head: ResponseHead, *, followed: bool) -> None:
         self._note_answer(head.status)
         self._body.forget()
-        self._connection.begin_answer(
-            downstream_head(
-                head,
-                via=self._proxy.via,
-                request_id=self._id,
-                cold=self._holding is not None and self._holding.cold,
-                timing=self._timing(),
-            ),
-            length=head.length,
-            followed=followed,
+        self._connection.begin_answer(self._head_of(head), length=head.length, followed=followed)
+
+    def _head_of(self, head: ResponseHead) -> bytes:
+        return downstream_head(
+            head,
+            via=self._proxy.via,
+            request_id=self._id,
+            cold=self._holding is not None and self._holding.cold,
+            timing=self._timing(),
         )
 
     def _note_answer(self, status: int) -> None:
@@ -294,8 +326,8 @@ class Exchange:
         )
         self._live.gate.open_tunnel(tunnel)
         connection.become_tunnel(tunnel)
-        raw = interim_head(head, upgrade=True) + b"X-Request-Id: %b\r\n" % self._id
-        self._connection.become_tunnel(raw, tunnel)
+        switch = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+        self._connection.become_tunnel(self._head_of(head) + switch, tunnel)
         if rest:
             tunnel.moved(connection, rest)
 
@@ -321,12 +353,17 @@ class Exchange:
             self._body.add(data)
             if self._body.size > BEFORE_CONNECTED:
                 self._connection.pause_body()
+        elif self._state == _State.RESUMING:
+            self._body.add(data)
+            self._dispatch(self._granted)
         elif self._holding is not None:
             self._holding.more(data)
 
     def body_ended(self, trailers: list[Field]) -> None:
         self._body.end(trailers)
-        if self._state == _State.HELD and self._holding is not None:
+        if self._state == _State.RESUMING:
+            self._dispatch(self._granted)
+        elif self._state == _State.HELD and self._holding is not None:
             self._holding.whole()
         elif self._attempt is not None and self._attempt.connected:
             self._finish_request(self._attempt)

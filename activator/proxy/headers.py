@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from activator.wire.heads import CHUNKED
 
 if TYPE_CHECKING:
+    from activator.core.endpoint import Replica
     from activator.wire.heads import RequestHead, ResponseHead
 
 _HOP_BY_HOP: Final = frozenset(
@@ -26,7 +27,15 @@ _REMADE_REQUEST: Final = _HOP_BY_HOP | {
     b"host", b"via", b"x-request-id", b"x-forwarded-for", b"x-forwarded-proto",
     b"x-forwarded-host", b"forwarded", b"traceparent",
 }  # fmt: skip
-_REMADE_RESPONSE: Final = _HOP_BY_HOP | {b"x-request-id", b"x-activator-cold-start"}
+_REMADE_FOR_STRANGERS: Final = _REMADE_REQUEST | {
+    b"x-real-ip", b"x-forwarded-port", b"x-forwarded-server", b"x-forwarded-prefix",
+    b"x-forwarded-scheme", b"x-forwarded-ssl", b"x-client-ip", b"true-client-ip",
+}  # fmt: skip
+"""What only a trusted proxy may say of where a request comes from."""
+_REMADE_RESPONSE: Final = _HOP_BY_HOP | {b"x-request-id"}
+_OURS: Final = b"x-activator-"
+"""Fields that say what the proxy did: a replica's are not passed on, or its answers could look
+like ours."""
 _NEVER_NAMED: Final = frozenset({b"content-length", b"host"})
 """`Connection` may not take these away from a message: they say where it ends and to whom it is."""
 _REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
@@ -55,6 +64,12 @@ def new_request_id() -> bytes:
     return b"%032x" % _dice.getrandbits(128)
 
 
+def authority(replica: Replica) -> bytes:
+    """For a client that named no host."""
+    host = f"[{replica.host}]" if ":" in replica.host else replica.host
+    return f"{host}:{replica.port}".encode()
+
+
 def is_loop(head: RequestHead, via: bytes) -> bool:
     """Whether this request has been through the process with this `Via` pseudonym."""
     return any(
@@ -72,28 +87,31 @@ def upstream_head(
     peer: str,
     tls: bool,
     trusted: bool,
-    credential: bytes | None,
+    credentials: frozenset[bytes],
     continued: bool,
 ) -> bytes:
     """The request's head as the replica gets it, framing included.
 
-    `trusted`: the peer's forwarding fields are believed. `credential`: lower-case name of the
-    field that opened our door; it is not passed on. `continued`: the client has had its 100, so
-    the replica is not asked for one.
+    `trusted`: the peer's forwarding fields are believed. `credentials`: lower-case names
+    of the fields that carry a key of our door; they are not passed on. `continued`: the client
+    has had its 100, so the replica is not asked for one.
     """
     lines = [b"%b %b HTTP/1.1" % (head.method, target), b"Host: " + host]
-    dropped = head.connection - _NEVER_NAMED if head.connection else head.connection
+    dropped = (head.connection - _NEVER_NAMED) | credentials
+    remade = _REMADE_REQUEST if trusted else _REMADE_FOR_STRANGERS
     vias: list[bytes] = []
     takes_trailers = False
     for name, value, line in head.fields:
-        if name in _REMADE_REQUEST:
+        if name in remade:
             if name == b"via":
                 vias.append(value)
             elif name == b"te":
                 takes_trailers = takes_trailers or b"trailers" in _members(value)
             continue
-        if name == credential or name in dropped or (continued and name == b"expect"):
+        if name in dropped or (continued and name == b"expect"):
             continue
+        if b"_" in name and name.replace(b"_", b"-") in remade:
+            continue  # CGI and WSGI servers read X_Forwarded_For as X-Forwarded-For
         lines.append(line)
     vias.append(b"1.%d %b" % (head.minor, via))
     lines.append(b"Via: " + b", ".join(vias))
@@ -148,12 +166,12 @@ def downstream_head(
     """The answer's head as the client gets it, without framing and empty line."""
     lines = [b"HTTP/1.1 %d %b" % (head.status, head.reason)]
     dropped = head.connection - _NEVER_NAMED if head.connection else head.connection
-    bodiless = head.status == 204
+    bodiless = head.status in (101, 204)
     for name, _, line in head.fields:
-        if name in _REMADE_RESPONSE or name in dropped:
+        if name in _REMADE_RESPONSE or name in dropped or name.startswith(_OURS):
             continue
         if bodiless and name == b"content-length":
-            continue  # RFC 9110 §8.6: a 204 has none
+            continue  # RFC 9110 §8.6: these have none
         lines.append(line)
     lines.append(
         b"Via: 1.%d %b\r\nX-Request-Id: %b\r\nX-Activator-Cold-Start: %b\r\nServer-Timing: %b\r\n"
@@ -162,15 +180,16 @@ def downstream_head(
     return b"\r\n".join(lines)
 
 
-def interim_head(head: ResponseHead, *, upgrade: bool = False) -> bytes:
-    """A 1xx head, each line with its CRLF; `upgrade`: the 101 of a tunnel."""
-    lines = [b"HTTP/1.1 %d %b" % (head.status, head.reason)]
+def interim_head(head: ResponseHead) -> bytes:
+    """A 1xx head other than 101, each line with its CRLF."""
     dropped = head.connection - _NEVER_NAMED
+    lines = [b"HTTP/1.1 %d %b" % (head.status, head.reason)]
     lines += (
         line
         for name, _, line in head.fields
-        if name not in _HOP_BY_HOP and name not in dropped and name != b"content-length"
+        if name not in _REMADE_RESPONSE
+        and name not in dropped
+        and name != b"content-length"
+        and not name.startswith(_OURS)
     )
-    if upgrade:
-        lines.append(b"Connection: Upgrade\r\nUpgrade: websocket")
     return b"\r\n".join(lines) + b"\r\n"

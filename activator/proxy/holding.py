@@ -11,7 +11,6 @@ from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from activator.errors import ActivatorError, StoreUnavailable
-from activator.proxy.admission import client_deadline
 from activator.proxy.waiting import refuse_hopeless, why_over
 
 if TYPE_CHECKING:
@@ -65,6 +64,7 @@ class Holding:
         "_state",
         "_ticket",
         "_waiter",
+        "_within",
         "cold",
         "deadline",
         "waited",
@@ -80,14 +80,17 @@ class Holding:
         connection: ServerConnection,
         head: RequestHead,
         body: Body,
+        within: float | None,
         waiter: Waiter,
     ) -> None:
+        """`within`: seconds in which the client wants the answer to begin, from now."""
         self._proxy = proxy
         self._live = live
         self._ticket = ticket
         self._connection = connection
         self._head = head
         self._body = body
+        self._within = within
         self._waiter = waiter
         self._state = _State.OVER
         self._handle: Handle | None = None
@@ -105,7 +108,7 @@ class Holding:
 
     def begin(self) -> None:
         """Raises what is known already: a bound is reached, it is hopeless, it asks nonsense."""
-        refuse_hopeless(self._live, within=client_deadline(self._head))
+        refuse_hopeless(self._live, within=self._within)
         self._live.gate.hold(self)
         self._start_clock()
         self._state = _State.COLLECTING
@@ -120,6 +123,7 @@ class Holding:
 
     def begin_again(self) -> None:
         """Back at its old place after a replica failed it; no bound applies any more."""
+        self._state = _State.WAITING
         self._live.gate.hold_again(self)
         self._start_clock()
         self._wait()
@@ -172,15 +176,12 @@ class Holding:
 
     def on_deadline(self, now: float) -> None:
         waited = self.waited + self._proxy.clock() - self._since
-        self._waiter.refused(
-            why_over(self._live, waited=waited, within=client_deadline(self._head))
-        )
+        self._waiter.refused(why_over(self._live, waited=waited, within=self._within))
 
     def _start_clock(self) -> None:
         self._since = now = self._proxy.clock()
         timeout = self._live.endpoint.queue.timeout
-        within = client_deadline(self._head)
-        left = min(timeout or inf, inf if within is None else within) - self.waited
+        left = min(timeout or inf, inf if self._within is None else self._within) - self.waited
         self.deadline = now + left
         self._proxy.deadlines.arm(self)
 

@@ -45,6 +45,8 @@ class Ending(Enum):
 class Failure:
     ending: Ending
     detail: str
+    unreachable: bool = False
+    """It refused or reset the connection, as no healthy replica does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +140,11 @@ class Attempt:
         within = self._live.endpoint.timeouts.connect
         try:
             connection = await self._replica.pool.connect(within=within)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # no connection, or a name that cannot be one
             self._connecting = None
             why = f"no connection within {within:g} s" if _timed_out(error) else str(error)
-            self._fail(Failure(Ending.UNREACHABLE, f"{self._address} could not be reached: {why}"))
+            detail = f"{self._address} could not be reached: {why}"
+            self._fail(Failure(Ending.UNREACHABLE, detail, unreachable=True))
             return
         self._connecting = None
         self._start(connection, dispatched)
@@ -244,7 +247,7 @@ class Attempt:
             ending = Ending.INVALID
         else:
             ending = Ending.UNANSWERED if self._request_whole else Ending.UNSENT
-        self._fail(Failure(ending, f"{self._address}: {lost.detail}"))
+        self._fail(Failure(ending, f"{self._address}: {lost.detail}", unreachable=lost.reset))
 
     def upstream_writable(self, *, ok: bool) -> None:
         self._answer.upstream_writable(ok=ok)
@@ -285,5 +288,5 @@ class Attempt:
         return f"replica {replica.id} ({replica.host}:{replica.port})"
 
 
-def _timed_out(error: OSError) -> bool:
+def _timed_out(error: Exception) -> bool:
     return isinstance(error, TimeoutError) and not error.errno

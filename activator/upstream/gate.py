@@ -7,6 +7,7 @@ idleness and bounds are judged by.
 
 from __future__ import annotations
 
+import logging
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from activator.core.dispatch import Ticket
     from activator.core.endpoint import Endpoint, Replica
     from activator.errors import ActivatorError
+
+
+_log = logging.getLogger("activator.upstream")
 
 
 class OpenTunnel(Protocol):
@@ -198,7 +202,10 @@ class Gate:
     def refuse_held(self, error: ActivatorError) -> None:
         """Everyone who waits now is told `error`."""
         for holder in list(self._held):
-            holder.refused(error)
+            try:
+                holder.refused(error)
+            except Exception:
+                _log.exception("a held request could not be told", extra={"action": "not_told"})
 
     def close_tunnels(self) -> None:
         for tunnel in list(self._tunnels):

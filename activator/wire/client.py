@@ -41,6 +41,8 @@ class Lost:
     detail: str
     invalid: bool = False
     """It has begun to answer, but not with valid HTTP/1.1."""
+    reset: bool = False
+    """Its system broke the connection off, which an orderly ending does not do."""
 
 
 class Sink(Protocol):
@@ -153,7 +155,8 @@ class ClientConnection(asyncio.Protocol):
         self._ended_by_peer("The replica closed the connection")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._ended_by_peer(f"The connection to the replica broke: {exc or 'closed'}", broken=True)
+        detail = f"The connection to the replica broke: {exc or 'closed'}"
+        self._ended_by_peer(detail, broken=True, reset=exc is not None)
 
     def pause_writing(self) -> None:
         self._full = True
@@ -174,11 +177,6 @@ class ClientConnection(asyncio.Protocol):
     @property
     def usable(self) -> bool:
         return self._state == _State.IDLE and not self._transport.is_closing()
-
-    @property
-    def request_written(self) -> bool:
-        """The whole request has left for the kernel: the replica may have worked on it."""
-        return self._request_done and self._transport.get_write_buffer_size() == 0
 
     def begin(
         self,
@@ -380,7 +378,7 @@ class ClientConnection(asyncio.Protocol):
 
     # --- endings --------------------------------------------------------------------------------
 
-    def _ended_by_peer(self, detail: str, *, broken: bool = False) -> None:
+    def _ended_by_peer(self, detail: str, *, broken: bool = False, reset: bool = False) -> None:
         if self.tunnel is not None:
             tunnel, self.tunnel = self.tunnel, None
             self.close()
@@ -390,10 +388,10 @@ class ClientConnection(asyncio.Protocol):
                 self._keep_alive = False
                 self._complete(self._decoder.trailers, b"")
             else:
-                self._fail(Lost(detail))
+                self._fail(Lost(detail, reset=reset))
         elif self._sink is not None:
             begun = self._unfinished is not None or self._interims > 0
-            self._fail(Lost(detail, invalid=begun))
+            self._fail(Lost(detail, invalid=begun, reset=reset))
         else:
             self.close()
 

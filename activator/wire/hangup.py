@@ -2,7 +2,8 @@
 
 A paused socket tells its protocol nothing: the end of the stream waits behind unread bytes. The
 kernel knows it (EPOLLRDHUP), so one epoll of our own watches every paused socket for just that,
-and is itself watched by the loop. What it cannot see: a client behind a full receive window.
+and is itself watched by the loop. What it cannot see: a client behind a full receive window, and
+under TLS a goodbye whose sender keeps its socket open until it is answered.
 """
 
 from __future__ import annotations

@@ -281,19 +281,27 @@ def parse_trailers(block: bytes, limits: HeadLimits) -> list[Field]:
         return []
     if not _TRAILERS.fullmatch(block):
         raise Malformed("a malformed trailer")
-    return [field for field in _fields(block, limits) if field[0] not in NEVER_IN_TRAILERS]
+    fields = _fields(block, limits)
+    if any(field[0] in _ONCE_IN_A_RESPONSE for field in fields):
+        raise Malformed("a trailer that says where a body ends")  # a head that was swallowed?
+    return [
+        field
+        for field in fields
+        if field[0] not in NEVER_IN_TRAILERS and not field[0].startswith(b"x-forwarded-")
+    ]
 
 
 NEVER_IN_TRAILERS: Final = frozenset(
     {
-        b"authorization", b"cache-control", b"connection", b"content-encoding", b"content-length",
-        b"content-range", b"content-type", b"cookie", b"expect", b"forwarded", b"host",
+        b"authorization", b"cache-control", b"connection", b"content-encoding", b"content-range",
+        b"content-type", b"cookie", b"expect", b"forwarded", b"host",
         b"keep-alive", b"max-forwards", b"proxy-authenticate", b"proxy-authorization",
-        b"proxy-connection", b"range", b"set-cookie", b"te", b"trailer", b"transfer-encoding",
-        b"upgrade", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto",
+        b"proxy-connection", b"range", b"set-cookie", b"te", b"trailer", b"upgrade",
+        b"traceparent", b"tracestate", b"via", b"x-api-key", b"x-real-ip", b"x-request-id",
     }
 )  # fmt: skip
-"""RFC 9110 §6.5.1: fields that frame, route, authenticate or modify must not come as trailers."""
+"""RFC 9110 §6.5.1: fields that frame, route, authenticate or modify must not come as trailers.
+Nor may what a proxy says of a request, `X-Forwarded-*` included: nobody looks for it there."""
 
 
 def _fields(block: bytes, limits: HeadLimits) -> list[Field]:

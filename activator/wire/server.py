@@ -179,8 +179,13 @@ class ServerConnection(asyncio.Protocol):
 
     @property
     def continued(self) -> bool:
-        """The client has had its 100."""
+        """The client waits for no 100 any more: it has had one, or sends its body anyway."""
         return self._continued
+
+    @property
+    def body_paused(self) -> bool:
+        """The rest of the body is left in its socket."""
+        return self._body_paused
 
     @property
     def request_complete(self) -> bool:
@@ -203,6 +208,7 @@ class ServerConnection(asyncio.Protocol):
         if wanted and self._state == _State.BODY:
             self._continued = True
             self._transport.write(CONTINUE)
+            self._run_body_clock()
 
     def send_interim(self, head: bytes) -> None:
         """A 1xx head without its empty line; HTTP/1.0 clients get none (RFC 9110 §15.2)."""
@@ -215,6 +221,7 @@ class ServerConnection(asyncio.Protocol):
         `followed`: `send` or `finish` comes before this turn of the loop ends, and takes the head
         along (every write is a system call)."""
         self._answering = True
+        self.deadline = inf
         self._chunked = length == CHUNKED and self.head.minor == 1
         until_close = length == UNTIL_CLOSE or (length == CHUNKED and self.head.minor == 0)
         keep = (
@@ -368,9 +375,9 @@ class ServerConnection(asyncio.Protocol):
         self._pending = rest
         head = self.head = parse_request(raw, self._kit.limits.head)
         self._continued = self._body_paused = False
+        self.deadline = inf
         if head.length == 0:
             self._state = _State.ANSWER
-            self.deadline = inf
             self._kit.service.request(self, head)
             return
         self._state = _State.BODY
@@ -382,7 +389,7 @@ class ServerConnection(asyncio.Protocol):
         except (Malformed, TooLarge) as error:
             self._refuse(BadRequest(f"The body is malformed: {error}"))
             return
-        self.body_at_hand = bool(body)
+        self.body_at_hand = self._continued = bool(body)
         self._kit.service.request(self, head)
         self.body_at_hand = False
         self._deliver(body, trailers)
@@ -419,12 +426,24 @@ class ServerConnection(asyncio.Protocol):
         if receiver is None:
             return
         if body:
+            self._continued = True
             receiver.body(body)
         if self.receiver is not receiver:
             return
         if trailers is not None:
             receiver.body_ended(trailers)
-        elif not self._body_paused:
+        else:
+            self._run_body_clock()
+
+    def _run_body_clock(self) -> None:
+        """From now on, while the client owes us more of the body and nobody keeps it from coming.
+
+        Once the answer has begun it is the replica that decides how long it waits for the rest.
+        """
+        waits = self.head.expects_continue and not self._continued
+        if self._body_paused or self._answering or waits:
+            self.deadline = inf
+        else:
             self._set_deadline(self._kit.limits.body_idle)
 
     def _break_body(self, error: ActivatorError) -> None:
@@ -452,7 +471,7 @@ class ServerConnection(asyncio.Protocol):
             self._kit.hangups.remove(self._fd, self._hung_up)
             self._transport.resume_reading()
             if self._state == _State.BODY:
-                self._set_deadline(self._kit.limits.body_idle)
+                self._run_body_clock()
         else:
             self._pause_transport()
             if self._state == _State.BODY:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.wire import farewell
-from activator.wire.server import ServerLimits
+from activator.wire.server import PIPELINE_BYTES, ServerLimits
 from tests.service import RecordingService, listening
 from tests.support import eventually
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SHORT = 0.15
 LONG = 30.0
+EXPECTING = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n"
 
 
 def elapsed_since(start: float) -> float:
@@ -57,9 +58,9 @@ async def test_a_head_that_trickles_in_gains_no_time_by_it() -> None:
     async with listening(RecordingService(), limits=limits(head=SHORT)) as house:
         client = await house.client()
         start = asyncio.get_running_loop().time()
-        trickle = asyncio.gather(drip(client, b"GET / HTTP/1.1\r\nX: " + b"x" * 80, every=0.01))
+        trickle = asyncio.gather(drip(client, b"GET / HTTP/1.1\r\nX: " + b"x" * 300, every=0.01))
         assert (await client.reply()).status == 408
-        assert elapsed_since(start) < 3 * SHORT + 0.2
+        assert elapsed_since(start) < 1.5
         assert await client.ended() == "eof"
         await client.close()
         await trickle
@@ -69,9 +70,9 @@ async def test_empty_lines_gain_no_time_either() -> None:
     async with listening(RecordingService(), limits=limits(head=SHORT)) as house:
         client = await house.client()
         start = asyncio.get_running_loop().time()
-        trickle = asyncio.gather(drip(client, b"\r\n" * 40, every=0.01))
+        trickle = asyncio.gather(drip(client, b"\r\n" * 150, every=0.01))
         await client.rest()
-        assert elapsed_since(start) < 3 * SHORT + 0.2
+        assert elapsed_since(start) < 1.5
         await client.close()
         await trickle
 
@@ -97,13 +98,13 @@ async def test_a_connection_that_rests_is_closed_after_keep_alive() -> None:
 
 
 async def test_each_answer_begins_the_rest_anew() -> None:
-    async with listening(RecordingService(), limits=limits(keep=SHORT)) as house:
+    async with listening(RecordingService(), limits=limits(keep=0.5)) as house:
         client = await house.client()
         start = asyncio.get_running_loop().time()
-        while elapsed_since(start) < 3 * SHORT:
+        while elapsed_since(start) < 0.8:
             client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             assert (await client.reply()).status == 200
-            await asyncio.sleep(SHORT / 3)
+            await asyncio.sleep(0.1)
 
 
 async def test_a_body_that_stops_coming_is_408_and_the_handler_hears_of_it() -> None:
@@ -118,11 +119,11 @@ async def test_a_body_that_stops_coming_is_408_and_the_handler_hears_of_it() -> 
 
 
 async def test_a_body_that_keeps_coming_may_take_its_time() -> None:
-    async with listening(RecordingService(), limits=limits(body=SHORT)) as house:
+    async with listening(RecordingService(), limits=limits(body=0.5)) as house:
         client = await house.client()
-        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n")
-        await drip(client, b"x" * 20, every=SHORT / 6)
-        assert (await client.reply()).body == b"POST / " + b"x" * 20
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
+        await drip(client, b"x" * 9, every=0.1)
+        assert (await client.reply()).body == b"POST / " + b"x" * 9
 
 
 async def test_a_body_that_we_do_not_read_has_no_clock() -> None:
@@ -136,6 +137,72 @@ async def test_a_body_that_we_do_not_read_has_no_clock() -> None:
         heard.connection.resume_body()
         client.send(b"helloworld")
         assert (await client.reply()).body == b"POST / helloworld"
+
+
+async def test_a_body_behind_a_full_pipeline_that_we_do_not_read_has_no_clock() -> None:
+    """Its pause changes nothing in the socket, which the pipeline's bound has paused before."""
+    body = bytes(PIPELINE_BYTES * 4)
+    upload = b"POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
+    service = RecordingService(
+        at_head=lambda heard: heard.connection.pause_body(),
+        once_whole=lambda heard: None if heard.head.target == b"/a" else heard.answer(b"thanks"),
+    )
+    async with listening(service, limits=limits(body=SHORT, keep=SHORT)) as house:
+        client = await house.client()
+        client.send(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n" + upload + body)
+        first = await service.hears()
+        await eventually(lambda: len(house.hangups) == 1)  # it is no longer read
+        first.answer(b"first")
+        assert (await client.reply()).body == b"first"
+        second = await service.hears(2)
+        await asyncio.sleep(2 * SHORT)
+        assert second.error is None
+        second.connection.resume_body()
+        assert (await client.reply()).body == b"thanks"
+        assert second.content == body
+
+
+async def test_a_client_that_waits_for_its_100_has_no_clock_until_it_is_sent() -> None:
+    service = RecordingService(at_head=lambda heard: heard.connection.pause_body())
+    async with listening(service, limits=limits(body=SHORT)) as house:
+        client = await house.client()
+        client.send(EXPECTING)
+        heard = await service.hears()
+        heard.connection.resume_body()
+        await asyncio.sleep(2 * SHORT)
+        assert heard.error is None
+        heard.connection.send_continue()
+        assert (await client.head()).status == 100
+        assert (await client.reply()).status == 408
+        assert heard.error is not None
+
+
+async def test_a_client_that_does_not_wait_for_its_100_has_the_clock_of_others() -> None:
+    for first, second in ((EXPECTING + b"hello", b""), (EXPECTING, b"hello")):
+        async with listening(RecordingService(), limits=limits(body=SHORT)) as house:
+            client = await house.client()
+            client.send(first)
+            await house.service.hears()
+            client.send(second)
+            assert (await client.reply()).status == 408
+            assert house.service.heard[0].content == b"hello"
+
+
+async def test_a_body_whose_answer_has_begun_has_no_clock() -> None:
+    async with listening(RecordingService(), limits=limits(body=SHORT)) as house:
+        client = await house.client()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello")
+        heard = await house.service.hears()
+        await eventually(lambda: heard.size == 5)
+        heard.begin()
+        await asyncio.sleep(2 * SHORT)
+        client.send(b"wor")
+        await eventually(lambda: heard.size == 8)
+        await asyncio.sleep(2 * SHORT)
+        assert heard.error is None
+        heard.connection.send(b"early")
+        heard.connection.finish()
+        assert (await client.reply()).body == b"early"
 
 
 async def test_an_answer_that_takes_long_has_no_clock_here() -> None:

@@ -358,3 +358,23 @@ def test_beside_a_ready_one_a_replica_that_never_gets_ready_is_exchanged() -> No
         Retire(("r2",)),
     ]
     assert acts(life.observe(seen(READY), now=900.1)) == [SetReplicas(2, "replace")]
+
+
+# starts that never end
+
+
+def test_a_start_that_took_too_long_is_told_with_what_its_probe_and_its_output_say() -> None:
+    life = activating()
+    facts = SeenReplica(
+        "r1", ready=False, reason="starting, last probe: HTTP 404", last_lines=("loaded", "listens")
+    )
+
+    effects = life.observe(seen(facts, demand=1), now=900.0)
+
+    cause = FailedStart(
+        "did not become ready within 15 m 0 s (starting, last probe: HTTP 404)",
+        last_lines=("loaded", "listens"),
+    )
+    assert FailHeld(cause, retry_after=5.0) in effects
+    assert life.failure == cause
+    assert told(effects)[0].startswith(f"failed: {cause.message}; no start for")

@@ -19,7 +19,7 @@ from activator.errors import (
     NoRoute,
     Unauthorized,
 )
-from activator.proxy.admission import PREFLIGHT, Admitted, admit, client_deadline, is_preflight
+from activator.proxy.admission import PREFLIGHT, Admitted, admit, is_preflight
 from activator.proxy.door import Door
 from tests.unit.proxy.support import asked
 
@@ -54,7 +54,7 @@ def door(*keys: Key) -> Door:
 
 def enter(head: RequestHead, *endpoints: Endpoint, keys: tuple[Key, ...] = ()) -> Admitted:
     registry = cast("Registry", Endpoints(*(endpoints or (endpoint(),))))
-    return admit(head, door=door(*keys), registry=registry, via=VIA)
+    return admit(head, door=door(*keys), registry=registry, via=VIA, arrived=7.0)
 
 
 def test_a_request_is_admitted_to_its_endpoint() -> None:
@@ -65,7 +65,8 @@ def test_a_request_is_admitted_to_its_endpoint() -> None:
 
     assert cast("str", admitted.live) == "b"
     assert admitted.target == b"/x?y"
-    assert admitted.credential is None
+    assert admitted.credentials == frozenset()
+    assert admitted.ticket.arrived == 7.0
     assert admitted.passive is None
 
 
@@ -130,7 +131,7 @@ def test_what_a_key_may_not_use_looks_like_nothing() -> None:
 def test_the_credential_that_opened_the_door_is_named() -> None:
     admitted = enter(asked("GET / HTTP/1.1", "X-Api-Key: k"), keys=(Key("k"),))
 
-    assert admitted.credential == b"x-api-key"
+    assert admitted.credentials == {b"x-api-key"}
 
 
 # --- the line
@@ -183,12 +184,20 @@ def test_a_preflight_needs_no_key_and_is_no_demand() -> None:
     assert admitted.ticket.passive
 
 
+def test_a_preflight_that_carries_a_key_of_ours_does_not_carry_it_on() -> None:
+    head = asked("OPTIONS / HTTP/1.1", *PREFLIGHT_FIELDS, "X-Api-Key: k")
+
+    assert enter(head, keys=(Key("k"),)).credentials == {b"x-api-key"}
+
+
 @pytest.mark.parametrize(
     "head",
     [
         asked("GET / HTTP/1.1", *PREFLIGHT_FIELDS),
         asked("OPTIONS / HTTP/1.1", PREFLIGHT_FIELDS[0]),
         asked("OPTIONS / HTTP/1.1", PREFLIGHT_FIELDS[1]),
+        asked("OPTIONS / HTTP/1.1", *PREFLIGHT_FIELDS, "Content-Length: 1"),
+        asked("OPTIONS / HTTP/1.1", *PREFLIGHT_FIELDS, "Transfer-Encoding: chunked"),
     ],
 )
 def test_what_only_looks_like_a_preflight_is_none(head: RequestHead) -> None:
@@ -205,14 +214,14 @@ def test_a_path_that_never_wakes_is_no_demand() -> None:
 
 @pytest.mark.parametrize(("given", "seconds"), [("30s", 30.0), ("250ms", 0.25), ("5", 5.0)])
 def test_a_deadline_is_a_duration(given: str, seconds: float) -> None:
-    assert client_deadline(asked("GET / HTTP/1.1", f"X-Activator-Deadline: {given}")) == seconds
+    assert enter(asked("GET / HTTP/1.1", f"X-Activator-Deadline: {given}")).within == seconds
 
 
 def test_no_deadline_is_none() -> None:
-    assert client_deadline(asked()) is None
+    assert enter(asked()).within is None
 
 
 @pytest.mark.parametrize("given", ["", "soon", "-1", "1e9999", "\xe9"])
 def test_a_deadline_that_is_no_duration_is_a_bad_request(given: str) -> None:
     with pytest.raises(BadRequest):
-        client_deadline(asked("GET / HTTP/1.1", f"X-Activator-Deadline: {given}"))
+        enter(asked("GET / HTTP/1.1", f"X-Activator-Deadline: {given}"))

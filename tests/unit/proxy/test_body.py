@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from activator.proxy.body import REPEATABLE, Body, HeldMemory
+from activator.proxy.body import REPEATABLE, SMALL, Body, HeldMemory
 
 
 def test_what_has_come_is_kept_in_order() -> None:
     body = Body(complete=False)
-    for piece in (b"a", b"bc", b"d"):
+    for piece in (b"a" * SMALL, b"bc", b"d", b"e" * SMALL):
         body.add(piece)
 
-    assert body.chunks == [b"a", b"bc", b"d"]
-    assert body.size == 4
+    assert b"".join(body.chunks) == b"a" * SMALL + b"bcd" + b"e" * SMALL
+    assert body.size == 2 * SMALL + 3
     assert not body.complete
+
+
+def test_a_body_that_comes_byte_by_byte_is_kept_in_few_pieces() -> None:
+    body = Body(complete=False)
+    for _ in range(3 * SMALL):
+        body.add(b"x")
+
+    assert [len(chunk) for chunk in body.chunks] == [SMALL] * 3
 
 
 def test_bodies_do_not_share_what_they_keep() -> None:

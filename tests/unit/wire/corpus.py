@@ -318,6 +318,8 @@ CHUNKS = (
     ("a trailer with a space before its colon", b"5\r\nhello\r\n0\r\nX : y\r\n\r\n"),
     ("a folded trailer", b"5\r\nhello\r\n0\r\nX: y\r\n z\r\n\r\n"),
     ("a trailer with a leading space", b"5\r\nhello\r\n0\r\n X: y\r\n\r\n"),
+    ("a length among the trailers", b"0\r\nContent-Length: 5\r\n\r\n"),
+    ("a coding among the trailers", b"0\r\nX: y\r\nTransfer-Encoding: chunked\r\n\r\n"),
     ("a request in the trailers", b"5\r\nhello\r\n0\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("trailers of 9 KiB", b"0\r\n" + b"X: %b\r\n" % (b"y" * 1020) * 9 + b"\r\n"),
     ("trailers of 300 fields", b"0\r\n" + b"X: y\r\n" * 300 + b"\r\n"),

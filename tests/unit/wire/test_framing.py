@@ -84,7 +84,7 @@ WHOLE = (
     b"1;a;b=c;d=\"e \\\" f\"\r\n \r\n"
     b"00A\r\n0123456789\r\n"
     b"9\r\n\r\n0\r\n\r\nab\r\n"
-    b"0;last\r\nX-Sum: 1\r\nContent-Length: 9\r\n\r\n"
+    b"0;last\r\nX-Sum: 1\r\nAuthorization: b\r\n\r\n"
 )  # fmt: skip
 BODY = b"hello 0123456789\r\n0\r\n\r\nab"
 

@@ -12,6 +12,7 @@ from activator.wire.heads import (
     RequestHead,
     ResponseHead,
     TooLarge,
+    UnfinishedHead,
     check_partial,
     parse_request,
     parse_response,
@@ -340,15 +341,82 @@ def test_a_partial_head_is_looked_at_from_where_the_last_look_ended() -> None:
             check_partial(b"GET / HTTP/1.1\r\nHost: a" + bad, start=24, limits=LIMITS)
 
 
+# --- heads that come in pieces ------------------------------------------------------------------
+
+
+def unfinished(data: bytes, *, limits: HeadLimits = LIMITS) -> UnfinishedHead:
+    return UnfinishedHead(data, limits)
+
+
+def test_an_unfinished_head_is_handed_out_whole_once_its_end_has_come() -> None:
+    head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    for at in range(1, len(head)):
+        kept = unfinished(head[:at])
+        for place in range(at, len(head) - 1):
+            assert kept.more(head[place : place + 1]) is None
+        assert kept.more(head[-1:] + b"what follows") == head + b"what follows"
+
+
+def test_half_an_empty_line_is_handed_out_with_whatever_follows() -> None:
+    """Empty lines before a head are for the owner to drop, so it has to see what this one is."""
+    for rest in (b"\n", b"\nGET / HT", b"G", b"\r\n"):
+        assert unfinished(b"\r").more(rest) == b"\r" + rest
+
+
+def test_a_cr_that_ends_more_than_itself_is_no_half_of_an_empty_line() -> None:
+    assert unfinished(b"GET / HTTP/1.1\r").more(b"\nHost: a") is None
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [(b"GET / HTTP/1.1\r", b"X"), (b"GET /", b"\n"), (b"GET /", b"\x00"), (b"G", b"ET /\rHTTP")],
+)
+def test_an_unfinished_head_is_refused_at_the_byte_that_spoils_it(
+    first: bytes, then: bytes
+) -> None:
+    kept = unfinished(first)
+    with pytest.raises(Malformed):
+        kept.more(then)
+    with pytest.raises(Malformed):
+        unfinished(first + then)
+
+
+def test_an_unfinished_head_is_refused_once_it_is_beyond_its_limits() -> None:
+    for start, step in ((b"GET /" + b"a" * 17, b"a"), (b"GET / HTTP/1.1\r\n", b"b" * 60)):
+        with pytest.raises(TooLarge):
+            unfinished(start + step, limits=TIGHT)
+        kept = unfinished(start[:16], limits=TIGHT)
+        with pytest.raises(TooLarge):
+            kept.more(start[16:] + step)
+
+
 # --- trailers -----------------------------------------------------------------------------------
 
 
-def test_trailers_are_kept_but_those_that_frame_route_or_authenticate() -> None:
+def test_trailers_are_kept_but_those_that_route_modify_or_authenticate() -> None:
     block = (
-        b"X-Sum: 1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nHost: b\r\n"
+        b"X-Sum: 1\r\nSet-Cookie: a\r\nUpgrade: websocket\r\nHost: b\r\n"
         b"Authorization: c\r\nServer-Timing: d\r\nConnection: close\r\nTrailer: e\r\n"
     )
     assert [name for name, _, _ in parse_trailers(block, LIMITS)] == [b"x-sum", b"server-timing"]
+
+
+def test_trailers_that_say_where_a_body_ends_are_refused() -> None:
+    for line in (b"Content-Length: 5\r\n", b"transfer-encoding: chunked\r\n"):
+        with pytest.raises(Malformed, match="trailer"):
+            parse_trailers(b"X-Sum: 1\r\n" + line, LIMITS)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"Forwarded", b"Traceparent", b"Via", b"X-API-Key", b"X-Forwarded-Client-Cert",
+        b"X-Forwarded-For", b"X-Forwarded-Port", b"X-Forwarded-Prefix", b"X-Forwarded-User",
+        b"X-Real-IP", b"X-Request-ID",
+    ],
+)  # fmt: skip
+def test_what_a_proxy_says_of_a_request_does_not_come_as_a_trailer(name: bytes) -> None:
+    assert parse_trailers(name + b": 1\r\n", LIMITS) == []
 
 
 def test_no_trailers_are_none() -> None:
