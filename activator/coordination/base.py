@@ -6,7 +6,8 @@ The data path knows a `SlotLedger` and nothing behind it: in one process it wrap
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,22 +16,38 @@ if TYPE_CHECKING:
     from activator.core.endpoint import Endpoint, Replica
 
 
+class Asked(Enum):
+    """The answer that comes later."""
+
+    ASKED = auto()
+
+
+ASKED: Final = Asked.ASKED
+
+Granted: TypeAlias = "Callable[[Ticket, Replica], None]"
+Decided: TypeAlias = "Callable[[Ticket, Replica | None], None]"
+
+
 class SlotLedger(Protocol):
     """The line of tickets and the free slots of ONE endpoint.
 
     Every ticket that `acquire` took ends in exactly one `release` (it held a slot) or `withdraw`
-    (it still waited, or its grant was on the way). A callback is never called from within
+    (it still waited, or its answer was on the way). A callback is never called from within
     `acquire`, `withdraw` or `release` of its own ticket.
     """
 
-    def acquire(self, ticket: Ticket, granted: Callable[[Ticket, Replica], None]) -> Replica | None:
+    def acquire(self, ticket: Ticket, granted: Granted) -> Replica | None:
         """A replica with a slot reserved at once, or None and `granted` later, in order.
 
         At once only if nobody waits who would come first.
         """
 
-    def acquire_now(self, ticket: Ticket) -> Replica | None:
-        """A replica with a slot reserved at once, or None and no place in line."""
+    def acquire_now(self, ticket: Ticket, decided: Decided) -> Replica | Asked | None:
+        """A replica with a slot reserved at once, or None and no place in line.
+
+        ASKED: whoever keeps the slots is asked, and `decided` is told the one or the other.
+        `withdraw` takes the question back.
+        """
 
     def withdraw(self, ticket: Ticket) -> None:
         """Leave the line; if the grant was on its way the slot passes on."""

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol
 
 from activator.core.dispatch import Dispatcher, Ticket, TicketState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from activator.coordination.base import Member
+    from activator.coordination.base import Decided, Granted, Member
     from activator.core.balancing import Dice
     from activator.core.endpoint import Endpoint, Replica
-
-Granted: TypeAlias = "Callable[[Ticket, Replica], None]"
 
 BATCH: Final = 64
 """Grants delivered in one turn of the loop: each makes its owner connect and write, and thousands
@@ -78,7 +76,7 @@ class MemoryLedger:
             self._follow_pacing()
         return replica
 
-    def acquire_now(self, ticket: Ticket) -> Replica | None:
+    def acquire_now(self, ticket: Ticket, decided: Decided) -> Replica | None:
         if self._on_the_way or self.full:
             return None
         replica = self._dispatcher.submit(ticket, now=self._clock())

@@ -10,11 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from activator.errors import (
-    ActivatorError,
-    UpstreamTimeout,
-    UpstreamUnreachable,
-)
+from activator.coordination.base import ASKED
+from activator.errors import ActivatorError, UpstreamTimeout, UpstreamUnreachable
 from activator.proxy.admission import Admitted, Preflight, admit
 from activator.proxy.body import NO_BODY, Body
 from activator.proxy.headers import (
@@ -30,6 +27,7 @@ from activator.upstream.forward import IDEMPOTENT, Attempt, Ending, Failure, Out
 from activator.wire.tunnel import Tunnel
 
 if TYPE_CHECKING:
+    from activator.core.dispatch import Ticket
     from activator.core.endpoint import NeverWake, Replica
     from activator.proxy.listener import Proxy
     from activator.upstream.registry import LiveEndpoint, LiveReplica
@@ -49,12 +47,14 @@ class _State:
     """Plain numbers: they are compared several times a request, which an Enum makes slow."""
 
     NEW = 0
-    HELD = 1
-    RESUMING = 2
+    ASKING = 1
+    """Whoever keeps the slots is asked whether it must wait."""
+    HELD = 2
+    RESUMING = 3
     """It has a slot; its body, which was left in the socket, must flow again first."""
-    FORWARDING = 3
-    TUNNEL = 4
-    OVER = 5
+    FORWARDING = 4
+    TUNNEL = 5
+    OVER = 6
 
 
 class Exchange:
@@ -121,16 +121,26 @@ class Exchange:
             )
             return
         self._live = admitted.live
-        gate = self._live.gate
-        if admitted.passive is not None:
-            self._forward_or_answer(admitted.passive)
-            return
-        gate.arrive()
-        replica = gate.acquire_now(admitted.ticket)
+        if admitted.passive is None:
+            self._live.gate.arrive()
+        self._ask(admitted.ticket)
+
+    def _ask(self, ticket: Ticket) -> None:
+        """For a slot, now or never."""
+        replica = self._live.gate.acquire_now(ticket, self._decided)
+        if replica is ASKED:
+            self._state = _State.ASKING
+        else:
+            self._decided(ticket, replica)
+
+    def _decided(self, ticket: Ticket, replica: Replica | None) -> None:
+        passive = self._admitted.passive
         if replica is not None:
             self._dispatch(replica)
-        else:
+        elif passive is None:
             self._hold()
+        else:
+            self._answer_passive(passive)
 
     # --- held -----------------------------------------------------------------------------------
 
@@ -254,9 +264,8 @@ class Exchange:
             self._admitted.ticket.exclude += (replica.id,)
             if failure.ending == Ending.UNANSWERED:
                 self._unanswered += ((replica.host, replica.port),)
-        passive = self._admitted.passive
-        if passive is not None:
-            self._forward_or_answer(passive)
+        if self._admitted.passive is not None:
+            self._ask(self._admitted.ticket)
         else:
             self._wait_again()
 
@@ -344,7 +353,8 @@ class Exchange:
     # --- from the client ------------------------------------------------------------------------
 
     def body(self, data: bytes) -> None:
-        if self._state == _State.FORWARDING:
+        state = self._state
+        if state in (_State.FORWARDING, _State.ASKING):
             attempt = self._attempt
             if attempt is not None and attempt.connected:
                 attempt.send(data)
@@ -353,7 +363,7 @@ class Exchange:
             self._body.add(data)
             if self._body.size > BEFORE_CONNECTED:
                 self._connection.pause_body()
-        elif self._state == _State.RESUMING:
+        elif state == _State.RESUMING:
             self._body.add(data)
             self._dispatch(self._granted)
         elif self._holding is not None:
@@ -386,13 +396,6 @@ class Exchange:
                 self._attempt.pause()
 
     # --- answers of our own, and the one exit ---------------------------------------------------
-
-    def _forward_or_answer(self, passive: NeverWake | Preflight) -> None:
-        replica = self._live.gate.acquire_now(self._admitted.ticket)
-        if replica is not None:
-            self._dispatch(replica)
-        else:
-            self._answer_passive(passive)
 
     def _answer_passive(self, passive: NeverWake | Preflight) -> None:
         if isinstance(passive, Preflight):

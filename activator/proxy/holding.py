@@ -112,14 +112,15 @@ class Holding:
         self._live.gate.hold(self)
         self._start_clock()
         self._state = _State.COLLECTING
-        length = self._head.length
-        if length == 0:
+        most = self._live.endpoint.queue.buffer_bytes
+        if self._body.complete:
             self._line_up()
-        elif length > self._live.endpoint.queue.buffer_bytes:
+        elif self._head.length > most or self._body.size > most:
             self._connection.pause_body()
             self._line_up()
         else:
             self._connection.send_continue()
+            self._connection.resume_body()
 
     def begin_again(self) -> None:
         """Back at its old place after a replica failed it; no bound applies any more."""

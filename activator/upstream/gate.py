@@ -16,7 +16,7 @@ from activator.errors import Paused, QueueFull
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from activator.coordination.base import SlotLedger
+    from activator.coordination.base import Granted, SlotLedger
     from activator.core.dispatch import Ticket
     from activator.core.endpoint import Endpoint, Replica
     from activator.errors import ActivatorError
@@ -67,7 +67,7 @@ class Gate:
 
     # --- a request's way through ----------------------------------------------------------------
 
-    def acquire(self, ticket: Ticket, granted: Callable[[Ticket, Replica], None]) -> Replica | None:
+    def acquire(self, ticket: Ticket, granted: Granted) -> Replica | None:
         """A replica with a slot at once, or None and `granted` later."""
         return self._ledger.acquire(ticket, granted)
 
@@ -86,6 +86,8 @@ class Gate:
         most = self._endpoint.queue.max_requests
         if most and len(self._held) >= most:
             raise self._bound(f"{len(self._held)} requests wait already (queue.maxRequests)")
+        if holder.held_bytes:
+            self.hold_bytes(holder.held_bytes)
         self._held[holder] = None
         self.wake()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from activator.aiokit.deadlines import Deadlines
 from activator.aiokit.tasks import Tasks
 from activator.control.controller import Controller
+from activator.coordination.base import ASKED
 from activator.coordination.memory import MemoryBoard, MemoryLease, MemoryLedger
 from activator.core.dispatch import Ticket
 from activator.core.endpoint import Endpoint, ProbePolicy, ProcessBackend, ScalePolicy
@@ -60,6 +61,10 @@ class ScriptedProbes:
         return ProbeOutcome(Answer.ANSWERED)
 
 
+def _nobody(ticket: Ticket, replica: Replica | None) -> None:
+    raise AssertionError("a ledger in memory asks nobody")
+
+
 class Caller:
     """One request as the gate knows it: held until it is granted, then in flight until `done`."""
 
@@ -72,7 +77,9 @@ class Caller:
         self._gate = gate
         self._ticket = Ticket()
         gate.arrive()
-        self.replica = gate.acquire_now(self._ticket)
+        replica = gate.acquire_now(self._ticket, _nobody)
+        assert replica is not ASKED
+        self.replica = replica
         if self.replica is None:
             gate.hold(self)
             self.replica = gate.acquire(self._ticket, self._granted)

@@ -47,7 +47,7 @@ def gate(clock: Clock | None = None, later: Later | None = None, **changed: Any)
     return a_gate(an_endpoint(**changed), clock=clock or Clock(), later=later)
 
 
-def nobody(_ticket: Ticket, _replica: Replica) -> None:
+def nobody(_ticket: Ticket, _replica: Replica | None) -> None:
     raise AssertionError("nobody is granted anything here")
 
 
@@ -200,8 +200,8 @@ def test_acquiring_now_takes_a_slot_or_leaves_no_trace() -> None:
     g.offer([(ONE, False)])
     first, second = Ticket(), Ticket()
 
-    assert g.acquire_now(first) == ONE
-    assert g.acquire_now(second) is None
+    assert g.acquire_now(first, nobody) == ONE
+    assert g.acquire_now(second, nobody) is None
 
     assert g.load("m-1") == 1
     g.release(first)
