@@ -1,0 +1,46 @@
+"""What time does to a job that nobody touches: it expires, is cancelled unread, is deleted.
+
+Decides what is due and when to look again; the steps themselves are in `jobs`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from math import inf
+from typing import TYPE_CHECKING
+
+from activator.core.jobs import WAITING
+
+if TYPE_CHECKING:
+    from activator.core.jobs import Job, JobsPolicy
+
+
+class Due(Enum):
+    EXPIRE = auto()
+    """It has waited longer than `ttl`."""
+    CANCEL = auto()
+    """Nobody has waited for its answer for `joinGrace`, and somebody should."""
+    DELETE = auto()
+    """It has ended `retention` ago."""
+
+
+UNREAD = "unread"
+"""Why a job was cancelled that nobody waited for any more."""
+
+
+def due(job: Job, policy: JobsPolicy, *, now: float) -> Due | None:
+    if job.has_ended:
+        return Due.DELETE if now >= job.ended + policy.retention else None
+    if job.unread_since and now >= job.unread_since + policy.join_grace:
+        return Due.CANCEL
+    if job.state in WAITING and now >= job.expires:
+        return Due.EXPIRE
+    return None
+
+
+def look_again(job: Job, policy: JobsPolicy) -> float:
+    """The first moment at which something may be due; infinity: not before it changes."""
+    if job.has_ended:
+        return job.ended + policy.retention
+    unread = job.unread_since + policy.join_grace if job.unread_since else inf
+    return min(unread, job.expires if job.state in WAITING else inf)
