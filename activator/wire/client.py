@@ -68,14 +68,8 @@ class Sink(Protocol):
     def on_deadline(self, now: float) -> None: ...
 
 
-class _State:
-    """Plain numbers: they are compared several times a request, which an Enum makes slow."""
-
-    IDLE = 0
-    HEAD = 1
-    BODY = 2
-    TUNNEL = 3
-    CLOSED = 4
+# The states: plain numbers of the module, for they are compared several times a request.
+_IDLE, _HEAD, _BODY, _TUNNEL, _CLOSED = range(5)
 
 
 class ClientConnection(asyncio.Protocol):
@@ -116,7 +110,7 @@ class ClientConnection(asyncio.Protocol):
         self._deadlines = deadlines
         self._on_closed = on_closed
         self._transport: asyncio.Transport
-        self._state = _State.IDLE
+        self._state = _IDLE
         self._sink: Sink | None = None
         self._unfinished: UnfinishedHead | None = None
         self._interims = 0
@@ -141,11 +135,11 @@ class ClientConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop has a class of its own
 
     def data_received(self, data: bytes) -> None:
-        if self._state == _State.BODY:
+        if self._state == _BODY:
             self._feed_body(data)
-        elif self._state == _State.HEAD:
+        elif self._state == _HEAD:
             self._feed_head(data)
-        elif self._state == _State.TUNNEL:
+        elif self._state == _TUNNEL:
             if self.tunnel is not None:
                 self.tunnel.moved(self, data)
         else:
@@ -176,7 +170,7 @@ class ClientConnection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        return self._state == _State.IDLE and not self._transport.is_closing()
+        return self._state == _IDLE and not self._transport.is_closing()
 
     def begin(
         self,
@@ -192,7 +186,7 @@ class ClientConnection(asyncio.Protocol):
         `followed`: `send` or `finish` comes before this turn of the loop ends, and takes the head
         along (every write is a system call)."""
         self._sink = sink
-        self._state = _State.HEAD
+        self._state = _HEAD
         self._method = method
         self._interims = 0
         self._upgrading = upgrade
@@ -204,7 +198,7 @@ class ClientConnection(asyncio.Protocol):
             self._transport.write(head)
 
     def send(self, data: bytes) -> None:
-        if data and self._state != _State.CLOSED:
+        if data and self._state != _CLOSED:
             framed = chunk(data) if self._chunked else data
             if self._head:
                 framed, self._head = self._head + framed, b""
@@ -213,7 +207,7 @@ class ClientConnection(asyncio.Protocol):
     def finish(self, trailers: list[Field]) -> None:
         """The request's body is complete."""
         self._request_done = True
-        if self._state == _State.CLOSED:
+        if self._state == _CLOSED:
             return
         if self._chunked:
             self._transport.write(self._head + last_chunk(trailers))
@@ -222,12 +216,12 @@ class ClientConnection(asyncio.Protocol):
         self._head = b""
 
     def pause(self) -> None:
-        if self._state != _State.CLOSED and not self._paused:
+        if self._state != _CLOSED and not self._paused:
             self._paused = True
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        if self._state != _State.CLOSED and self._paused:
+        if self._state != _CLOSED and self._paused:
             self._paused = False
             self._transport.resume_reading()
 
@@ -241,13 +235,13 @@ class ClientConnection(asyncio.Protocol):
     def on_deadline(self, now: float) -> None:
         if self._sink is not None:
             self._sink.on_deadline(now)
-        elif self._state == _State.IDLE:
+        elif self._state == _IDLE:
             self.close()  # rested for as long as its pool allows
 
     def become_tunnel(self, tunnel: Tunnel) -> None:
         self._sink = None
         self.tunnel = tunnel
-        self._state = _State.TUNNEL
+        self._state = _TUNNEL
         self.deadline = inf
         self.resume()
 
@@ -255,7 +249,7 @@ class ClientConnection(asyncio.Protocol):
         """End it at once; its sink hears nothing."""
         self._sink = None
         self._transport.abort()
-        if self._state != _State.CLOSED:
+        if self._state != _CLOSED:
             self._let_go()
             self._on_closed(self)
 
@@ -278,7 +272,7 @@ class ClientConnection(asyncio.Protocol):
 
     def close_raw(self) -> None:
         self.tunnel = None
-        if self._state != _State.CLOSED:
+        if self._state != _CLOSED:
             self._let_go()
             Farewell(
                 self._transport, deadlines=self._deadlines, gone=lambda: self._on_closed(self)
@@ -293,7 +287,7 @@ class ClientConnection(asyncio.Protocol):
                 if whole is None:
                     return
                 data, self._unfinished = whole, None
-            while self._state == _State.HEAD and data:
+            while self._state == _HEAD and data:
                 end = data.find(b"\r\n\r\n")
                 if end < 0:
                     self._unfinished = UnfinishedHead(data, self._limits)
@@ -328,7 +322,7 @@ class ClientConnection(asyncio.Protocol):
             if self._sink is sink:
                 self._complete([], rest)
             return
-        self._state = _State.BODY
+        self._state = _BODY
         self._decoder = decoder(head.length, self._limits)
         if rest:
             self._feed_body(rest, head=head)
@@ -339,7 +333,7 @@ class ClientConnection(asyncio.Protocol):
         """`head`: of an answer that begins with these bytes, and has not been told yet."""
         assert self._decoder is not None
         try:
-            body, rest = self._decoder.feed(data)
+            body, end = self._decoder.feed(data)
         except (Malformed, TooLarge) as error:
             self._fail_malformed(f"body is malformed: {error}")
             return
@@ -351,7 +345,7 @@ class ClientConnection(asyncio.Protocol):
         if body and self._sink is sink:
             sink.data(body)
         if self._decoder is not None and self._decoder.done and self._sink is sink:
-            self._complete(self._decoder.trailers, rest)
+            self._complete(self._decoder.trailers, data[end:])
 
     def _upgrade(self, head: ResponseHead, rest: bytes) -> None:
         if not self._upgrading:
@@ -368,7 +362,7 @@ class ClientConnection(asyncio.Protocol):
         # whatever follows an answer is nobody's; a replica that answers without having read its
         # request would leave the next one no back-pressure
         if self._keep_alive and self._request_done and not rest and not self._full:
-            self._state = _State.IDLE
+            self._state = _IDLE
             if self._paused:
                 self.resume()
         else:
@@ -383,7 +377,7 @@ class ClientConnection(asyncio.Protocol):
             tunnel, self.tunnel = self.tunnel, None
             self.close()
             tunnel.lost(self)
-        elif self._state == _State.BODY and self._decoder is not None and not broken:
+        elif self._state == _BODY and self._decoder is not None and not broken:
             if self._decoder.eof():
                 self._keep_alive = False
                 self._complete(self._decoder.trailers, b"")
@@ -405,7 +399,7 @@ class ClientConnection(asyncio.Protocol):
             sink.lost(lost)
 
     def _let_go(self) -> None:
-        self._state = _State.CLOSED
+        self._state = _CLOSED
         self._unfinished, self._decoder = None, None
         self.deadline = inf
         self._deadlines.forget(self)

@@ -1,7 +1,8 @@
 """How bodies are cut out of a stream of bytes and framed again: lengths, chunks, until-close.
 
-A decoder is fed what came from the socket and gives the body's bytes; it never looks beyond the
-message's end. Nothing is buffered but an unfinished chunk line or trailer section.
+A decoder is fed what came from the socket and gives the body's bytes; what lies beyond the end of
+the message it neither looks at nor copies. Nothing is buffered but an unfinished chunk line or
+trailer section.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ class Decoder(Protocol):
     done: bool
     trailers: list[Field]
 
-    def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """(body bytes in `data`, what lies behind the end of the message). Raises Malformed."""
+    def feed(self, data: bytes, at: int = 0) -> tuple[bytes, int]:
+        """(body bytes in `data` from `at` on, where the message ends there; the length of `data`
+        until it does). Raises Malformed or TooLarge."""
 
     def eof(self) -> bool:
         """The connection has ended: is the body complete?"""
@@ -55,15 +57,13 @@ class LengthDecoder:
         self.done = length == 0
         self.trailers: list[Field] = []
 
-    def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        size = len(data)
-        if size < self._left:
-            self._left -= size
-            return data, b""
-        left, self._left, self.done = self._left, 0, True
-        if size == left:
-            return data, b""
-        return data[:left], data[left:]
+    def feed(self, data: bytes, at: int = 0) -> tuple[bytes, int]:
+        end, size = at + self._left, len(data)
+        if end > size:
+            self._left = end - size
+            return data[at:], size
+        self._left, self.done = 0, True
+        return data[at:end], end
 
     def eof(self) -> bool:
         return self.done
@@ -78,8 +78,8 @@ class UntilCloseDecoder:
         self.done = False
         self.trailers: list[Field] = []
 
-    def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        return data, b""
+    def feed(self, data: bytes, at: int = 0) -> tuple[bytes, int]:
+        return data[at:], len(data)
 
     def eof(self) -> bool:
         self.done = True
@@ -104,12 +104,14 @@ class ChunkedDecoder:
         self.done = False
         self.trailers: list[Field] = []
 
-    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+    def feed(self, data: bytes, at: int = 0) -> tuple[bytes, int]:
+        shift = 0
         if self._partial:
-            data = self._partial + data
-            self._partial = b""
+            shift = len(self._partial) - at
+            data = self._partial + data[at:]
+            self._partial, at = b"", 0
         pieces: list[bytes] = []
-        at, size = 0, len(data)
+        size = len(data)
         while at < size and not self.done:
             if self._state == _DATA:
                 end = at + self._left
@@ -135,7 +137,7 @@ class ChunkedDecoder:
             else:
                 at = self._read_trailers(data, at)
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        return body, data[at:] if self.done else b""
+        return body, (at if self.done else size) - shift
 
     def eof(self) -> bool:
         return self.done

@@ -1,8 +1,8 @@
 """One client's connection: requests are read one after the other, each answered before the next.
 
-Framing, limits, clocks, back-pressure and hang-ups are handled here. What a request means, and
-every answer, is the `Service`'s; it gives each request a `Receiver` and answers through the
-methods of the connection.
+Order, clocks, back-pressure and hang-ups are handled here; how bytes become requests is
+`incoming`'s. What a request means, and every answer, is the `Service`'s; it gives each request a
+`Receiver` and answers through the methods of the connection.
 """
 
 from __future__ import annotations
@@ -16,17 +16,9 @@ from typing import TYPE_CHECKING, Final, cast
 
 from activator.errors import ActivatorError, BadRequest, HeadersTooLarge, RequestTimeout
 from activator.wire.farewell import Farewell
-from activator.wire.framing import Decoder, chunk, decoder, last_chunk
-from activator.wire.heads import (
-    CHUNKED,
-    UNTIL_CLOSE,
-    Field,
-    Malformed,
-    RequestHead,
-    TooLarge,
-    UnfinishedHead,
-    parse_request,
-)
+from activator.wire.framing import chunk, last_chunk
+from activator.wire.heads import CHUNKED, UNTIL_CLOSE, Field, Malformed, RequestHead, TooLarge
+from activator.wire.incoming import Incoming
 from activator.wire.service import Receiver, ServerKit, ServerLimits, Service
 
 if TYPE_CHECKING:
@@ -39,19 +31,16 @@ PIPELINE_BYTES: Final = 64 << 10
 _RESET: Final = struct.pack("ii", 1, 0)
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-
-class _State:
-    """Plain numbers: they are compared several times a request, which an Enum makes slow."""
-
-    HEAD = 0
-    """Between requests, or in the middle of a head."""
-    BODY = 1
-    """The body of the request is coming; it may be answered already."""
-    ANSWER = 2
-    """The request is complete, its answer is not."""
-    TUNNEL = 3
-    CLOSED = 4
-    """Nothing of ours any more; a `Farewell` may still see it off."""
+# The states: plain numbers of the module, for they are compared several times a request.
+_HEAD: Final = 0
+"""Between requests, or in the middle of a head."""
+_BODY: Final = 1
+"""The body of the request is coming; it may be answered already."""
+_ANSWER: Final = 2
+"""The request is complete, its answer is not."""
+_TUNNEL: Final = 3
+_CLOSED: Final = 4
+"""Nothing of ours any more; a `Farewell` may still see it off."""
 
 
 class ServerConnection(asyncio.Protocol):
@@ -63,17 +52,15 @@ class ServerConnection(asyncio.Protocol):
         "_body_paused",
         "_chunked",
         "_continued",
-        "_decoder",
         "_fd",
         "_full",
         "_head",
+        "_incoming",
         "_kit",
-        "_pending",
         "_reading",
         "_state",
         "_told",
         "_transport",
-        "_unfinished",
         "_will_close",
         "body_at_hand",
         "deadline",
@@ -85,12 +72,10 @@ class ServerConnection(asyncio.Protocol):
 
     def __init__(self, kit: ServerKit) -> None:
         self._kit = kit
-        self._state = _State.HEAD
+        self._state = _HEAD
         self._transport: asyncio.Transport
         self._fd = -1
-        self._unfinished: UnfinishedHead | None = None
-        self._pending = b""
-        self._decoder: Decoder | None = None
+        self._incoming = Incoming(kit.limits.head)
         self._reading = True
         self._body_paused = False
         self._advancing = False
@@ -119,27 +104,28 @@ class ServerConnection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self.peer = peer[0] if isinstance(peer, tuple) else ""
         if not self._kit.service.opened(self):
-            self._state, self._told = _State.CLOSED, True
+            self._state, self._told = _CLOSED, True
             self._transport.abort()
             return
         self._set_deadline(self._kit.limits.head_timeout)
 
     def data_received(self, data: bytes) -> None:
-        if self._state == _State.HEAD:
-            self._pending = self._pending + data if self._pending else data
+        if self._state == _HEAD:
+            self._incoming.add(data)
             self._advance()
-        elif self._state == _State.BODY:
-            self._feed_body(data)
-        elif self._state == _State.TUNNEL:
+        elif self._state == _BODY:
+            self._incoming.add(data)
+            self._continue_body()
+        elif self._state == _TUNNEL:
             if self.tunnel is not None:
                 self.tunnel.moved(self, data)
-        elif self._state == _State.ANSWER:
-            self._pending += data
-            if len(self._pending) > PIPELINE_BYTES:
+        elif self._state == _ANSWER:
+            self._incoming.add(data)
+            if self._incoming.unread > PIPELINE_BYTES:
                 self._apply_reading()
 
     def eof_received(self) -> None:
-        if self.receiver is None and self._state != _State.CLOSED:
+        if self.receiver is None and self._state != _CLOSED:
             self._end_tunnel()
             self._depart(linger=False)  # it may still read what was written
         else:
@@ -162,7 +148,7 @@ class ServerConnection(asyncio.Protocol):
             self.tunnel.drained(self)
         elif self.receiver is not None:
             self.receiver.writable(ok=True)
-        elif self._pending:
+        elif self._incoming.rest:
             self._advance()
 
     # --- what the handler of a request may do ---------------------------------------------------
@@ -170,7 +156,8 @@ class ServerConnection(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """Between requests, nothing of the next one has come."""
-        return self._state == _State.HEAD and self._unfinished is None and not self._pending
+        incoming = self._incoming
+        return self._state == _HEAD and not incoming.head_begun and not incoming.rest
 
     @property
     def answering(self) -> bool:
@@ -189,11 +176,11 @@ class ServerConnection(asyncio.Protocol):
 
     @property
     def request_complete(self) -> bool:
-        return self._state == _State.ANSWER
+        return self._state == _ANSWER
 
     def pause_body(self) -> None:
         """Leave the rest of the body in the socket; a client that leaves is noticed anyway."""
-        if self._state == _State.BODY and not self._body_paused:
+        if self._state == _BODY and not self._body_paused:
             self._body_paused = True
             self._apply_reading()
 
@@ -205,7 +192,7 @@ class ServerConnection(asyncio.Protocol):
     def send_continue(self) -> None:
         """100 (Continue), at most once, only to a client that waits for it."""
         wanted = self.head.expects_continue and not self._continued and not self._answering
-        if wanted and self._state == _State.BODY:
+        if wanted and self._state == _BODY:
             self._continued = True
             self._transport.write(CONTINUE)
             self._run_body_clock()
@@ -227,7 +214,7 @@ class ServerConnection(asyncio.Protocol):
         keep = (
             self.head.keep_alive
             and not until_close
-            and self._state == _State.ANSWER
+            and self._state == _ANSWER
             and not self._kit.service.draining
         )
         self._will_close = not keep
@@ -261,18 +248,18 @@ class ServerConnection(asyncio.Protocol):
         self._answering = False
         if self._will_close:
             # more may be on its way unless the client has said that this was its last request
-            more = self._state == _State.BODY or bool(self._pending)
+            more = self._state == _BODY or bool(self._incoming.rest)
             self._depart(linger=more or (self.head.keep_alive and self._transport.can_write_eof()))
-        elif self._state == _State.ANSWER:
-            self._state = _State.HEAD
+        elif self._state == _ANSWER:
+            self._state = _HEAD
             self._set_deadline(self._kit.limits.keep_alive)
-            if self._pending:
+            if self._incoming.rest:
                 self._advance()
 
     def abort(self) -> None:
         """Break the connection off so that the client cannot take it for an ending (RST)."""
         sock = self._transport.get_extra_info("socket")
-        if sock is not None and self._state != _State.CLOSED and not self._transport.is_closing():
+        if sock is not None and self._state != _CLOSED and not self._transport.is_closing():
             with contextlib.suppress(OSError):  # it has just ended by itself
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.receiver = None
@@ -290,14 +277,14 @@ class ServerConnection(asyncio.Protocol):
         """Send the 101 head (without its empty line) and speak raw bytes from here on."""
         self.receiver = None
         self.tunnel = tunnel
-        self._state = _State.TUNNEL
+        self._state = _TUNNEL
         self.deadline = inf
         self._body_paused = False
-        pending, self._pending = self._pending, b""
+        rest = self._incoming.take()
         self._apply_reading()
         self._transport.write(head + b"\r\n")
-        if pending:
-            tunnel.moved(self, pending)
+        if rest:
+            tunnel.moved(self, rest)
 
     # --- as the end of a tunnel -----------------------------------------------------------------
 
@@ -319,12 +306,12 @@ class ServerConnection(asyncio.Protocol):
     # --- clocks ---------------------------------------------------------------------------------
 
     def on_deadline(self, now: float) -> None:
-        if self._state == _State.HEAD:
-            if self._unfinished is not None:
+        if self._state == _HEAD:
+            if self._incoming.head_begun:
                 self._refuse(RequestTimeout("The head did not arrive in time"))
             else:
                 self._depart(linger=False)
-        elif self._state == _State.BODY and self.receiver is not None:
+        elif self._state == _BODY and self.receiver is not None:
             self._break_body(RequestTimeout("The body stopped arriving"))
 
     def _set_deadline(self, seconds: float) -> None:
@@ -341,85 +328,64 @@ class ServerConnection(asyncio.Protocol):
         if self._advancing:
             return
         self._advancing = True
+        incoming = self._incoming
         try:
-            while self._state == _State.HEAD and self._pending and not self._full:
-                data, self._pending = self._pending, b""
-                self._feed_head(data)
-        finally:
-            self._advancing = False
-        if self._pending or not self._reading:
-            self._apply_reading()
-
-    def _feed_head(self, data: bytes) -> None:
-        try:
-            if self._unfinished is not None:
-                whole = self._unfinished.more(data)
-                if whole is None:
-                    return
-                data, self._unfinished = whole, None
-            if data.startswith(b"\r\n"):
-                data = _without_empty_lines(data)
-            end = data.find(b"\r\n\r\n")
-            if end >= 0:
-                self._begin_request(data[: end + 4], data[end + 4 :])
-            elif data:
-                self._unfinished = UnfinishedHead(data, self._kit.limits.head)
-                if data != b"\r":  # half an empty line: nothing of a head has come
+            while self._state == _HEAD and incoming.rest and not self._full:
+                begun = incoming.head_begun
+                head = incoming.head()
+                if head is not None:
+                    self._begin_request(head)
+                elif incoming.head_begun and not begun:
                     self._set_deadline(self._kit.limits.head_timeout)
         except Malformed as error:
             self._refuse(BadRequest(f"The request is malformed: {error}"))
         except TooLarge as error:
             self._refuse(HeadersTooLarge(f"The request is too large: {error}"))
+        finally:
+            self._advancing = False
+        if incoming.rest or not self._reading:
+            self._apply_reading()
 
-    def _begin_request(self, raw: bytes, rest: bytes) -> None:
-        self._pending = rest
-        head = self.head = parse_request(raw, self._kit.limits.head)
+    def _begin_request(self, head: RequestHead) -> None:
+        self.head = head
         self._continued = self._body_paused = False
         self.deadline = inf
         if head.length == 0:
-            self._state = _State.ANSWER
+            self._state = _ANSWER
             self._kit.service.request(self, head)
             return
-        self._state = _State.BODY
-        self._decoder = decoder(head.length, self._kit.limits.head)
+        self._state = _BODY
         try:
             # what is here already is looked at first: a body that is complete with its head
             # leaves the connection usable even if the answer does not wait for it
-            body, trailers = self._decode(rest) if rest else (b"", None)
+            body, trailers = self._incoming.body() if self._incoming.rest else (b"", None)
         except (Malformed, TooLarge) as error:
             self._refuse(BadRequest(f"The body is malformed: {error}"))
             return
+        if trailers is not None:
+            self._request_came()
         self.body_at_hand = self._continued = bool(body)
         self._kit.service.request(self, head)
         self.body_at_hand = False
         self._deliver(body, trailers)
 
-    def _feed_body(self, data: bytes) -> None:
+    def _continue_body(self) -> None:
         try:
-            body, trailers = self._decode(data)
+            body, trailers = self._incoming.body()
         except (Malformed, TooLarge) as error:
             self._break_body(BadRequest(f"The body is malformed: {error}"))
             return
+        if trailers is not None:
+            self._request_came()
         self._deliver(body, trailers)
 
-    def _decode(self, data: bytes) -> tuple[bytes, list[Field] | None]:
-        """(body bytes, the trailers once the body is complete)"""
-        coming = self._decoder
-        if coming is None:
-            return b"", None  # the rest of a broken body
-        body, rest = coming.feed(data)
-        if not coming.done:
-            self._pending = b""
-            return body, None
-        trailers = coming.trailers
-        self._decoder = None
-        self._state = _State.ANSWER
+    def _request_came(self) -> None:
+        """The whole of it."""
+        self._state = _ANSWER
         self.deadline = inf
-        self._pending = rest
         self._body_paused = False
-        if rest or not self._reading:
+        if self._incoming.rest or not self._reading:
             self._apply_reading()
-        return body, trailers
 
     def _deliver(self, body: bytes, trailers: list[Field] | None) -> None:
         receiver = self.receiver
@@ -449,7 +415,7 @@ class ServerConnection(asyncio.Protocol):
     def _break_body(self, error: ActivatorError) -> None:
         receiver = self.receiver
         self.deadline = inf
-        self._decoder = None
+        self._incoming.drop()
         self._pause_transport()
         if receiver is not None:
             receiver.body_broken(error)
@@ -457,24 +423,24 @@ class ServerConnection(asyncio.Protocol):
     def _refuse(self, error: ActivatorError) -> None:
         """Not a request: answer, whatever else came is not looked at, and close."""
         self.head = RequestHead(b"GET", b"/", 1, [])
-        self._unfinished, self._pending = None, b""
-        self._state = _State.BODY  # nothing more of it will be read: the answer ends in lingering
+        self._incoming.drop()
+        self._state = _BODY  # nothing more of it will be read: the answer ends in lingering
         self.deadline = inf
         self._kit.service.refused(self, error)
 
     def _apply_reading(self) -> None:
-        wanted = not self._body_paused and len(self._pending) <= PIPELINE_BYTES
-        if wanted == self._reading or self._state == _State.CLOSED:
+        wanted = not self._body_paused and self._incoming.unread <= PIPELINE_BYTES
+        if wanted == self._reading or self._state == _CLOSED:
             return
         if wanted:
             self._reading = True
             self._kit.hangups.remove(self._fd, self._hung_up)
             self._transport.resume_reading()
-            if self._state == _State.BODY:
+            if self._state == _BODY:
                 self._run_body_clock()
         else:
             self._pause_transport()
-            if self._state == _State.BODY:
+            if self._state == _BODY:
                 self.deadline = inf
 
     def _pause_transport(self) -> None:
@@ -482,14 +448,14 @@ class ServerConnection(asyncio.Protocol):
             self._reading = False
             self._transport.pause_reading()
             if self._fd >= 0:
-                raw = self._state == _State.TUNNEL
+                raw = self._state == _TUNNEL
                 self._kit.hangups.add(self._fd, self._hung_up, half=not raw)
 
     # --- endings --------------------------------------------------------------------------------
 
     def _depart(self, *, linger: bool) -> None:
         """Nothing more is said; how the connection ends is left to a `Farewell`."""
-        if self._state == _State.CLOSED:
+        if self._state == _CLOSED:
             return
         reading = self._reading
         self._let_go()
@@ -518,7 +484,7 @@ class ServerConnection(asyncio.Protocol):
             tunnel.lost(self)
 
     def _close_now(self) -> None:
-        if self._state != _State.CLOSED:
+        if self._state != _CLOSED:
             self._let_go()
             self._tell_closed()
         self._transport.abort()
@@ -529,17 +495,9 @@ class ServerConnection(asyncio.Protocol):
             self._kit.service.closed(self)
 
     def _let_go(self) -> None:
-        self._state = _State.CLOSED
-        self._unfinished, self._pending, self._decoder = None, b"", None
+        self._state = _CLOSED
+        self._incoming.drop()
         self.deadline = inf
         self._kit.deadlines.forget(self)
         if self._fd >= 0:
             self._kit.hangups.remove(self._fd, self._hung_up)
-
-
-def _without_empty_lines(data: bytes) -> bytes:
-    """RFC 9112 §2.2: empty lines before a request are ignored."""
-    at = 0
-    while data.startswith(b"\r\n", at):
-        at += 2
-    return data[at:]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from bench.benchmarks import bulk, cold, drain, held, latency, throughput
+from bench.benchmarks import bulk, cold, drain, growth, held, latency, throughput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,4 +19,5 @@ ALL: Final[Mapping[str, Callable[[Lab], Result]]] = {
     "drain": drain.run,
     "cold": cold.run,
     "bulk": bulk.run,
+    "growth": growth.run,
 }

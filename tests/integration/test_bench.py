@@ -9,10 +9,14 @@ import sys
 from asyncio.subprocess import PIPE
 from typing import TYPE_CHECKING
 
+from bench.benchmarks import growth
 from bench.contestant import Contestant
+from bench.lab import Lab
+from bench.machine import Cores
 from bench.processes import LOOPBACK, free_port, python, started, wait_until_listening
 from bench.report import Verdict
 from bench.rounds import interleaved, percentile
+from bench.size import Size
 from bench.steady import CONNECTIONS, steady
 
 if TYPE_CHECKING:
@@ -94,3 +98,32 @@ def test_a_percentile_is_a_value_that_was_measured() -> None:
     assert percentile([1.0, 2.0, 3.0, 4.0], 0.5) == 3.0
     assert percentile([1.0, 2.0, 3.0, 4.0], 0.99) == 4.0
     assert percentile([7.0], 0.99) == 7.0
+
+
+def test_growth_has_a_row_for_each_input_and_judges_each_way_of_reading(tmp_path: Path) -> None:
+    result = growth.run(Lab(cores=Cores.choose(), size=Size.SMOKE, folder=tmp_path))
+
+    ways = [str(row["read"]) for row in result.rows]
+    assert {"head", "chunks", "client", "replica", "client by the byte"} <= set(ways)
+    assert len(result.rows) == len(result.raw)
+    for verdict, way in zip(result.verdicts, dict.fromkeys(ways), strict=True):
+        assert verdict.what.startswith(f"{way}, the worst: ")
+        times = [row["times longer"] for row in result.rows if row["read"] == way]
+        assert verdict.measured in times
+
+
+def test_a_cost_that_grows_with_the_square_is_beyond_the_limit_of_growth() -> None:
+    now = 0.0
+
+    def linear(size: int) -> None:
+        nonlocal now
+        now += size
+
+    def squared(size: int) -> None:
+        nonlocal now
+        now += size**2
+
+    for read, times in ((linear, 8), (squared, 64)):
+        taken = growth.compare(read, 1, 8, rounds=2, clock=lambda: now)
+        assert taken.times == times
+        assert (taken.times > growth.LIMIT) == (read is squared)

@@ -33,8 +33,8 @@ def feed(coming: Decoder, *reads: bytes) -> tuple[bytes, bytes]:
         if coming.done:
             rest += data
         else:
-            piece, rest = coming.feed(data)
-            body += piece
+            piece, end = coming.feed(data)
+            body, rest = body + piece, data[end:]
     return body, rest
 
 
@@ -47,10 +47,10 @@ def in_bytes(data: bytes) -> list[bytes]:
 
 def test_a_length_is_counted_to_the_byte() -> None:
     coming = LengthDecoder(5)
-    assert coming.feed(b"hel") == (b"hel", b"")
+    assert coming.feed(b"hel") == (b"hel", 3)
     assert not coming.done
     assert not coming.eof()
-    assert coming.feed(b"loGET") == (b"lo", b"GET")
+    assert coming.feed(b"loGET") == (b"lo", 2)
     assert coming.done
     assert coming.eof()
 
@@ -66,9 +66,23 @@ def test_a_body_that_fits_its_read_is_not_copied() -> None:
 
 def test_a_body_without_a_length_ends_with_the_connection() -> None:
     coming = UntilCloseDecoder()
-    assert coming.feed(b"0\r\n\r\n") == (b"0\r\n\r\n", b"")
+    assert coming.feed(b"0\r\n\r\n") == (b"0\r\n\r\n", 5)
     assert not coming.done
     assert coming.eof()
+
+
+def test_a_body_may_begin_anywhere_in_its_read() -> None:
+    for length, body in ((5, b"hello"), (CHUNKED, b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n")):
+        read = b"POST" + body + b"GET"
+        assert decoder(length, LIMITS).feed(read, 4) == (b"hello", 4 + len(body))
+        for cut in range(1, len(body)):
+            coming = decoder(length, LIMITS)
+            begun, end = coming.feed(b"POST" + body[:cut], 4)
+            assert end == 4 + cut
+            ended, end = coming.feed(b"-" + body[cut:] + b"GET", 1)
+            assert (begun + ended, end) == (b"hello", 1 + len(body) - cut)
+            assert coming.done
+    assert decoder(UNTIL_CLOSE, LIMITS).feed(b"HTTPhello", 4) == (b"hello", 9)
 
 
 def test_each_length_has_its_decoder() -> None:
@@ -91,7 +105,7 @@ BODY = b"hello 0123456789\r\n0\r\n\r\nab"
 
 def test_chunks_are_joined_and_their_extensions_dropped() -> None:
     coming = chunked()
-    assert coming.feed(WHOLE + b"GET") == (BODY, b"GET")
+    assert coming.feed(WHOLE + b"GET") == (BODY, len(WHOLE))
     assert coming.done
     assert coming.trailers == [(b"x-sum", b"1", b"X-Sum: 1")]
 
@@ -159,6 +173,6 @@ def test_what_is_framed_is_decoded_to_the_same() -> None:
     trailers = [(b"x-sum", b"1", b"X-Sum: 1"), (b"y", b"", b"Y:")]
     coming = chunked()
     stream = chunk(b"hello") + chunk(b"x" * 1000) + last_chunk(trailers)
-    assert coming.feed(stream) == (b"hello" + b"x" * 1000, b"")
+    assert coming.feed(stream) == (b"hello" + b"x" * 1000, len(stream))
     assert coming.trailers == trailers
     assert last_chunk([]) == LAST_CHUNK

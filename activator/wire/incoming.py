@@ -1,0 +1,110 @@
+"""What one client sends, cut into the heads and bodies of its requests.
+
+Decided here: where each of them ends, and whether it is one at all. When to read on, and what
+becomes of what was read, is left to the connection (`server`). What lies behind a request is not
+copied for each: a pipeline of requests costs what they would cost one by one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from activator.wire.framing import decoder
+from activator.wire.heads import UnfinishedHead, parse_request
+
+if TYPE_CHECKING:
+    from activator.wire.framing import Decoder
+    from activator.wire.heads import Field, HeadLimits, RequestHead
+
+
+class Incoming:
+    """`add` what comes, ask for a `head` and then, unless its length is 0, for the `body` until
+    that is complete."""
+
+    __slots__ = ("_at", "_decoder", "_limits", "_unfinished", "head_begun", "rest")
+
+    def __init__(self, limits: HeadLimits) -> None:
+        self._limits = limits
+        self._at = 0
+        self._unfinished: UnfinishedHead | None = None
+        self._decoder: Decoder | None = None
+        self.rest = b""
+        """What has not been looked at lies in it from `_at` on; empty if there is nothing."""
+        self.head_begun = False
+        """Part of a head has come and been looked at; empty lines before it are none."""
+
+    @property
+    def unread(self) -> int:
+        """Bytes that have not been looked at."""
+        return len(self.rest) - self._at
+
+    def add(self, data: bytes) -> None:
+        self.rest = self.take() + data if self.rest else data
+
+    def take(self) -> bytes:
+        """What has not been looked at, as it came."""
+        rest = self.rest[self._at :]
+        self.rest, self._at = b"", 0
+        return rest
+
+    def drop(self) -> None:
+        """Whatever has come is nobody's any more, nor is the rest of a body that has begun."""
+        self.rest, self._at = b"", 0
+        self._unfinished, self.head_begun = None, False
+        self._decoder = None
+
+    def head(self) -> RequestHead | None:
+        """The next one, once it is whole. Raises Malformed or TooLarge."""
+        if self._unfinished is not None:
+            whole = self._unfinished.more(self.take())
+            if whole is None:
+                return None
+            self._unfinished, self.head_begun = None, False
+            self.rest = whole
+        data, at = self.rest, self._at
+        while data.startswith(b"\r\n", at):  # RFC 9112 §2.2: empty lines before it are ignored
+            at += 2
+        end = data.find(b"\r\n\r\n", at) + 4
+        if end < 4:
+            self._keep(data[at:])
+            return None
+        if end == len(data):
+            self.rest, self._at = b"", 0
+        else:
+            self._leave(end)
+        head = parse_request(data[at:end], self._limits)
+        if head.length:
+            self._decoder = decoder(head.length, self._limits)
+        return head
+
+    def body(self) -> tuple[bytes, list[Field] | None]:
+        """(what is here of the body, the trailers once it is complete). Raises Malformed or
+        TooLarge. Of a body that was dropped there is nothing."""
+        data, coming = self.rest, self._decoder
+        if coming is None:
+            self.drop()
+            return b"", None
+        body, end = coming.feed(data, self._at)
+        if end == len(data):
+            self.rest, self._at = b"", 0
+        else:
+            self._leave(end)
+        if not coming.done:
+            return body, None
+        self._decoder = None
+        return body, coming.trailers
+
+    def _leave(self, end: int) -> None:
+        """What lies behind `end` is unread. It is copied once it is no more than what was read
+        before it, which pays for that, so that a long read is not kept for a short rest."""
+        if len(self.rest) - end > end:
+            self._at = end
+        else:
+            self.rest, self._at = self.rest[end:], 0
+
+    def _keep(self, begun: bytes) -> None:
+        """What is here of a head whose end is not."""
+        self.rest, self._at = b"", 0
+        if begun:
+            self._unfinished = UnfinishedHead(begun, self._limits)
+            self.head_begun = begun != b"\r"  # that may be half an empty line
