@@ -1,0 +1,5 @@
+"""Redis as the store: the only room that imports `redis`. Start with `link`.
+
+Imported only where a Redis is configured. What is stored, and in which scripts, belongs to the
+rooms that use it.
+"""

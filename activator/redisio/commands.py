@@ -1,0 +1,71 @@
+"""Commands as Redis reads them (arrays of bulk strings), and the key that decides their node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from activator.redisio.scripts import Call
+
+Word = str | bytes | int | float
+Key = str | bytes
+Packed = list[bytes]
+"""One command in pieces; long words are pieces of their own, uncopied."""
+
+_LONG: Final = 4096
+"""Bytes: from here on a word's copy costs more than a piece of its own."""
+_OF_THE_SERVER: Final = (
+    "ACL",
+    "CLIENT",
+    "CONFIG",
+    "DBSIZE",
+    "INFO",
+    "PING",
+    "SCAN",
+    "TIME",
+    "WAIT",
+)
+_OF_ALL: Final = ("CLUSTER", "PUBLISH", "SCRIPT", "WAITAOF")
+_KEYLESS: Final = frozenset((*_OF_THE_SERVER, *_OF_ALL))
+
+
+def pack(*words: Word) -> Packed:
+    pieces: Packed = []
+    head = b"*%d\r\n" % len(words)
+    for word in words:
+        data = _encode(word)
+        if len(data) < _LONG:
+            head += b"$%d\r\n%b\r\n" % (len(data), data)
+        else:
+            pieces += (head + b"$%d\r\n" % len(data), data)
+            head = b"\r\n"
+    pieces.append(head)
+    return pieces
+
+
+def pack_call(call: Call, *, whole: bool = False) -> Packed:
+    """By its hash, or `whole`, for a Redis that does not know it (any more)."""
+    name, body = ("EVAL", call.script.text) if whole else ("EVALSHA", call.script.sha)
+    return pack(name, body, len(call.keys), *call.keys, *call.args)
+
+
+def key_of(words: Sequence[Word]) -> Key | None:
+    """The key on whose node a command belongs; None if any node will do."""
+    name = words[0]
+    if len(words) < 2 or not isinstance(name, str) or name.upper() in _KEYLESS:
+        return None
+    position = 3 if name.upper() in ("EVAL", "EVALSHA") else 1
+    key = words[position] if position < len(words) else None
+    return key if isinstance(key, (str, bytes)) else None
+
+
+def _encode(word: Word) -> bytes:
+    if type(word) is bytes:
+        return word
+    if type(word) is str:
+        return word.encode()
+    if type(word) is int or type(word) is float:
+        return b"%a" % word
+    raise TypeError(f"{type(word).__name__} is nothing that Redis stores")
