@@ -354,7 +354,6 @@ class ServerConnection(asyncio.Protocol):
             self._state = _ANSWER
             self._kit.service.request(self, head)
             return
-        self._state = _BODY
         try:
             # what is here already is looked at first: a body that is complete with its head
             # leaves the connection usable even if the answer does not wait for it
@@ -362,8 +361,7 @@ class ServerConnection(asyncio.Protocol):
         except (Malformed, TooLarge) as error:
             self._refuse(BadRequest(f"The body is malformed: {error}"))
             return
-        if trailers is not None:
-            self._request_came()
+        self._state = _BODY if trailers is None else _ANSWER
         self.body_at_hand = self._continued = bool(body)
         self._kit.service.request(self, head)
         self.body_at_hand = False
@@ -376,16 +374,12 @@ class ServerConnection(asyncio.Protocol):
             self._break_body(BadRequest(f"The body is malformed: {error}"))
             return
         if trailers is not None:
-            self._request_came()
+            self._state = _ANSWER
+            self.deadline = inf
+            self._body_paused = False
+            if self._incoming.rest or not self._reading:
+                self._apply_reading()
         self._deliver(body, trailers)
-
-    def _request_came(self) -> None:
-        """The whole of it."""
-        self._state = _ANSWER
-        self.deadline = inf
-        self._body_paused = False
-        if self._incoming.rest or not self._reading:
-            self._apply_reading()
 
     def _deliver(self, body: bytes, trailers: list[Field] | None) -> None:
         receiver = self.receiver
