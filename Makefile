@@ -29,6 +29,7 @@ demo: $(VENV)/.installed
 
 # two at a time: many of them wait for clocks and processes
 test: $(VENV)/.installed
+	@.ci/redis-server
 	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.installed
