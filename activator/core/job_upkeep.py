@@ -1,6 +1,6 @@
 """What time does to a job that nobody touches: it expires, is cancelled unread, is deleted.
 
-Decides what is due and when to look again; the steps themselves are in `jobs`.
+Decides what is due and when to look again; what a step does is decided in `jobs`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from enum import Enum, auto
 from math import inf
 from typing import TYPE_CHECKING
 
-from activator.core.jobs import WAITING
+from activator.core.jobs import WAITING, cancel, expire
 
 if TYPE_CHECKING:
-    from activator.core.jobs import Job, JobsPolicy
+    from activator.core.jobs import Job, JobsPolicy, Step
 
 
 class Due(Enum):
@@ -26,6 +26,7 @@ class Due(Enum):
 
 UNREAD = "unread"
 """Why a job was cancelled that nobody waited for any more."""
+UNREAD_DETAIL = "nobody has waited for its answer for jobs.joinGrace"
 
 
 def due(job: Job, policy: JobsPolicy, *, now: float) -> Due | None:
@@ -44,3 +45,10 @@ def look_again(job: Job, policy: JobsPolicy) -> float:
         return job.ended + policy.retention
     unread = job.unread_since + policy.join_grace if job.unread_since else inf
     return min(unread, job.expires if job.state in WAITING else inf)
+
+
+def end_by_time(job: Job, due: Due, *, now: float) -> Step:
+    """For EXPIRE and CANCEL."""
+    if due is Due.EXPIRE:
+        return expire(job, now=now)
+    return cancel(job, reason=UNREAD, detail=UNREAD_DETAIL, now=now)

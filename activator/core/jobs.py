@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from activator.core.backoff import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 class JobState(StrEnum):
@@ -155,10 +155,23 @@ class Outcome:
 
     state: JobState
     reason: str = ""
+    """A word as in `errors`, and a sentence."""
     detail: str = ""
 
 
 SUCCESS: Final = Outcome(JobState.SUCCEEDED)
+
+
+def outcome_of(job: Job) -> Outcome | None:
+    """How it ended, EXPIRED included; None while it has not."""
+    return Outcome(job.state, job.reason, job.detail) if job.has_ended else None
+
+
+def events_after(events: Iterable[Event], last_id: str) -> list[Event]:
+    """Those that somebody has missed who has seen this one; all if it is no id of an event."""
+    attempt, _, seq = last_id.partition("-")
+    known = (int(attempt), int(seq)) if attempt.isdecimal() and seq.isdecimal() else (0, 0)
+    return [event for event in events if (event.attempt, event.seq) > known]
 
 
 def activator_of(holder: str) -> str:

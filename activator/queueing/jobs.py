@@ -12,6 +12,7 @@ write by a claim that is no longer the present one raises `core.jobs.Superseded`
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
     from activator.core.jobs import JobsPolicy
+
+
+_JOB_ID: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)\.[A-Za-z0-9_-]{22}")
+
+
+def endpoint_of(job_id: str) -> str | None:
+    """The endpoint that an id names; None: this is no id of a job."""
+    found = _JOB_ID.fullmatch(job_id)
+    return None if found is None else found[1]
 
 
 class ResultTooLarge(Exception):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from activator.errors import StoreUnavailable
 from activator.queueing.base import Handle
+from activator.queueing.budget import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,28 +20,20 @@ WORTH_A_PIECE: Final = 4096
 """Bytes. An object costs some 50 bytes beside its content: pieces shorter than this on average
 are joined; longer ones are kept as they are, which spares the copy and its momentary double."""
 
-RETRY_AFTER: Final = 5.0
-"""Seconds: bodies leave the store as soon as a replica is ready."""
-
 
 class MemoryStore:
     """`BodyStore` for one process; a body costs its own bytes and some 300 more."""
 
-    def __init__(self, *, max_bytes: int) -> None:
-        """`max_bytes`: of all bodies together."""
-        self._max_bytes = max_bytes
+    def __init__(self, *, max_bytes: int | Budget) -> None:
+        """`max_bytes`: of all bodies together; or a budget that is shared with others."""
+        self._budget = max_bytes if isinstance(max_bytes, Budget) else Budget(max_bytes)
         self._bytes_kept = 0
         self._bodies: dict[str, bytes | tuple[bytes, ...]] = {}
         self._keys = count()
 
     async def keep(self, endpoint: str, chunks: Sequence[bytes]) -> Handle:
         size = sum(map(len, chunks))
-        if self._bytes_kept + size > self._max_bytes:
-            raise StoreUnavailable(
-                f"No room for a body of {size} bytes:"
-                f" {self._bytes_kept} of {self._max_bytes} are in use",
-                retry_after=RETRY_AFTER,
-            )
+        self._budget.take(size)
         handle = Handle(key=f"{next(self._keys):x}", size=size)
         self._bodies[handle.key] = _compact(chunks, size)
         self._bytes_kept += size
@@ -50,16 +43,20 @@ class MemoryStore:
         body = self._bodies.pop(handle.key, None)
         if body is None:
             raise StoreUnavailable("The body of this request is no longer in the store")
-        self._bytes_kept -= handle.size
+        self._give_back(handle.size)
         return body if isinstance(body, tuple) else (body,)
 
     async def discard(self, handle: Handle) -> None:
         if self._bodies.pop(handle.key, None) is not None:
-            self._bytes_kept -= handle.size
+            self._give_back(handle.size)
 
     @property
     def bytes_kept(self) -> int:
         return self._bytes_kept
+
+    def _give_back(self, size: int) -> None:
+        self._bytes_kept -= size
+        self._budget.give(size)
 
 
 def _compact(chunks: Sequence[bytes], size: int) -> bytes | tuple[bytes, ...]:

@@ -1,0 +1,392 @@
+"""Jobs in this process's memory, for when there is no store outside: `JobStore`, less durability.
+
+One face of a `Book` for one activator; what the steps mean is decided in `core.jobs`.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from activator.core import jobs
+from activator.core.idempotency import Verdict, judge
+from activator.core.job_upkeep import Due, due, end_by_time
+from activator.core.jobs import SUCCESS, Job, JobState, Superseded
+from activator.errors import QueueFull
+from activator.queueing import memory_views as views
+from activator.queueing.codec import encode_envelope
+from activator.queueing.jobs import (
+    NOTHING,
+    Claim,
+    Claims,
+    Conflict,
+    Created,
+    Hook,
+    Joined,
+    Swept,
+)
+from activator.queueing.memory_book import OVERHEAD, Book, Entry
+from activator.queueing.memory_views import record_of
+from activator.queueing.uploads import PiecewiseUpload
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping
+
+    from activator.core.jobs import Event, JobsPolicy, Outcome, Step
+    from activator.queueing.budget import Budget
+    from activator.queueing.jobs import (
+        Admission,
+        Listening,
+        NewJob,
+        Output,
+        Page,
+        Record,
+        Told,
+        Upload,
+    )
+
+
+class _Upload(PiecewiseUpload):
+    """Its pieces take room from the first on."""
+
+    def __init__(self, endpoint: str, *, most: int, budget: Budget) -> None:
+        super().__init__(endpoint, most=most, keep=self._keep_piece, forget=self._forget_all)
+        self._kept: list[bytes] = []
+        self._budget = budget
+        self.room = 0
+
+    async def _keep_piece(self, upload: PiecewiseUpload, number: int, piece: bytes) -> None:
+        self._budget.take(len(piece))
+        self._kept.append(piece)
+        self.room += len(piece)
+
+    async def _forget_all(self, upload: PiecewiseUpload) -> None:
+        self._budget.give(self.room)
+        self.take()
+
+    def take(self) -> tuple[bytes, ...]:
+        """The body; its room is the taker's."""
+        body = (*self._kept, self.rest) if self.rest else tuple(self._kept)
+        self._kept, self.room = [], 0
+        self.used_up()
+        return body
+
+
+class MemoryJobs:
+    """`JobStore` of one process. `clock` is wall-clock time, `dice` gives numbers in [0, 1)."""
+
+    def __init__(
+        self,
+        book: Book,
+        *,
+        me: str,
+        policy: JobsPolicy,
+        clock: Callable[[], float],
+        dice: Callable[[], float],
+    ) -> None:
+        self._book = book
+        self._me = me
+        self._policy = policy
+        self._clock = clock
+        self._dice = dice
+        self._claims = 0
+
+    @property
+    def me(self) -> str:
+        return self._me
+
+    def configure(self, policy: JobsPolicy) -> None:
+        self._policy = policy
+
+    # --- creating
+
+    def upload(self, endpoint: str) -> _Upload:
+        return _Upload(endpoint, most=self._policy.max_body, budget=self._book.budget)
+
+    async def create(self, new: NewJob, upload: Upload) -> Admission:
+        assert isinstance(upload, _Upload)
+        kept = self._book.shelf(upload.endpoint).keys.get(new.key) if new.key else None
+        known = self._book.entry(kept or upload.job_id)
+        if known is not None:
+            return await self._join(known, new, upload)
+        try:
+            return self._created(new, upload)
+        finally:
+            await upload.discard()  # what has become a job is not the upload's any more
+
+    async def _join(self, known: Entry, new: NewJob, upload: _Upload) -> Admission:
+        verdict = judge(known.job, stored=known.fingerprint, fingerprint=upload.fingerprint)
+        await upload.discard()
+        if verdict is Verdict.CONFLICT:
+            return Conflict(known.job.id)
+        if new.reading:
+            self._read(known, 1)
+        return Joined(record_of(known))
+
+    def _created(self, new: NewJob, upload: _Upload) -> Created:
+        book, now, policy = self._book, self._clock(), self._policy
+        endpoint = upload.endpoint
+        shelf = book.shelf(endpoint)
+        if new.most and shelf.queued + len(shelf.held) >= new.most:
+            raise QueueFull(f"{new.most} jobs are in line", retry_after=5)
+        room = upload.size + len(encode_envelope(new.envelope)) + OVERHEAD
+        book.budget.take(room - upload.room)
+        job = Job(
+            id=upload.job_id,
+            endpoint=endpoint,
+            created=now,
+            expires=now + policy.ttl,
+            urgency=new.urgency,
+            arrived=now - new.waited,
+            detached=new.detached,
+        )
+        entry = Entry(
+            jobs.read(job, readers=0, now=now),
+            new.envelope,
+            key=new.key,
+            fingerprint=upload.fingerprint,
+            body=upload.take(),
+            body_bytes=upload.size,
+        )
+        book.add(entry, room=room, age=new.age, now=now)
+        if new.reading:
+            self._read(entry, 1)
+        claim = self._claim(entry, cold=new.cold) if new.claim else None
+        return Created(record_of(entry), claim)
+
+    # --- running
+
+    async def claim(
+        self,
+        endpoint: str,
+        limit: int,
+        *,
+        age: float,
+        cold: bool = False,
+        before: float | None = None,
+    ) -> Claims:
+        shelf, now = self._book.shelf(endpoint), self._clock()
+        line = self._book.ready(shelf, age=age, now=now)
+        first = [job_id for at, job_id in line[:limit] if at < (inf if before is None else before)]
+        claims = tuple(self._claim(shelf.entries[job_id], cold=cold) for job_id in first)
+        again_in = shelf.later[0][0] - now if shelf.later else None
+        return Claims(claims, again_in)
+
+    def _claim(self, entry: Entry, *, cold: bool) -> Claim:
+        self._claims += 1
+        holder = f"{self._me}:{self._claims}"
+        self._take(entry, jobs.claim(entry.job, holder=holder, cold=cold, now=self._clock()))
+        return Claim(record_of(entry), holder)
+
+    async def body(self, claim: Claim) -> AsyncIterator[bytes]:
+        entry = self._held(claim)
+        if entry.job.holder != claim.holder:
+            raise Superseded(f"{claim.id} is another's now")
+        for piece in entry.body:
+            yield piece
+
+    async def begin(self, claim: Claim) -> Job:
+        entry = self._held(claim)
+        return self._take(entry, jobs.begin(entry.job, holder=claim.holder, now=self._clock()))
+
+    async def append(self, claim: Claim, output: Output) -> None:
+        self._append(self._held(claim), claim.holder, output)
+
+    def _append(self, entry: Entry, holder: str, output: Output) -> None:
+        if entry.job.holder != holder:
+            raise Superseded(f"{entry.job.id} is another's now")
+        if output.next == 0:
+            return
+        if entry.job.state is not JobState.RUNNING:
+            raise jobs.ForbiddenStep(f"{entry.job.id} is {entry.job.state}")
+        self._book.store(entry, output, policy=self._policy)
+        if output.head is not None:
+            status, now = output.head.status, self._clock()
+            self._take(entry, jobs.answer(entry.job, holder=holder, status=status, now=now))
+
+    async def finish(
+        self,
+        claim: Claim,
+        outcome: Outcome = SUCCESS,
+        output: Output = NOTHING,
+        *,
+        trailers: tuple[bytes, ...] = (),
+    ) -> Job:
+        entry = self._held(claim)
+        step = jobs.finish(entry.job, holder=claim.holder, outcome=outcome, now=self._clock())
+        if step.event is None:
+            return entry.job
+        if outcome.state is JobState.SUCCEEDED:
+            self._append(entry, claim.holder, output)
+            entry.trailers = trailers
+            now = self._clock()
+            step = jobs.finish(entry.job, holder=claim.holder, outcome=outcome, now=now)
+        return self._take(entry, step)
+
+    async def give_back(self, claim: Claim) -> None:
+        entry = self._held(claim)
+        self._take(entry, jobs.give_back(entry.job, holder=claim.holder, now=self._clock()))
+
+    async def requeue(
+        self, claim: Claim, *, reason: str, detail: str, delay: float | None = None
+    ) -> Job:
+        entry = self._held(claim)
+        if delay is None:
+            delay = jobs.back_off(claim.record.job, dice=self._dice())
+        step = jobs.requeue(
+            entry.job,
+            holder=claim.holder,
+            reason=reason,
+            detail=detail,
+            delay=delay,
+            policy=self._policy,
+            now=self._clock(),
+        )
+        return self._take(entry, step)
+
+    def _held(self, claim: Claim) -> Entry:
+        entry = self._book.entry(claim.id)
+        if entry is None:
+            raise Superseded(f"{claim.id} is no more")
+        return entry
+
+    def _take(self, entry: Entry, step: Step) -> Job:
+        self._book.take(entry, step, now=self._clock())
+        return entry.job
+
+    # --- by anybody
+
+    async def cancel(self, job_id: str, *, reason: str, detail: str) -> Job | None:
+        now = self._clock()
+        return self._step(
+            job_id, lambda job: jobs.cancel(job, reason=reason, detail=detail, now=now)
+        )
+
+    async def retry(self, job_id: str) -> Job | None:
+        now = self._clock()
+        return self._step(job_id, lambda job: jobs.retry(job, policy=self._policy, now=now))
+
+    def _step(self, job_id: str, step: Callable[[Job], Step]) -> Job | None:
+        entry = self._book.entry(job_id)
+        return None if entry is None else self._take(entry, step(entry.job))
+
+    async def detach(self, job_id: str) -> Job | None:
+        entry = self._book.entry(job_id)
+        if entry is None:
+            return None
+        entry.job = jobs.detach(entry.job)
+        return entry.job
+
+    async def get(self, job_id: str) -> Record | None:
+        entry = self._book.entry(job_id)
+        return None if entry is None else record_of(entry)
+
+    async def place(self, job_id: str) -> int | None:
+        entry = self._book.entry(job_id)
+        if entry is None:
+            return None
+        return views.place_of(entry, self._book.shelf(entry.job.endpoint))
+
+    async def recent(
+        self, endpoint: str, *, states: Collection[JobState] = (), limit: int = 100
+    ) -> list[Record]:
+        return views.recent(self._book.shelf(endpoint), states=states, limit=limit)
+
+    async def counts(self, endpoint: str) -> Mapping[JobState, int]:
+        return views.counts(self._book.shelf(endpoint))
+
+    # --- reading
+
+    async def join(self, job_id: str) -> Job | None:
+        return self._read_by(job_id, 1)
+
+    async def leave(self, job_id: str) -> None:
+        self._read_by(job_id, -1)
+
+    def _read_by(self, job_id: str, change: int) -> Job | None:
+        entry = self._book.entry(job_id)
+        return None if entry is None else self._read(entry, change)
+
+    def _read(self, entry: Entry, change: int) -> Job:
+        readers = entry.readers
+        readers[self._me] = max(0, readers[self._me] + change)
+        return self._count_readers(entry)
+
+    def _count_readers(self, entry: Entry) -> Job:
+        entry.readers = +entry.readers
+        entry.job = jobs.read(entry.job, readers=len(entry.readers), now=self._clock())
+        return entry.job
+
+    async def page(self, job_id: str, *, attempt: int = 0, at: int = 0) -> Page | None:
+        entry = self._book.entry(job_id)
+        return None if entry is None else views.page(entry, attempt=attempt, at=at)
+
+    async def events(self, job_id: str, *, after: str = "") -> list[Event] | None:
+        entry = self._book.entry(job_id)
+        return None if entry is None else jobs.events_after(entry.events, after)
+
+    def listen(self, job_id: str, told: Callable[[], None]) -> Listening:
+        return self._book.of_job.listen(job_id, lambda _: told())
+
+    # --- one endpoint's work
+
+    def watch(self, endpoint: str, told: Callable[[Told], None]) -> Listening:
+        return self._book.of_line.listen((endpoint, self._me), told)
+
+    def queued(self, endpoint: str) -> int:
+        shelf = self._book.shelves.get(endpoint)
+        return 0 if shelf is None else shelf.queued
+
+    async def sweep(self, endpoint: str) -> Swept:
+        now, deleted = self._clock(), 0
+        ended: list[Job] = []
+        for entry in list(self._book.shelf(endpoint).entries.values()):
+            action = due(entry.job, self._policy, now=now)
+            if action is Due.DELETE:
+                self._book.delete(entry)
+                deleted += 1
+            elif action is not None:
+                ended.append(self._take(entry, end_by_time(entry.job, action, now=now)))
+        return Swept(tuple(ended), deleted)
+
+    async def claimants(self, endpoint: str) -> frozenset[str]:
+        return views.claimants(self._book, endpoint)
+
+    async def requeue_claims_of(self, activator: str, endpoint: str) -> list[Job]:
+        requeued: list[Job] = []
+        for entry in list(self._book.shelf(endpoint).entries.values()):
+            if entry.readers.pop(activator, 0):
+                self._count_readers(entry)
+            job = entry.job
+            if job.holder and jobs.activator_of(job.holder) == activator:
+                step = jobs.orphan(job, policy=self._policy, now=self._clock())
+                requeued.append(self._take(entry, step))
+        return requeued
+
+    # --- webhooks
+
+    async def hooks_due(self, endpoint: str, limit: int, *, lease: float) -> list[Hook]:
+        now = self._clock()
+        waiting = [
+            entry
+            for entry in self._book.shelf(endpoint).entries.values()
+            if entry.hook_at is not None and entry.hook_at <= now
+        ]
+        waiting.sort(key=lambda entry: (entry.hook_at, entry.job.id))
+        for entry in waiting[:limit]:
+            entry.hook_at = now + lease
+            entry.hook_tries += 1
+        return [Hook(record_of(entry), entry.hook_tries) for entry in waiting[:limit]]
+
+    async def hook_later(self, job_id: str, *, delay: float) -> None:
+        entry = self._book.entry(job_id)
+        if entry is not None and entry.hook_at is not None:
+            entry.hook_at = self._clock() + delay
+
+    async def hook_done(self, job_id: str) -> None:
+        entry = self._book.entry(job_id)
+        if entry is not None:
+            entry.hook_at = None
+
+    async def aclose(self) -> None:
+        pass

@@ -1,0 +1,135 @@
+"""Several activators over one store of jobs, and a clock that tests move."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+from activator.core.jobs import JobsPolicy
+from activator.queueing.budget import Budget
+from activator.queueing.jobs import Claim, Created, Envelope, NewJob, Output, ResultHead
+from activator.queueing.memory_book import Book
+from activator.queueing.memory_jobs import MemoryJobs
+
+if TYPE_CHECKING:
+    from activator.queueing.jobs import Admission, JobStore, Record
+
+POLICY = JobsPolicy(
+    max_body=4 << 20,
+    max_result=4 << 20,
+    ttl=1000.0,
+    retention=100.0,
+    attempts=3,
+    join_grace=60.0,
+)
+MAX_BYTES = 64 << 20
+ENVELOPE = Envelope(
+    method=b"POST",
+    target=b"/v1/x?y=%41",
+    host=b"llm.example.com",
+    lines=(b"Content-Type: application/json", b"X-Latin: \xe9\xff"),
+    length=4,
+    request_id=b"r-1",
+    peer="192.0.2.7",
+)
+HEAD = ResultHead(status=200, reason=b"OK", lines=(b"Content-Type: text/plain",), length=-1)
+AGE = 30.0
+
+
+class Stage(Protocol):
+    """`open` gives another activator's view of the same store."""
+
+    offset: float
+
+    def open(self, me: str) -> JobStore: ...
+
+    async def bytes_kept(self) -> int:
+        """Of bodies, envelopes, results and what a job costs besides."""
+
+
+class MemoryStage:
+    def __init__(self, *, max_bytes: int = MAX_BYTES) -> None:
+        self.offset = 0.0
+        self._budget = Budget(max_bytes)
+        self._book = Book(self._budget)
+
+    def open(self, me: str) -> JobStore:
+        return MemoryJobs(
+            self._book,
+            me=me,
+            policy=POLICY,
+            clock=lambda: time.time() + self.offset,
+            dice=lambda: 0.0,
+        )
+
+    async def bytes_kept(self) -> int:
+        return self._budget.used
+
+
+async def admitted(store: JobStore, *chunks: bytes, endpoint: str = "m", **said: Any) -> Admission:
+    """`create` with a body of these chunks; `said`: fields of NewJob, `webhook` and `owner`."""
+    upload = store.upload(endpoint)
+    for chunk in chunks:
+        await upload.write(chunk)
+    envelope = Envelope(
+        method=b"POST",
+        target=b"/v1",
+        host=b"h",
+        length=sum(map(len, chunks)),
+        webhook=said.pop("webhook", ""),
+        owner=said.pop("owner", ""),
+    )
+    return await store.create(NewJob(**{"envelope": envelope} | said), upload)
+
+
+async def created(store: JobStore, *chunks: bytes, **said: Any) -> Record:
+    admission = await admitted(store, *chunks, **said)
+    assert isinstance(admission, Created), admission
+    return admission.record
+
+
+async def job_id(store: JobStore, *chunks: bytes, **said: Any) -> str:
+    return (await created(store, *chunks, **said)).job.id
+
+
+async def claimed(store: JobStore, *, endpoint: str = "m", **said: Any) -> Claim:
+    """The next one in line."""
+    claims = (await store.claim(endpoint, 1, **{"age": AGE} | said)).claims
+    assert len(claims) == 1, "there is nothing to claim"
+    return claims[0]
+
+
+async def begun(store: JobStore, *, endpoint: str = "m", **said: Any) -> Claim:
+    claim = await claimed(store, endpoint=endpoint, **said)
+    await store.begin(claim)
+    return claim
+
+
+async def answered(store: JobStore, claim: Claim, *chunks: bytes, head: ResultHead = HEAD) -> None:
+    """Succeed with this answer."""
+    await store.finish(claim, output=Output(0, head, chunks))
+
+
+async def body_of(store: JobStore, claim: Claim) -> bytes:
+    return b"".join([piece async for piece in store.body(claim)])
+
+
+async def result_of(store: JobStore, id_: str) -> bytes:
+    """What there is of it now."""
+    pieces: list[bytes] = []
+    at = 0
+    while True:
+        page = await store.page(id_, at=at)
+        assert page is not None
+        pieces += page.chunks
+        if page.next == at or page.outcome is not None:
+            return b"".join(pieces)
+        at = page.next
+
+
+async def ids_in_line(store: JobStore, *, endpoint: str = "m", age: float = AGE) -> list[str]:
+    """Claim everything, and give it back."""
+    claims = (await store.claim(endpoint, 1000, age=age)).claims
+    for claim in claims:
+        await store.give_back(claim)
+    return [claim.id for claim in claims]
