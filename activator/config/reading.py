@@ -6,7 +6,6 @@ outside the file. The steps themselves live in `schema`, `rules`, `build`.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,6 +17,7 @@ from activator.config.endpoint_schema import EndpointSection, Policy
 from activator.config.fields import Section
 from activator.config.references import is_reference, read_secret, resolve
 from activator.config.schema import Document, RootKeys
+from activator.config.store_url import StoreUrl, has_password, parse_store_url
 from activator.config.tree import Items, Table, merged, without
 from activator.core.routing import duplicates
 
@@ -52,7 +52,7 @@ class Reading:
     """A document in which nothing is wrong."""
 
     root: RootKeys
-    store_url: str
+    store_url: StoreUrl
     declared: tuple[Declared, ...]
     endpoints: tuple[Endpoint, ...]
 
@@ -76,9 +76,10 @@ class Reader:
         built = [(each, endpoint) for each in whole if (endpoint := self._built(each))]
         self._check_names(declared)
         self._check_matches(built)
-        store_url = self._store_url(root) if root else ""
+        store_url = self._store_url(root) if root else None
         self._problems.raise_any()
         assert root is not None  # else there was a problem
+        assert store_url is not None
         return Reading(root, store_url, declared, tuple(endpoint for _, endpoint in built))
 
     def _root(self) -> RootKeys | None:
@@ -153,17 +154,20 @@ class Reader:
             said = f"the same match as `{one.name}` on line {first.tree.line}"
             self._problems.at(second.tree, ("match",), said, under=second.loc)
 
-    def _store_url(self, root: RootKeys) -> str:
-        url = root.store.url
-        if not is_reference(url):
-            self._tell(self._tree, rules.store_problems(url, inline=True))
-            return url
+    def _store_url(self, root: RootKeys) -> StoreUrl | None:
+        text, loc = root.store.url, ("store", "url")
         try:
-            url = resolve(url, environ=self._environ, base=self._base)
+            if is_reference(text):
+                text = resolve(text, environ=self._environ, base=self._base)
+            elif has_password(text):
+                said = "a password is never written here: use ${NAME} or file:PATH"
+                self._problems.at(self._tree, loc, said)
+                return None
+            url = parse_store_url(text, base=self._base)
         except ValueError as error:
-            self._problems.at(self._tree, ("store", "url"), str(error))
-        else:
-            self._tell(self._tree, rules.store_problems(url, inline=False))
+            self._problems.at(self._tree, loc, str(error))
+            return None
+        self._tell(self._tree, rules.store_url_problems(url))
         return url
 
     def _check_files(self, root: RootKeys) -> None:
@@ -177,7 +181,7 @@ class Reader:
             if name is None:
                 continue
             path = self._base / name
-            if not path.is_file() or not os.access(path, os.R_OK):
+            if not rules.is_readable(path):
                 self._problems.at(self._tree, loc, f"{path} cannot be read")
         if root.auth.admin_token_file is not None:
             try:

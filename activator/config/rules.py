@@ -6,9 +6,9 @@ the key stands in the file is `problems`' business.
 
 from __future__ import annotations
 
+import os
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from activator.config.endpoint_schema import (
     DockerSection,
@@ -22,15 +22,16 @@ from activator.core.endpoint import Balance, Owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from activator.config.endpoint_schema import Policy
     from activator.config.problems import Loc
     from activator.config.schema import RootKeys
+    from activator.config.store_url import StoreUrl
 
 Finding = tuple["Loc", str]
 
 _NOT_YET = "is not available in this version"
-_LATER_STORES = ("redis", "rediss", "redis+sentinel", "redis+cluster")
 _SHORT_IDLE = 5.0
 """Seconds. Requests of one person come further apart; every one would pay for a start."""
 
@@ -76,6 +77,8 @@ def endpoint_problems(endpoint: EndpointSection) -> Iterator[Finding]:
 
 def root_problems(root: RootKeys) -> Iterator[Finding]:
     yield from unavailable(root)
+    if "{" in root.store.prefix or "}" in root.store.prefix:
+        yield ("store", "prefix"), "cannot have braces: they decide where in a cluster a key lies"
     server = root.server
     if not is_loopback(server.admin[0]) and root.auth.admin_token_file is None:
         yield ("server", "admin"), "listens beyond loopback, which needs `auth.adminTokenFile`"
@@ -88,20 +91,15 @@ def root_problems(root: RootKeys) -> Iterator[Finding]:
         yield ("server", "admin"), "is the address of `server.listen` too"
 
 
-def store_problems(url: str, *, inline: bool) -> Iterator[Finding]:
-    """For the address of the store, written in the file (`inline`) or looked up; not shown."""
-    try:
-        parts = urlsplit(url)
-        password = parts.password
-    except ValueError:
-        yield ("store", "url"), "is not a URL"
-        return
-    if parts.scheme in _LATER_STORES:
-        yield ("store", "url"), f"`{parts.scheme}://` {_NOT_YET}; it is memory://"
-    elif url != "memory://":
-        yield ("store", "url"), "must be memory://"
-    if inline and password:
-        yield ("store", "url"), "a password is never written here: use ${NAME} or file:PATH"
+def store_url_problems(url: StoreUrl) -> Iterator[Finding]:
+    if url.tls is not None:
+        for file in (url.tls.ca_certs, url.tls.certfile, url.tls.keyfile):
+            if file is not None and not is_readable(file):
+                yield ("store", "url"), f"{file} cannot be read"
+
+
+def is_readable(file: Path) -> bool:
+    return file.is_file() and os.access(file, os.R_OK)
 
 
 def root_warnings(root: RootKeys) -> Iterator[Finding]:

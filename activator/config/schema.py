@@ -94,15 +94,20 @@ class ServerSection(Section):
 
 
 class StoreSection(Section):
-    """Where held requests wait."""
+    """Where held requests wait, and what several activators share."""
 
     url: Text = key(
         "memory://",
-        "`memory://` keeps everything in this process. An address with a password is written"
-        " `${NAME}` or `file:PATH`. redis://, rediss://, redis+sentinel:// and redis+cluster:// are"
-        " not available in this version.",
+        "`memory://` keeps everything in this process. Several activators share a Redis:"
+        " `redis://HOST:PORT/DB`, `rediss://…` with TLS, `redis+sentinel://HOST:PORT,HOST:PORT/NAME`"
+        " or `redis+cluster://HOST:PORT,HOST:PORT`. An address with a password is written `${NAME}`"
+        " or `file:PATH`.",
     )
-    prefix: Text = key("activator", "Begins every key in the store: several may share one.")
+    prefix: Text = key(
+        "activator",
+        "Begins every key in the store: several may share one. Activators with the same prefix work"
+        " together.",
+    )
     max_bytes: PositiveSize = key("4GiB", "Bodies and results of all endpoints together.")
     timeout: PositiveDuration = key(
         "500ms", "For one operation on the way of a request: the store is near."
@@ -182,7 +187,7 @@ class RootKeys(Section):
     """Everything but the endpoints."""
 
     server: ServerSection = key({}, "Where the activator listens, and how it ends.")
-    store: StoreSection = key({}, "Where held requests wait.")
+    store: StoreSection = key({}, "Where held requests wait, and what several activators share.")
     auth: AuthSection = key({}, "Who may come in.")
     jobs: JobsSection = later({}, "Requests that outlive their connection.")
     webhooks: WebhooksSection = later({}, "Who is told when a job is done.")

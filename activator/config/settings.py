@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from activator.config.reading import Reading
     from activator.config.schema import ServerSection
+    from activator.config.store_url import StoreUrl
     from activator.config.tree import Table
     from activator.core.endpoint import Endpoint
 
@@ -63,8 +64,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    url: str = field(repr=False)
-    """May hold a password."""
+    url: StoreUrl
     prefix: str
     max_bytes: int
     timeout: float

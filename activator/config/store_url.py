@@ -60,8 +60,8 @@ _SENTINEL_KEYS: Final = ("sentinel_username", "sentinel_password")
 _FLAGS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
-def parse_store_url(text: str) -> StoreUrl:
-    """Raises ValueError with a sentence that shows nothing secret."""
+def parse_store_url(text: str, *, base: Path = Path()) -> StoreUrl:
+    """Files in it are relative to `base`. Raises ValueError, whose words show nothing secret."""
     if text == MEMORY:
         return StoreUrl(Kind.MEMORY)
     scheme, separator, rest = text.partition("://")
@@ -88,7 +88,7 @@ def parse_store_url(text: str) -> StoreUrl:
         service=service,
         sentinel_username=options.get("sentinel_username"),
         sentinel_password=options.get("sentinel_password"),
-        tls=_tls(options, always=scheme.lower() == "rediss"),
+        tls=_tls(options, always=scheme.lower() == "rediss", base=base),
     )
 
 
@@ -177,7 +177,7 @@ def _options(query: str, *, allowed: tuple[str, ...]) -> dict[str, str]:
     return options
 
 
-def _tls(options: dict[str, str], *, always: bool) -> StoreTls | None:
+def _tls(options: dict[str, str], *, always: bool, base: Path) -> StoreTls | None:
     wanted = _flag(options, "ssl", default=always)
     if always and not wanted:
         raise ValueError("is rediss:// with ssl=false")
@@ -185,19 +185,19 @@ def _tls(options: dict[str, str], *, always: bool) -> StoreTls | None:
         if unused := [name for name in _TLS_KEYS if name in options and name != "ssl"]:
             raise ValueError(f"has `{unused[0]}` without ssl=true")
         return None
-    certfile, keyfile = _file(options, "ssl_certfile"), _file(options, "ssl_keyfile")
-    if keyfile and not certfile:
+    files = {
+        name: base / options[name]
+        for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+        if options.get(name)
+    }
+    if "ssl_keyfile" in files and "ssl_certfile" not in files:
         raise ValueError("has `ssl_keyfile` without `ssl_certfile`")
     return StoreTls(
-        ca_certs=_file(options, "ssl_ca_certs"),
-        certfile=certfile,
-        keyfile=keyfile,
+        ca_certs=files.get("ssl_ca_certs"),
+        certfile=files.get("ssl_certfile"),
+        keyfile=files.get("ssl_keyfile"),
         check_hostname=_flag(options, "ssl_check_hostname", default=True),
     )
-
-
-def _file(options: dict[str, str], name: str) -> Path | None:
-    return Path(options[name]) if options.get(name) else None
 
 
 def _flag(options: dict[str, str], name: str, *, default: bool) -> bool:

@@ -55,8 +55,6 @@ def test_what_comes_later_may_be_switched_off(tmp_path: Path, keys: str) -> None
         ("tracing: {endpoint: 'http://x'}\n", "tracing"),
         ("openai: {peekBytes: 1MiB}\n", "openai"),
         ("sources: {kubernetes: {namespaces: [x]}}\n", "sources.kubernetes"),
-        ("store: {url: 'redis://x'}\n", "store.url"),
-        ("store: {url: 'redis+sentinel://x'}\n", "store.url"),
     ],
 )
 def test_sections_that_come_later_are_refused(tmp_path: Path, text: str, key: str) -> None:
