@@ -5,6 +5,7 @@ One face of a `Book` for one activator; what the steps mean is decided in `core.
 
 from __future__ import annotations
 
+import asyncio
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from activator.queueing.jobs import (
     Hook,
     Joined,
     Swept,
+    Work,
 )
 from activator.queueing.memory_book import OVERHEAD, Book, Entry
 from activator.queueing.memory_views import record_of
@@ -331,7 +333,9 @@ class MemoryJobs:
     # --- one endpoint's work
 
     def watch(self, endpoint: str, told: Callable[[Told], None]) -> Listening:
-        return self._book.of_line.listen((endpoint, self._me), told)
+        bell = self._book.of_line.listen((endpoint, self._me), told)
+        asyncio.get_running_loop().call_soon(bell.hear, Work())
+        return bell
 
     def queued(self, endpoint: str) -> int:
         shelf = self._book.shelves.get(endpoint)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from activator.core.jobs import JobsPolicy
 from activator.queueing.budget import Budget
@@ -12,7 +13,11 @@ from activator.queueing.memory_book import Book
 from activator.queueing.memory_jobs import MemoryJobs
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from activator.queueing.jobs import Admission, JobStore, Record
+
+T = TypeVar("T")
 
 POLICY = JobsPolicy(
     max_body=4 << 20,
@@ -133,3 +138,8 @@ async def ids_in_line(store: JobStore, *, endpoint: str = "m", age: float = AGE)
     for claim in claims:
         await store.give_back(claim)
     return [claim.id for claim in claims]
+
+
+def started(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Beside the test, which waits for it."""
+    return asyncio.get_running_loop().create_task(work)
