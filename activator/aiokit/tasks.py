@@ -41,6 +41,11 @@ class Tasks:
         if not task.cancelled() and (failure := task.exception()) is not None:
             self._on_failure(task.get_name(), failure)
 
+    async def drained(self) -> None:
+        """Wait until nothing runs; what is spawned meanwhile counts too."""
+        while self._running:
+            await asyncio.wait(self._running)
+
     async def aclose(self) -> None:
         """Cancel what runs and wait until all of it has ended."""
         running = list(self._running)

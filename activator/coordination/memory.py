@@ -6,10 +6,12 @@ owners, the board passes questions on to the one member, and the lease always le
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
+from activator.coordination.base import Share
 from activator.core.dispatch import Dispatcher, Ticket, TicketState
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from activator.core.balancing import Dice
     from activator.core.endpoint import Endpoint, Replica
 
+NOTHING: Final = Share()
 BATCH: Final = 64
 """Grants delivered in one turn of the loop: each makes its owner connect and write, and thousands
 in a row would keep every other connection waiting."""
@@ -83,6 +86,10 @@ class MemoryLedger:
         if replica is None:  # what is free is not for this ticket
             self._spread(self._dispatcher.withdraw(ticket, now=self._clock()))
         return replica
+
+    def adopt(self, ticket: Ticket) -> None:
+        """It has a slot already, which another ledger gave it."""
+        self._dispatcher.adopt(ticket, now=self._clock())
 
     def withdraw(self, ticket: Ticket) -> None:
         self._owners.pop(ticket, None)
@@ -218,19 +225,68 @@ class MemoryBoard:
         member = self._members.get(endpoint)
         return -inf if member is None else member.last_ended
 
-    async def ask_quiet(self, endpoint: str) -> bool:
+    def elsewhere(self, endpoint: str) -> Share:
+        return NOTHING
+
+    def unsure_until(self, endpoint: str) -> float:
+        return -inf
+
+    async def ask_quiet(self, endpoint: str, replicas: Sequence[str] | None = None) -> bool:
         member = self._members.get(endpoint)
-        return member is None or member.quiesce()
+        return member is None or replicas is not None or member.quiesce()
+
+    async def agree(self, endpoint: str) -> bool:
+        return True
+
+    def conclude(self, endpoint: str, *, ordered: bool) -> None:
+        if not ordered:
+            self.revive(endpoint)
 
     def revive(self, endpoint: str) -> None:
         member = self._members.get(endpoint)
         if member is not None:
             member.revive()
 
+    def emptied(self, endpoint: str) -> None:
+        self.revive(endpoint)
+
 
 class MemoryLease:
     """`Lease` where nobody else could lead."""
 
+    term = 1
+
     @property
     def leading(self) -> bool:
         return True
+
+    def on_change(self, told: Callable[[], None]) -> Callable[[], None]:
+        return _nothing
+
+
+class MemoryRoster:
+    """`Roster` of the only activator there is."""
+
+    def __init__(self, me: str = "") -> None:
+        self.me = me or os.urandom(8).hex()
+        self.members = frozenset((self.me,))
+        self.unknown: frozenset[str] = frozenset()
+
+    def silent_since(self, act: str) -> float | None:
+        return None
+
+    def is_gone(self, act: str) -> bool:
+        return act != self.me
+
+    def on_joined(self, told: Callable[[str], None]) -> None:
+        """Nobody ever does; so with the others."""
+
+    def on_silent(self, told: Callable[[str], None]) -> None: ...
+
+    def on_left(self, told: Callable[[str], None]) -> None: ...
+
+    def on_forgotten(self, told: Callable[[], None]) -> None: ...
+
+
+def _nothing() -> None:
+    return

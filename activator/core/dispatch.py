@@ -98,6 +98,20 @@ class Dispatcher:
                 return None
         return self._reserve(ticket, slots)
 
+    def adopt(self, ticket: Ticket, *, now: float) -> None:
+        """It has been given a slot at `ticket.replica` by somebody else, which counts here from
+        now on, be it beyond the limit. Raises ValueError if it has none."""
+        if ticket.state is not _GRANTED or ticket.replica is None:
+            raise ValueError("a ticket without a slot cannot be adopted")
+        slots = self._known.get(ticket.replica.id)
+        if slots is None:
+            slots = ReplicaSlots(
+                ticket.replica, concurrency=self._concurrency, paced=False, now=now
+            )
+            slots.offered = False
+            self._known[slots.id] = slots
+        self._reserve(ticket, slots)
+
     def withdraw(self, ticket: Ticket, *, now: float) -> Sequence[Ticket]:
         """Leave the line or, with a slot, give it back. Otherwise nothing happens."""
         if ticket.state is not _WAITING:

@@ -290,3 +290,42 @@ def test_a_raised_limit_is_used_at_once() -> None:
         dispatcher.configure(concurrency=3, age=30.0, balance=Balance.LEAST_LOADED, now=1.0)
         == waiting
     )
+
+
+# --- slots that somebody else has given
+
+
+def test_an_adopted_slot_counts_even_beyond_the_limit() -> None:
+    line = line_of((A, READY), concurrency=1)
+    adopted = [granted_elsewhere(A) for _ in range(2)]
+    for ticket in adopted:
+        line.adopt(ticket, now=0.0)
+    waiting = Ticket()
+
+    assert line.load("a") == 2
+    assert line.submit(waiting, now=0.0) is None
+    assert not line.release(adopted[0], now=1.0)
+    assert line.release(adopted[1], now=1.0) == [waiting]
+
+
+def test_a_slot_at_a_replica_that_is_not_offered_can_be_adopted_and_is_forgotten() -> None:
+    line = line_of(concurrency=1)
+    ticket = granted_elsewhere(B)
+
+    line.adopt(ticket, now=0.0)
+    assert line.load("b") == 1
+    line.release(ticket, now=0.0)
+
+    assert line.load("b") == 0
+    assert line.full
+
+
+def test_a_ticket_without_a_slot_cannot_be_adopted() -> None:
+    with pytest.raises(ValueError, match="without a slot"):
+        line_of().adopt(Ticket(), now=0.0)
+
+
+def granted_elsewhere(replica: Replica) -> Ticket:
+    ticket = Ticket()
+    assert line_of((replica, READY)).submit(ticket, now=0.0) == replica
+    return ticket

@@ -1,0 +1,225 @@
+"""The conversation of one activator with one shared ledger: one call at a time, and when.
+
+What is said within a turn of the loop goes in one call; while that is on its way the next one is
+gathered. So operations arrive in the order in which they happened, and under load a round trip
+carries many. What they mean is the `Speaker`'s (`redis_ledger`), which declares all it has whenever
+the store may have another idea of it: after a reconnect, a lost reply, a burial.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from math import inf
+from typing import TYPE_CHECKING, Final, Protocol
+
+from activator.coordination.ledger_ops import Batch, OtherVersion, decode
+from activator.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from activator.coordination.ledger_ops import Reply
+    from activator.coordination.memory import Cancellable
+    from activator.coordination.redis_ledgers import LedgerKit
+    from activator.core.endpoint import Endpoint
+
+_log = logging.getLogger("activator.coordination")
+
+CHECK: Final = 0.5
+"""Seconds between two questions for what was missed, while something waits or is in flight."""
+IDLE_CHECK: Final = 600.0
+"""Seconds between two signs of life of a ledger without requests: its keys expire after an hour."""
+AWAY_CHECK: Final = 0.25
+"""Seconds between two looks at whether the store is back."""
+OTHER_CHECK: Final = 10.0
+"""Seconds between two looks at whether the activators of another version have gone."""
+
+
+class Speaker(Protocol):
+    """Who speaks, and what about."""
+
+    @property
+    def endpoint(self) -> Endpoint: ...
+
+    @property
+    def is_alone(self) -> bool:
+        """What the store says means nothing to it now."""
+
+    @property
+    def has_tickets(self) -> bool: ...
+
+    def declare(self, batch: Batch) -> None:
+        """Say everything there is; from now on it is not alone."""
+
+    def follow(self, batch: Batch, reply: Reply) -> None:
+        """What was answered to `batch`."""
+
+    def carry_on_alone(self) -> None:
+        """The store is no help for now."""
+
+
+class Talk:
+    """See the module. Say something on `batch`, then `go`."""
+
+    def __init__(self, kit: LedgerKit, speaker: Speaker) -> None:
+        self._kit = kit
+        self._speaker = speaker
+        self._keys = kit.keys_of(speaker.endpoint.name)
+        self._kick = asyncio.Event()
+        self._closed = False
+        self._calling = False
+        self._joined = False
+        self._born = ""
+        self._wake_at: float | None = None
+        self._checked_at = 0.0
+        self._retry_in = 0.0
+        self._timer: Cancellable | None = None
+        self._timer_at = inf
+        self.batch = Batch()
+        self.offset = 0.0
+        """The store's clock less ours, in seconds."""
+        self._kick.set()
+        self._pump = kit.tasks.spawn(self._run(), name=f"ledger {speaker.endpoint.name}")
+
+    def go(self) -> None:
+        """There is something to say."""
+        self._kick.set()
+
+    def begin_again(self) -> None:
+        """The store may have missed, or forgotten, something: declare."""
+        self._joined = False
+        self._kick.set()
+
+    def leave(self) -> None:
+        """Nobody needs to know any more what is here."""
+        self._joined, self.batch = False, Batch()
+        self._kit.tasks.spawn(self._sign_off(), name=f"leave {self._speaker.endpoint.name}")
+
+    def close(self) -> None:
+        """The last word is sent as soon as it can be; `LedgerKit.tasks` wait for it."""
+        self._closed = True
+        self._kick.set()
+
+    @property
+    def is_settled(self) -> bool:
+        """The store knows of everything that has happened here, and has answered."""
+        if self._closed:
+            return self._pump.done()
+        said = self._joined and not self.batch and not self._calling
+        return self._speaker.is_alone or said
+
+    async def _run(self) -> None:
+        while not self._closed:
+            if not (self._joined and self.batch):
+                self._set_timer()
+                await self._kick.wait()
+            self._kick.clear()
+            if self._speaker.endpoint.concurrency and not self._closed:
+                await self._turn()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._born:
+            await self._sign_off()
+
+    async def _turn(self) -> None:
+        try:
+            if self._joined:
+                await self._exchange()
+            else:
+                await self._set_clock()
+                await self._join()
+        except StoreUnavailable as error:
+            self._fall_silent(str(error), again_in=AWAY_CHECK)
+        except OtherVersion:
+            why = "the ledger is kept by an activator of another version"
+            self._fall_silent(why, again_in=OTHER_CHECK)
+
+    async def _exchange(self) -> None:
+        now = self._kit.clock()
+        if now >= self._check_at:
+            self._checked_at = now
+            self.batch.check()
+        if not self.batch and (self._wake_at is None or now < self._wake_at):
+            return
+        batch, self.batch = self.batch, Batch()
+        reply = await self._call(batch)
+        if not reply.is_member:
+            self.begin_again()
+        elif not self._speaker.is_alone:
+            self._heard(batch, reply)
+
+    async def _set_clock(self) -> None:
+        """One line over all activators needs one clock. Asked before what is decided here is given
+        up: a store that does not answer, or slowly, changes nothing."""
+        before = self._kit.clock()
+        seconds, micros = await self._kit.link.command("TIME")
+        now = int(seconds) + int(micros) / 1e6
+        self.offset = now - (before + self._kit.clock()) / 2
+
+    async def _join(self) -> None:
+        """Declare all there is; what happens meanwhile is sent afterwards."""
+        batch = self.batch = Batch()
+        batch.declare(born=self._born, name=self._kit.new_name())
+        self._speaker.declare(batch)
+        self.batch = Batch()
+        reply = await self._call(batch)
+        if not self._speaker.is_alone:
+            self._joined, self._born = True, reply.born
+            self._checked_at = self._kit.clock()
+            self._heard(batch, reply)
+
+    def _heard(self, batch: Batch, reply: Reply) -> None:
+        self._wake_at = None if reply.wake_in is None else self._kit.clock() + reply.wake_in
+        self._speaker.follow(batch, reply)
+
+    def _fall_silent(self, why: str, *, again_in: float) -> None:
+        self._joined, self._wake_at, self._retry_in = False, None, again_in
+        self.batch = Batch()
+        if not self._speaker.is_alone:
+            endpoint = self._speaker.endpoint.name
+            _log.warning(
+                "slots are shared out",
+                extra={"action": "slots_alone", "endpoint": endpoint, "reason": why},
+            )
+            self._speaker.carry_on_alone()
+
+    async def _call(self, batch: Batch) -> Reply:
+        kit, endpoint = self._kit, self._speaker.endpoint
+        head = (kit.me, endpoint.concurrency, endpoint.balance.value, endpoint.name, kit.channel)
+        self._calling = True
+        try:
+            raw = await kit.link.run(kit.script, self._keys, (kit.version, *head, *batch.args))
+        finally:
+            self._calling = False
+        return decode(raw)
+
+    async def _sign_off(self) -> None:
+        batch = Batch()
+        batch.leave()
+        try:
+            await self._call(batch)
+        except (StoreUnavailable, OtherVersion) as error:
+            # its silence will tell the others
+            _log.info("not signed off", extra={"action": "not_signed_off", "reason": str(error)})
+
+    # --- when to speak unasked ------------------------------------------------------------------
+
+    @property
+    def _check_at(self) -> float:
+        return self._checked_at + (CHECK if self._speaker.has_tickets else IDLE_CHECK)
+
+    def _set_timer(self) -> None:
+        """To look again when time alone may have changed something; one that is due earlier than
+        that does no harm."""
+        if not self._speaker.endpoint.concurrency:
+            return
+        at = self._kit.clock() + self._retry_in
+        if self._joined:
+            at = self._check_at if self._wake_at is None else min(self._check_at, self._wake_at)
+        if at < self._timer_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer, self._timer_at = self._kit.call_at(at, self._timer_fired), at
+
+    def _timer_fired(self) -> None:
+        self._timer, self._timer_at = None, inf
+        self._kick.set()

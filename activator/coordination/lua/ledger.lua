@@ -1,0 +1,486 @@
+-- The line and the slots of one endpoint over all activators: what core/dispatch.py decides, atomically.
+--
+-- A call is a batch of operations of one activator, in order. After it nobody waits who could have
+-- a slot, but for those whose slot only time opens; the reply says when.
+--
+-- KEYS  line   ZSET  member -> score; a member is ACTIVATOR:SEQ
+--       tick   HASH  member -> "w\tEXCLUDED\tLIKED" (waits) | "o\tREPLICA" (offered a slot and has
+--                    not taken it up) | "m" (missed its offer) | "g\tREPLICA" (in flight)
+--       reps   HASH  replica -> "IN_FLIGHT TURN WINDOW NEXT_STEP_MS"; a window of 0 is not paced
+--       acts   HASH  activator -> its replicas; "!v" -> version of all this, "!born" -> name of this
+--                    ledger's life, "!grace" -> ms until which nobody is given anything
+--       off    ZSET  member that was offered a slot -> ms of the offer, +inf once it has missed it
+-- ARGV  version, activator, limit, balance, endpoint, channel prefix, operations…
+-- Lists within a value are separated by "\n".
+--
+-- Reply one string (a client parses it at once), its parts separated by "\t", lists within by "\n":
+--       status, born, ms until time changes something or -1, 1 if something is paced, results (one
+--       an operation), grants to the caller (seq, replica, …), in flight (replica, count, …),
+--       offers and misses (seq, o or m, replica, …) if they were asked for
+
+local line, tick, reps, acts, off = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local me, limit, balance, endpoint, channel = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
+local OFFER_MS, STEP_MS, GRACE_MS, KEEP_MS = 1000, 1000, 1500, 3600000
+local PAGE = 64
+local LOAD_FACTOR = 1.25
+
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local function split(text)
+  local parts = {}
+  for part in string.gmatch(text, '[^\n]+') do
+    parts[#parts + 1] = part
+  end
+  return parts
+end
+
+local head = redis.call('HMGET', acts, me, '!v', '!born', '!grace')
+if head[2] and head[2] ~= ARGV[1] then
+  return 'version'
+end
+local born, grace = head[3], tonumber(head[4] or '0')
+
+local offers = {[me] = head[1] and split(head[1])}  -- activator -> its replicas; false: no member
+local function offers_of(activator)
+  local known = offers[activator]
+  if known == nil then
+    local text = redis.call('HGET', acts, activator)
+    known = text and split(text)
+    offers[activator] = known
+  end
+  return known
+end
+
+local waiting = redis.call('ZCARD', line)
+local replicas, changed, turn = {}, {}, 0
+local paced = 0
+do
+  local flat = redis.call('HGETALL', reps)
+  for i = 1, #flat, 2 do
+    local n, t, window, step = string.match(flat[i + 1], '(%-?%d+) (%d+) (%d+) (%d+)')
+    local replica = {n = tonumber(n), turn = tonumber(t), window = tonumber(window), step = tonumber(step)}
+    replicas[flat[i]] = replica
+    turn = math.max(turn, replica.turn)
+    if replica.window > 0 then
+      paced = paced + 1
+    end
+  end
+end
+
+local grants = {}
+
+local function widen(id, replica, at)
+  replica.window = replica.window * 2
+  replica.step = at + STEP_MS
+  if replica.window >= limit then
+    replica.window = 0
+    paced = paced - 1
+  end
+  changed[id] = true
+end
+
+local function catch_up()
+  if paced == 0 then
+    return
+  end
+  for id, replica in pairs(replicas) do
+    while replica.window > 0 and (now >= replica.step or replica.window >= limit) do
+      widen(id, replica, replica.step)
+    end
+  end
+end
+
+local function is_free(replica)
+  local most = limit
+  if replica.window > 0 and replica.window < limit then
+    most = replica.window
+  end
+  return replica.n < most
+end
+
+local function least_loaded(able)
+  local best
+  for _, id in ipairs(able) do
+    local one, other = replicas[id], best and replicas[best]
+    if is_free(one) and (not best or one.n < other.n or (one.n == other.n and one.turn < other.turn)) then
+      best = id
+    end
+  end
+  return best
+end
+
+local function choose(able, liked)
+  if balance == 'prefix_hash' and liked then
+    local sum = 1
+    for _, id in ipairs(able) do
+      sum = sum + replicas[id].n
+    end
+    for _, id in ipairs(liked) do
+      local replica = replicas[id]
+      if able[id] and is_free(replica) and replica.n < LOAD_FACTOR * sum / #able then
+        return id
+      end
+    end
+    return least_loaded(able)
+  end
+  if liked then
+    for _, id in ipairs(liked) do
+      if able[id] then
+        if is_free(replicas[id]) then
+          return id
+        end
+        break
+      end
+    end
+  end
+  if balance == 'first_available' then
+    for _, id in ipairs(able) do
+      if is_free(replicas[id]) then
+        return id
+      end
+    end
+    return nil
+  elseif balance == 'round_robin' then
+    local best
+    for _, id in ipairs(able) do
+      if is_free(replicas[id]) and (not best or replicas[id].turn < replicas[best].turn) then
+        best = id
+      end
+    end
+    return best
+  end
+  return least_loaded(able)
+end
+
+-- A slot for a ticket of this activator, or nil. `excluded`, `liked`: lists as text.
+local function slot_for(activator, excluded, liked)
+  local mine = offers_of(activator)
+  if not mine then
+    return nil
+  end
+  local not_these = {}
+  for _, id in ipairs(split(excluded)) do
+    not_these[id] = true
+  end
+  local able = {}
+  for _, id in ipairs(mine) do
+    if replicas[id] and not not_these[id] then
+      able[#able + 1] = id
+      able[id] = true
+    end
+  end
+  return choose(able, liked ~= '' and split(liked) or nil)
+end
+
+local function take_slot(id)
+  local replica = replicas[id]
+  turn = turn + 1
+  replica.n, replica.turn = replica.n + 1, turn
+  changed[id] = true
+end
+
+local function free_slot(id)
+  local replica = replicas[id]
+  if replica then
+    replica.n = math.max(0, replica.n - 1)
+    changed[id] = true
+  end
+end
+
+local function pass_on_missed()
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', off, '-inf', now - OFFER_MS)) do
+    local replica = string.match(redis.call('HGET', tick, member) or '', '^o\t(.*)')
+    if replica then
+      free_slot(replica)
+      redis.call('HSET', tick, member, 'm')
+      redis.call('ZADD', off, '+inf', member)
+    end
+  end
+end
+
+local function any_free()
+  for _, replica in pairs(replicas) do
+    if is_free(replica) then
+      return true
+    end
+  end
+  return false
+end
+
+local function grant(member, id)
+  local owner, seq = string.match(member, '^(.-):(.*)$')
+  take_slot(id)
+  redis.call('ZREM', line, member)
+  waiting = waiting - 1
+  if owner == me then
+    redis.call('HSET', tick, member, 'g\t' .. id)
+    grants[#grants + 1] = seq
+    grants[#grants + 1] = id
+  else
+    redis.call('HSET', tick, member, 'o\t' .. id)
+    redis.call('ZADD', off, now, member)
+    redis.call('PUBLISH', channel .. owner, endpoint .. '\n' .. seq .. '\n' .. id)
+  end
+end
+
+local function settle()
+  if now < grace then
+    return
+  end
+  local passed = 0  -- in front, and no free replica is for them
+  while waiting > passed and any_free() do
+    local page = redis.call('ZRANGE', line, passed, passed + PAGE - 1)
+    if #page == 0 then
+      return
+    end
+    for _, member in ipairs(page) do
+      local excluded, liked = string.match(redis.call('HGET', tick, member) or '', '^w\t(.-)\t(.*)$')
+      local owner = string.match(member, '^(.-):')
+      local id = excluded and slot_for(owner, excluded, liked)
+      if id then
+        grant(member, id)
+      else
+        passed = passed + 1
+      end
+      if not any_free() then
+        return
+      end
+    end
+  end
+end
+
+-- It leaves, whatever it was.
+local function give_up(member)
+  local record = redis.call('HGET', tick, member)
+  if not record then
+    return
+  end
+  redis.call('HDEL', tick, member)
+  local kind = string.sub(record, 1, 1)
+  if kind == 'w' then
+    waiting = waiting - redis.call('ZREM', line, member)
+    return
+  end
+  if kind ~= 'g' then
+    redis.call('ZREM', off, member)
+  end
+  if kind ~= 'm' then
+    free_slot(string.sub(record, 3))
+  end
+end
+
+local function drop_all(activator)
+  local prefix = activator .. ':'
+  for _, member in ipairs(redis.call('HKEYS', tick)) do
+    if string.sub(member, 1, #prefix) == prefix then
+      give_up(member)
+    end
+  end
+end
+
+local function forget_the_gone()
+  local offered = {}
+  local flat = redis.call('HGETALL', acts)
+  for i = 1, #flat, 2 do
+    if string.sub(flat[i], 1, 1) ~= '!' then
+      for _, id in ipairs(split(flat[i + 1])) do
+        offered[id] = true
+      end
+    end
+  end
+  for id, replica in pairs(replicas) do
+    if not offered[id] and replica.n == 0 then
+      if replica.window > 0 then
+        paced = paced - 1
+      end
+      replicas[id], changed[id] = nil, nil
+      redis.call('HDEL', reps, id)
+    end
+  end
+end
+
+local function keep()
+  for _, key in ipairs(KEYS) do
+    redis.call('PEXPIRE', key, KEEP_MS)
+  end
+end
+
+if not offers_of(me) and ARGV[7] ~= 'D' and ARGV[7] ~= 'L' then
+  return 'unknown'
+end
+
+catch_up()
+pass_on_missed()
+
+local results, told = {}, {}
+local at = 7
+local kept = false
+while at <= #ARGV do
+  local op = ARGV[at]
+  local result = ''
+  if op == 'A' then  -- seq excluded liked: a slot now or never
+    if waiting > 0 then
+      settle()
+    end
+    local id = now >= grace and slot_for(me, ARGV[at + 2], ARGV[at + 3])
+    if id then
+      take_slot(id)
+      redis.call('HSET', tick, me .. ':' .. ARGV[at + 1], 'g\t' .. id)
+      result = id
+    end
+    at = at + 4
+  elseif op == 'E' then  -- seq score excluded liked: a place in line
+    local member = me .. ':' .. ARGV[at + 1]
+    redis.call('HSET', tick, member, 'w\t' .. ARGV[at + 3] .. '\t' .. ARGV[at + 4])
+    redis.call('ZREM', off, member)
+    waiting = waiting + redis.call('ZADD', line, ARGV[at + 2], member)
+    at = at + 5
+  elseif op == 'X' then  -- seq: withdraw or release
+    give_up(me .. ':' .. ARGV[at + 1])
+    at = at + 2
+  elseif op == 'T' then  -- seq: take up an offer
+    local member = me .. ':' .. ARGV[at + 1]
+    local id = string.match(redis.call('HGET', tick, member) or '', '^o\t(.*)')
+    if id then
+      redis.call('HSET', tick, member, 'g\t' .. id)
+      redis.call('ZREM', off, member)
+      result = id
+    end
+    at = at + 2
+  elseif op == 'F' then  -- replica: a first byte of it has come
+    local replica = replicas[ARGV[at + 1]]
+    if replica and replica.window > 0 then
+      widen(ARGV[at + 1], replica, now)
+    end
+    at = at + 2
+  elseif op == 'O' then  -- count, then (replica, 1 if it was just started) each: what I may forward to
+    local mine = {}
+    for i = at + 2, at + 1 + 2 * ARGV[at + 1], 2 do
+      local id = ARGV[i]
+      mine[#mine + 1] = id
+      if not replicas[id] then
+        local window = ARGV[i + 1] == '1' and limit > 1 and 1 or 0
+        replicas[id] = {n = 0, turn = 0, window = window, step = now + STEP_MS}
+        paced = paced + window
+        changed[id] = true
+      end
+    end
+    redis.call('HSET', acts, me, table.concat(mine, '\n'))
+    offers[me] = mine
+    forget_the_gone()
+    kept = true
+    at = at + 2 + 2 * ARGV[at + 1]
+  elseif op == 'C' then  -- what have I not heard of?
+    for _, member in ipairs(redis.call('ZRANGE', off, 0, -1)) do
+      local owner, seq = string.match(member, '^(.-):(.*)$')
+      if owner == me then
+        local kind, replica = string.match(redis.call('HGET', tick, member) or 'm', '^(.)\t?(.*)$')
+        told[#told + 1] = seq
+        told[#told + 1] = kind
+        told[#told + 1] = replica
+      end
+    end
+    kept = true
+    at = at + 1
+  elseif op == 'D' then  -- born as I knew it, a name if there is none: what follows is all that I have
+    drop_all(me)
+    if not born then
+      born = ARGV[at + 2]
+      redis.call('HSET', acts, '!born', born, '!v', ARGV[1])
+    end
+    if ARGV[at + 1] ~= '' and ARGV[at + 1] ~= born and grace == 0 then
+      -- the store has forgotten: nobody gets a slot before the others have said what they have
+      grace = now + GRACE_MS
+      redis.call('HSET', acts, '!grace', grace)
+    end
+    redis.call('HSET', acts, me, '')
+    offers[me] = {}
+    kept = true
+    at = at + 3
+  elseif op == 'G' then  -- seq replica: I have this in flight
+    local id = ARGV[at + 2]
+    if not replicas[id] then
+      replicas[id] = {n = 0, turn = 0, window = 0, step = 0}
+    end
+    take_slot(id)
+    redis.call('HSET', tick, me .. ':' .. ARGV[at + 1], 'g\t' .. id)
+    at = at + 3
+  elseif op == 'B' then  -- activator: it is silent, its slots pass on
+    if ARGV[at + 1] ~= me and offers_of(ARGV[at + 1]) then
+      drop_all(ARGV[at + 1])
+      redis.call('HDEL', acts, ARGV[at + 1])
+      offers[ARGV[at + 1]] = false
+      result = 'buried'
+    end
+    at = at + 2
+  elseif op == 'L' then  -- I leave
+    drop_all(me)
+    redis.call('HDEL', acts, me)
+    offers[me] = false
+    at = at + 1
+  else
+    return redis.error_reply('ERR unknown operation ' .. tostring(op))
+  end
+  results[#results + 1] = result
+end
+
+if waiting > 0 then
+  settle()
+end
+
+for id in pairs(changed) do
+  local replica = replicas[id]
+  if replica then
+    redis.call('HSET', reps, id, string.format('%d %d %d %d', replica.n, replica.turn, replica.window, replica.step))
+  end
+end
+if kept then
+  keep()
+end
+
+if offers[me] == false then
+  local alone = true
+  for _, activator in ipairs(redis.call('HKEYS', acts)) do
+    alone = alone and string.sub(activator, 1, 1) == '!'
+  end
+  if alone then
+    redis.call('DEL', unpack(KEYS))
+  end
+  return 'left'
+end
+
+local wake = -1
+if waiting > 0 then
+  local function by(moment)
+    local ms = math.max(1, math.ceil(moment - now))
+    if wake < 0 or ms < wake then
+      wake = ms
+    end
+  end
+  if now < grace then
+    by(grace)
+  end
+  if paced > 0 then
+    for _, replica in pairs(replicas) do
+      if replica.window > 0 and not is_free(replica) then
+        by(replica.step)
+      end
+    end
+  end
+  local oldest = redis.call('ZRANGEBYSCORE', off, '(' .. (now - OFFER_MS), '(+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  if oldest[2] then
+    by(oldest[2] + OFFER_MS)
+  end
+end
+
+local busy = {}
+for id, replica in pairs(replicas) do
+  busy[#busy + 1] = id
+  busy[#busy + 1] = replica.n
+end
+
+return table.concat({
+  'ok', born or '', wake, paced > 0 and '1' or '', table.concat(results, '\n'), table.concat(grants, '\n'),
+  table.concat(busy, '\n'), table.concat(told, '\n'),
+}, '\t')

@@ -1,0 +1,471 @@
+"""The `SlotLedger` of one endpoint that several activators share: `lua/ledger.lua` keeps it.
+
+What this activator has is known here (`_entries`), and told to the store by `ledger_talk`. While
+the store is away, or the endpoint has no limit, a ledger in memory decides: with this activator's
+share of the limit, or with none. `redis_ledgers` makes these and brings them the others' news.
+"""
+
+from __future__ import annotations
+
+import logging
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+from activator.coordination.base import ASKED
+from activator.coordination.ledger_ops import joined
+from activator.coordination.ledger_talk import Talk
+from activator.core.dispatch import TicketState
+from activator.core.endpoint import Balance
+from activator.core.hashing import fingerprint, rank
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from activator.coordination.base import Asked, Decided, Granted
+    from activator.coordination.ledger_ops import Batch, Reply
+    from activator.coordination.memory import MemoryLedger
+    from activator.coordination.redis_ledgers import LedgerKit
+    from activator.core.dispatch import Ticket
+    from activator.core.endpoint import Endpoint, Replica
+
+_log = logging.getLogger("activator.coordination")
+
+STRICT: Final = 1e10
+"""Seconds by which a level of urgency outweighs any time in line, where waiting improves none."""
+
+
+class _Entry:
+    """A ticket of this activator that waits, asks, or has a slot."""
+
+    __slots__ = ("decided", "granted", "phase", "seq", "ticket")
+
+    ASKING = 0
+    WAITING = 1
+    TAKING = 2
+    """It was offered a slot and has said that it takes it."""
+    GRANTED = 3
+
+    def __init__(self, ticket: Ticket, seq: str, phase: int) -> None:
+        self.ticket = ticket
+        self.seq = seq
+        self.phase = phase
+        self.granted: Granted | None = None
+        self.decided: Decided | None = None
+
+
+class RedisLedger:
+    """See the module; for its promises see `coordination.base`."""
+
+    def __init__(
+        self, endpoint: Endpoint, kit: LedgerKit, *, make_local: Callable[[Endpoint], MemoryLedger]
+    ) -> None:
+        """`make_local`: the ledger that decides while this activator is on its own."""
+        self.endpoint = endpoint
+        self._kit = kit
+        self._make_local = make_local
+        self._local: MemoryLedger | None = (
+            make_local(endpoint) if not endpoint.concurrency else None
+        )
+        self._entries: dict[Ticket, _Entry] = {}
+        self._by_seq: dict[str, _Entry] = {}
+        self._seqs = count()
+        self._replicas: dict[str, tuple[Replica, bool]] = {}
+        """By the id that all activators share: as it is offered here, and whether it is paced."""
+        self._busy: Mapping[str, int] = {}
+        """In flight at each replica over all activators, as last heard."""
+        self._mine: dict[str, int] = {}
+        """In flight at each replica, of this activator."""
+        self._paced = False
+        self._held = False
+        self._closed = False
+        self._talk = Talk(kit, self)
+
+    # --- tickets
+
+    def acquire(self, ticket: Ticket, granted: Granted) -> Replica | None:
+        entry = self._entry(ticket, _Entry.WAITING)
+        entry.granted = granted
+        if self._local is not None:
+            replica = self._local.acquire(ticket, self._granted_here)
+            if replica is not None:
+                self._reserve(entry, replica)
+            return replica
+        ticket.state, ticket.replica = TicketState.WAITING, None
+        self._enter(entry)
+        return None
+
+    def acquire_now(self, ticket: Ticket, decided: Decided) -> Replica | Asked | None:
+        if self._local is not None:
+            replica = self._local.acquire_now(ticket, decided)
+            if replica is not None:
+                self._reserve(self._entry(ticket, _Entry.ASKING), replica)
+            return replica
+        if self._held or not self._replicas:
+            return None
+        entry = self._entry(ticket, _Entry.ASKING)
+        entry.decided = decided
+        excluded, liked = self._wishes(ticket)
+        self._talk.batch.ask(entry.seq, excluded=excluded, liked=liked)
+        self._talk.go()
+        return ASKED
+
+    def withdraw(self, ticket: Ticket) -> None:
+        self.release(ticket)
+
+    def release(self, ticket: Ticket) -> None:
+        entry = self._entries.pop(ticket, None)
+        if entry is None:
+            return
+        self._drop(entry)
+        if self._local is not None:
+            self._local.release(ticket)
+            return
+        ticket.state = TicketState.DONE
+        self._talk.batch.give_up(entry.seq)
+        self._talk.go()
+
+    def answered(self, ticket: Ticket) -> None:
+        if self._local is not None:
+            self._local.answered(ticket)
+        elif self._paced and not ticket.passive and ticket.replica is not None:
+            self._talk.batch.answered(shared_id(ticket.replica.id))
+            self._talk.go()
+
+    # --- replicas and limits
+
+    def offer(self, replicas: Sequence[tuple[Replica, bool]]) -> None:
+        self._replicas = {shared_id(each.id): (each, paced) for each, paced in replicas}
+        if self._local is not None:
+            self._local.offer(replicas)
+        else:
+            self._offer()
+            for entry in self._entries.values():
+                if entry.phase == _Entry.WAITING and entry.ticket.exclude:
+                    self._enter(entry)  # what it excludes may be back as another
+
+    def configure(self, endpoint: Endpoint) -> None:
+        was_shared, self.endpoint = bool(self.endpoint.concurrency), endpoint
+        if was_shared and not endpoint.concurrency:
+            self._stop_sharing()
+        self._apply_limit()
+
+    def hold(self) -> None:
+        self._held = True
+        if self._local is not None:
+            self._local.hold()
+        else:
+            self._offer()
+
+    def resume(self) -> None:
+        self._held = False
+        if self._local is not None:
+            self._apply_limit()
+        else:
+            self._offer()
+
+    @property
+    def waiting(self) -> int:
+        return sum(
+            entry.phase in (_Entry.WAITING, _Entry.TAKING) for entry in self._entries.values()
+        )
+
+    @property
+    def full(self) -> bool:
+        if self._local is not None:
+            return self._local.full
+        limit = self.endpoint.concurrency
+        free = (self._load(name) < limit for name in self._replicas)
+        return self._held or self.waiting > 0 or not any(free)
+
+    def place(self, ticket: Ticket) -> int | None:
+        """Among those of this activator: the others' are the store's to know."""
+        if self._local is not None:
+            return self._local.place(ticket)
+        entry = self._entries.get(ticket)
+        if entry is None or entry.phase not in (_Entry.WAITING, _Entry.TAKING):
+            return None
+        mine = self._order(entry)
+        others = (each for each in self._entries.values() if each.phase == _Entry.WAITING)
+        return 1 + sum(self._order(each) < mine for each in others)
+
+    @property
+    def is_settled(self) -> bool:
+        """The store knows of everything that has happened here, and has answered."""
+        return self._talk.is_settled
+
+    def load(self, replica_id: str) -> int:
+        """As last heard, and no less than this activator has there itself."""
+        if not self.endpoint.concurrency and self._local is not None:
+            return self._local.load(replica_id)
+        return self._load(shared_id(replica_id))
+
+    def close(self) -> None:
+        """The store is told as soon as it can be; `LedgerKit.aclose` waits for it."""
+        self._closed = True
+        if self._local is not None:
+            self._local.close()
+        self._kit.forget(self)
+        self._talk.close()
+
+    # --- what the others do (told by `redis_ledgers`)
+
+    def offered(self, seq: str, replica: str) -> None:
+        """A slot has become free for one of ours."""
+        entry = self._by_seq.get(seq)
+        if entry is None or entry.phase != _Entry.WAITING or self._local is not None:
+            return
+        if replica not in self._replicas:
+            self._talk.batch.give_up(seq)
+            self._enter(entry)
+            return
+        entry.phase = _Entry.TAKING
+        self._talk.batch.take(seq)
+        self._talk.go()
+
+    def silent(self, activator: str) -> None:
+        """It is to be taken for dead: its slots pass on."""
+        if self._local is None:
+            self._talk.batch.bury(activator)
+            self._talk.go()
+        else:
+            self._apply_limit()
+
+    def share_anew(self) -> None:
+        """There are more activators than before."""
+        if self._local is not None:
+            self._apply_limit()
+
+    def catch_up(self) -> None:
+        """Something may have been missed."""
+        self._talk.begin_again()
+
+    # --- as ledger_talk's Speaker
+
+    @property
+    def is_alone(self) -> bool:
+        return self._local is not None
+
+    @property
+    def has_tickets(self) -> bool:
+        return bool(self._entries)
+
+    def declare(self, batch: Batch) -> None:
+        local, self._local = self._local, None
+        if local is not None:
+            local.close()
+        self._offer()
+        for entry in self._entries.values():
+            self._declare(entry, batch)
+
+    # --- inside: with the store ------------------------------------------------------------------
+
+    def _declare(self, entry: _Entry, batch: Batch) -> None:
+        ticket = entry.ticket
+        if entry.phase == _Entry.GRANTED:
+            assert ticket.replica is not None
+            batch.has(entry.seq, shared_id(ticket.replica.id))
+        elif entry.phase == _Entry.ASKING:
+            excluded, liked = self._wishes(ticket)
+            batch.ask(entry.seq, excluded=excluded, liked=liked)
+        else:
+            entry.phase = _Entry.WAITING
+            ticket.state, ticket.replica = TicketState.WAITING, None
+            self._enter(entry)
+
+    def follow(self, batch: Batch, reply: Reply) -> None:
+        self._paced, self._busy = reply.paced, reply.busy
+        for index, letter, seq in batch.asked:
+            if letter == "A":
+                self._decide(seq, reply.results[index])
+            else:
+                self._taken(seq, reply.results[index])
+        for seq, replica in reply.grants:
+            self._grant(self._by_seq.get(seq), replica)
+        self._make_up_for(reply)
+
+    def _decide(self, seq: str, name: str) -> None:
+        entry = self._by_seq.get(seq)
+        if entry is None or entry.phase != _Entry.ASKING or entry.decided is None:
+            return  # it has left, which the store is told next
+        replica = self._replicas.get(name, (None, False))[0]
+        if replica is None:
+            if name:
+                self._talk.batch.give_up(seq)
+            self._forget(entry)
+        else:
+            self._reserve(entry, replica)
+        self._tell(entry.decided, entry.ticket, replica)
+
+    def _taken(self, seq: str, name: str) -> None:
+        entry = self._by_seq.get(seq)
+        if entry is None or entry.phase != _Entry.TAKING:
+            return
+        if name:
+            self._grant(entry, name)
+        else:
+            self._enter(entry)
+
+    def _make_up_for(self, reply: Reply) -> None:
+        """What a check has brought to light."""
+        for seq, replica in reply.offers:
+            if seq in self._by_seq:
+                self.offered(seq, replica)
+            else:
+                self._talk.batch.give_up(seq)
+        for seq in reply.missed:
+            entry = self._by_seq.get(seq)
+            if entry is None or entry.phase == _Entry.GRANTED:
+                self._talk.batch.give_up(seq)
+            else:
+                self._enter(entry)
+
+    def _grant(self, entry: _Entry | None, name: str) -> None:
+        if entry is None or entry.phase not in (_Entry.WAITING, _Entry.TAKING):
+            return
+        replica = self._replicas.get(name, (None, False))[0]
+        if replica is None or self._held:
+            self._talk.batch.give_up(entry.seq)
+            self._enter(entry)
+        elif entry.granted is not None:
+            self._reserve(entry, replica)
+            self._tell(entry.granted, entry.ticket, replica)
+
+    def _tell(self, told: Callable[..., None], ticket: Ticket, replica: Replica | None) -> None:
+        """One that raises does not cost the others their grant."""
+        if self._closed:
+            return
+        try:
+            told(ticket, replica)
+        except Exception:
+            _log.exception("a grant could not be told", extra={"action": "not_told"})
+
+    # --- inside: on our own
+
+    def carry_on_alone(self) -> None:
+        local = self._local = self._make_local(self._own_share())
+        local.hold()
+        local.offer(list(self._replicas.values()))
+        for entry in self._entries.values():
+            if entry.phase == _Entry.GRANTED:
+                local.adopt(entry.ticket)
+        lined_up = [entry for entry in self._entries.values() if entry.phase != _Entry.GRANTED]
+        for entry in sorted(lined_up, key=self._order):
+            entry.ticket.state = TicketState.NEW
+            if entry.phase != _Entry.ASKING:
+                entry.phase = _Entry.WAITING
+                local.acquire(entry.ticket, self._granted_here)
+        self._apply_limit()
+        for entry in lined_up:
+            if entry.phase == _Entry.ASKING and entry.decided is not None:
+                self._ask_local(local, entry, entry.decided)
+
+    def _stop_sharing(self) -> None:
+        """The endpoint has no limit any more."""
+        if self._local is None:
+            self.carry_on_alone()
+        self._talk.leave()
+
+    def _ask_local(self, local: MemoryLedger, entry: _Entry, decided: Decided) -> None:
+        replica = local.acquire_now(entry.ticket, decided)
+        if replica is None:
+            self._forget(entry)
+        else:
+            self._reserve(entry, replica)
+        self._tell(decided, entry.ticket, replica)
+
+    def _apply_limit(self) -> None:
+        if self._local is None:
+            self._offer()  # whatever follows from another limit, the store says in its answer
+            return
+        self._local.configure(self._own_share())
+        if self._held or (self.endpoint.concurrency and not self._share()):
+            self._local.hold()
+        else:
+            self._local.resume()
+        self._talk.go()
+
+    def _own_share(self) -> Endpoint:
+        return self._kit.with_limit(self.endpoint, self._share())
+
+    def _share(self) -> int:
+        """Of the limit of a replica: what is left over goes to those who rank first."""
+        members = sorted(
+            self._kit.members(),
+            key=lambda each: rank(
+                fingerprint(self.endpoint.name.encode()), fingerprint(each.encode())
+            ),
+        )
+        each, over = divmod(self.endpoint.concurrency, len(members))
+        return each + (members.index(self._kit.me) < over)
+
+    def _granted_here(self, ticket: Ticket, replica: Replica) -> None:
+        entry = self._entries.get(ticket)
+        if entry is not None and entry.granted is not None:
+            self._reserve(entry, replica)
+            entry.granted(ticket, replica)
+
+    # --- inside: small things
+
+    def _entry(self, ticket: Ticket, phase: int) -> _Entry:
+        if ticket in self._entries:
+            raise ValueError("a ticket that waits or has a slot cannot be acquired")
+        seq = f"{next(self._seqs):012x}"
+        entry = self._entries[ticket] = self._by_seq[seq] = _Entry(ticket, seq, phase)
+        if ticket.arrived < 0:
+            ticket.arrived = self._kit.clock()
+        return entry
+
+    def _forget(self, entry: _Entry) -> None:
+        entry.ticket.state = TicketState.DONE
+        del self._entries[entry.ticket]
+        self._drop(entry)
+
+    def _drop(self, entry: _Entry) -> None:
+        del self._by_seq[entry.seq]
+        if entry.phase == _Entry.GRANTED and entry.ticket.replica is not None:
+            name = shared_id(entry.ticket.replica.id)
+            left = self._mine[name] = self._mine[name] - 1
+            if not left:
+                del self._mine[name]
+
+    def _reserve(self, entry: _Entry, replica: Replica) -> None:
+        entry.phase = _Entry.GRANTED
+        entry.ticket.state, entry.ticket.replica = TicketState.GRANTED, replica
+        name = shared_id(replica.id)
+        self._mine[name] = self._mine.get(name, 0) + 1
+
+    def _enter(self, entry: _Entry) -> None:
+        entry.phase = _Entry.WAITING
+        excluded, liked = self._wishes(entry.ticket)
+        score = self._order(entry)[0] + self._talk.offset
+        self._talk.batch.enter(entry.seq, score=score, excluded=excluded, liked=liked)
+        self._talk.go()
+
+    def _offer(self) -> None:
+        replicas = () if self._held else self._replicas.items()
+        self._talk.batch.offer([(name, paced) for name, (_, paced) in replicas])
+        self._talk.go()
+
+    def _order(self, entry: _Entry) -> tuple[float, str]:
+        ticket = entry.ticket
+        return ticket.arrived + ticket.urgency * (self.endpoint.queue.age or STRICT), entry.seq
+
+    def _wishes(self, ticket: Ticket) -> tuple[str, str]:
+        """(replicas that it must not meet, those that it likes in order)"""
+        present = {replica.id: name for name, (replica, _) in self._replicas.items()}
+        excluded = [present[name] for name in ticket.exclude if name in present]
+        if ticket.affinity is None:
+            return joined(excluded), ""
+        mark = fingerprint(ticket.affinity)
+        able = [name for name in self._replicas if name not in excluded]
+        able.sort(key=lambda name: rank(mark, fingerprint(name.encode())), reverse=True)
+        everyone = self.endpoint.balance is Balance.PREFIX_HASH
+        return joined(excluded), joined(able if everyone else able[:1])
+
+    def _load(self, name: str) -> int:
+        return max(self._mine.get(name, 0), self._busy.get(name, 0))
+
+
+def shared_id(replica_id: str) -> str:
+    """How all activators call it: how often it was out of rotation is each one's own view."""
+    return replica_id.partition("~")[0]

@@ -1,0 +1,145 @@
+"""The shared ledgers of one process: what they have in common, and how the others' news reach them.
+
+Decides nothing; a grant for one of this activator's tickets comes over one channel for all
+endpoints, the silence of another activator from the roster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, Protocol
+
+from activator.aiokit.tasks import Tasks
+from activator.coordination.ledger_ops import VERSION
+from activator.coordination.redis_ledger import RedisLedger
+from activator.redisio.scripts import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from activator.coordination.memory import Cancellable, MemoryLedger
+    from activator.core.endpoint import Endpoint
+    from activator.redisio.link import Link
+
+_log = logging.getLogger("activator.coordination")
+
+SIGN_OFF: Final = 1.0
+"""Seconds that signing off may take: afterwards the others learn it from our silence."""
+
+
+class Others(Protocol):
+    """As much of a `Roster` as ledgers need."""
+
+    @property
+    def me(self) -> str: ...
+
+    @property
+    def members(self) -> frozenset[str]: ...
+
+    def on_joined(self, told: Callable[[str], None]) -> None: ...
+
+    def on_silent(self, told: Callable[[str], None]) -> None: ...
+
+
+class LedgerKit:
+    """What every ledger of this process is given."""
+
+    def __init__(
+        self,
+        link: Link,
+        roster: Others,
+        *,
+        clock: Callable[[], float],
+        call_at: Callable[[float, Callable[[], None]], Cancellable],
+    ) -> None:
+        self.link = link
+        self.me = roster.me
+        self.clock = clock
+        self.call_at = call_at
+        self.tasks = Tasks("ledgers")
+        self.script = load("activator.coordination", "ledger")
+        self.version = VERSION
+        self.channel = link.keys.shared("grants", "")
+        self.ledgers: dict[str, RedisLedger] = {}
+        """By endpoint."""
+        self._roster = roster
+
+    def keys_of(self, endpoint: str) -> list[str]:
+        """As `lua/ledger.lua` wants them."""
+        parts = ("line", "tickets", "replicas", "members", "offers")
+        return [self.link.keys.of(endpoint, "slots", part) for part in parts]
+
+    def members(self) -> Iterable[str]:
+        """The activators that are alive as far as is known, this one included."""
+        return {*self._roster.members, self.me}
+
+    def forget(self, ledger: RedisLedger) -> None:
+        """It is closed; another one may have its endpoint by now."""
+        if self.ledgers.get(ledger.endpoint.name) is ledger:
+            del self.ledgers[ledger.endpoint.name]
+
+    def new_name(self) -> str:
+        return os.urandom(8).hex()
+
+    def with_limit(self, endpoint: Endpoint, limit: int) -> Endpoint:
+        """For a ledger of our own; 0 is no limit there, so a share of nothing is held instead."""
+        return replace(endpoint, concurrency=max(limit, 1) if endpoint.concurrency else 0)
+
+
+class RedisLedgers:
+    """Makes the ledgers of this process."""
+
+    def __init__(
+        self,
+        link: Link,
+        roster: Others,
+        *,
+        clock: Callable[[], float],
+        call_at: Callable[[float, Callable[[], None]], Cancellable],
+        make_local: Callable[[Endpoint], MemoryLedger],
+    ) -> None:
+        """`clock` and `call_at` are the loop's."""
+        self._kit = LedgerKit(link, roster, clock=clock, call_at=call_at)
+        self._make_local = make_local
+        self._subscription = link.subscribe(self._kit.channel + roster.me, self._heard)
+        link.on_resubscribed(self._catch_up)
+        roster.on_silent(self._silent)
+        roster.on_joined(self._joined)
+
+    def make(self, endpoint: Endpoint) -> RedisLedger:
+        ledger = RedisLedger(endpoint, self._kit, make_local=self._make_local)
+        self._kit.ledgers[endpoint.name] = ledger
+        return ledger
+
+    async def aclose(self) -> None:
+        """Sign off everywhere; ledgers that are not closed yet are."""
+        for ledger in list(self._kit.ledgers.values()):
+            ledger.close()
+        try:
+            async with asyncio.timeout(SIGN_OFF):
+                await self._kit.tasks.drained()
+        except TimeoutError:
+            _log.info("not signed off in time", extra={"action": "not_signed_off"})
+        await self._kit.tasks.aclose()
+        self._subscription.close()
+
+    def _heard(self, message: bytes) -> None:
+        endpoint, seq, replica = message.decode().split("\n")
+        ledger = self._kit.ledgers.get(endpoint)
+        if ledger is not None:
+            ledger.offered(seq, replica)
+
+    def _catch_up(self) -> None:
+        for ledger in self._kit.ledgers.values():
+            ledger.catch_up()
+
+    def _joined(self, activator: str) -> None:
+        for ledger in self._kit.ledgers.values():
+            ledger.share_anew()
+
+    def _silent(self, activator: str) -> None:
+        for ledger in self._kit.ledgers.values():
+            ledger.silent(activator)
