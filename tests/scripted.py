@@ -73,6 +73,8 @@ class ScriptedDriver:
         self._failures: deque[FailedStart] = deque()
         self._refusals: deque[str] = deque()
         self._count = 0
+        self._fence = 1
+        self._report: Callable[[Snapshot], None] | None = None
         self._up: set[str] = set()
         self._changed = asyncio.Event()
         self._tasks = Tasks(f"scripted/{name}", on_failure=self._fail)
@@ -101,6 +103,7 @@ class ScriptedDriver:
         return tuple(r.id for r in self._replicas.values() if r.phase is Phase.STARTED)
 
     async def run(self, report: Callable[[Snapshot], None]) -> None:
+        self._report = report
         try:
             while True:
                 self._changed.clear()
@@ -111,18 +114,26 @@ class ScriptedDriver:
                 await self._changed.wait()
         finally:
             self._has_ended = True
+            self._report = None
             self._replicas.clear()
             await self._tasks.aclose()
             for replica_id in list(self._up):
                 await self._take_away(replica_id)
 
-    async def scale(self, replicas: int, *, victims: tuple[str, ...] = ()) -> None:
+    async def bump_fence(self) -> None:
+        self._fence += 1
+        if self._report is not None:
+            self._report(self._snapshot())
+
+    async def scale(self, replicas: int, *, victims: tuple[str, ...] = (), fence: str = "") -> None:
         now = asyncio.get_running_loop().time()
         self.calls.append(ScaleCall(replicas, victims, now))
         if self._has_ended:
             raise DriverError(f"endpoint {self._name} is shutting down")
         if replicas < 0:
             raise DriverError(f"cannot run {replicas} replicas")
+        if fence and fence != str(self._fence):
+            raise DriverError(f"endpoint {self._name} has been revived")
         if self._refusals:
             raise DriverError(self._refusals.popleft())
         living = [r for r in self._replicas.values() if r.phase is not Phase.STOPPING]
@@ -205,4 +216,5 @@ class ScriptedDriver:
                 for replica in self._replicas.values()
             ),
             exits=tuple(self._exits),
+            fence=str(self._fence),
         )

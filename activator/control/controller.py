@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from activator.aiokit.tasks import Tasks
 from activator.control.coldstart import ColdStarts
+from activator.control.member import EndpointMember
 from activator.control.prober import Prober
 from activator.control.report import endpoint_status, gauges
+from activator.control.scaling import Scaler
 from activator.core.costs import Ledger
 from activator.core.effects import (
     AskQuiet,
@@ -97,18 +99,29 @@ class Controller:
             name=self.name,
         )
         self.prober.stall = endpoint.stall
+        self._wake = asyncio.Event()
+        self._member = EndpointMember(
+            live,
+            driver,
+            load=self.prober.load,
+            replicas=lambda: [each.id for each in self.snapshot.replicas],
+            offer=self._offer,
+            wake=self._wake.set,
+        )
         self._driver = driver
+        self._scaler = Scaler(self.name, driver=driver, board=board)
         self.scalable = scalable
         self._board = board
         self._lease = lease
         self._events = events
         self._clock = clock
         self._tasks = Tasks(f"control/{self.name}", on_failure=self._task_failed)
-        self._wake = asyncio.Event()
         self._reported = False
         self._scaling = False
         self._scale_error: str | None = None
         self._quiet: bool | None = None
+        self._unfollow: Callable[[], None] | None = None
+        """Ends being told of changes of the lease."""
         self._ever_ready: set[str] = set()
         self._adopted: frozenset[str] = frozenset()
         self._driver_task: asyncio.Task[None] | None = None
@@ -128,7 +141,9 @@ class Controller:
         live.unreachable = self.prober.refused
         live.answered = self._answered
         live.metrics.gauges = self._gauges
-        self._board.join(self.name, live.gate)
+        live.gate.held_elsewhere = self._held_elsewhere
+        self._board.join(self.name, self._member)
+        self._unfollow = self._lease.on_change(self._wake.set)
         self._driver_task = self._tasks.spawn(self._driver.run(self._seen), name="driver")
         self._loop_task = self._tasks.spawn(self._loop(), name="loop")
 
@@ -180,6 +195,7 @@ class Controller:
         if not self._reported:
             self._reported = True
             self._adopted = frozenset(each.id for each in snapshot.replicas)
+        was_emptied = self.snapshot.wanted > snapshot.wanted == 0
         self.snapshot = snapshot
         started = [each for each in snapshot.replicas if each.phase is Phase.STARTED]
         self.leaving &= {each.id for each in snapshot.replicas}
@@ -191,6 +207,8 @@ class Controller:
         self.prober.watch(started)
         self.costs.observe(len(snapshot.replicas), now=self._clock())
         self._offer()
+        if was_emptied:
+            self._board.emptied(self.name)
         self._wake.set()
 
     def _readiness_changed(self) -> None:
@@ -221,8 +239,11 @@ class Controller:
     def _offer(self) -> None:
         """Tell the gate whom it may send requests to, at once: a grant may follow from it."""
         offered: list[tuple[Replica, bool]] = []
-        for each in () if self.is_retired else self.snapshot.replicas:
-            if each.phase is Phase.STARTED and each.id not in self.leaving:
+        # with none wanted, all that are still seen are on their way out
+        nobody = self.is_retired or not self.snapshot.wanted
+        out = self.leaving | self._member.withheld
+        for each in () if nobody else self.snapshot.replicas:
+            if each.phase is Phase.STARTED and each.id not in out:
                 replica = self.prober.ready(each.id)
                 if replica is not None:
                     offered.append((replica, self.scalable and each.id not in self._adopted))
@@ -295,11 +316,12 @@ class Controller:
         return policy.owner is Owner.ACTIVATOR and policy.max > max(policy.min, 1)
 
     def _observation(self) -> Observation:
+        loads = self._board.elsewhere(self.name).loads
         return Observation(
             demand=self._board.demand(self.name),
             wanted=self.snapshot.wanted,
             replicas=tuple(
-                self._seen_replica(each)
+                self._seen_replica(each, elsewhere=loads.get(each.id, 0))
                 for each in self.snapshot.replicas
                 if each.phase is not Phase.STOPPING
             ),
@@ -312,16 +334,17 @@ class Controller:
             scaling=self._scaling,
             scale_error=self._scale_error,
             leading=self._lease.leading,
+            unsure_until=self._board.unsure_until(self.name),
         )
 
-    def _seen_replica(self, sighting: Sighting) -> SeenReplica:
+    def _seen_replica(self, sighting: Sighting, *, elsewhere: int) -> SeenReplica:
         name, ready = sighting.id, self.prober.ready(sighting.id) is not None
         is_waited_for = not ready and self.life.state is State.ACTIVATING
         progressed = self.prober.progressed(name)
         return SeenReplica(
             name,
             ready=ready,
-            in_flight=self.prober.load(name),
+            in_flight=self.prober.load(name) + elsewhere,
             last_byte=-inf if progressed is None else progressed,
             reason=self.prober.reason(name) or sighting.detail,
             last_lines=self._driver.last_lines(name) if is_waited_for else (),
@@ -333,6 +356,7 @@ class Controller:
                 self._scale(effect)
             case AskQuiet():
                 self._quiet = None
+                self._scaler.prepare(self.snapshot.fence)
                 self._tasks.spawn(self._ask_quiet(), name="quiet")
             case Revive():
                 self._quiet = None
@@ -358,14 +382,15 @@ class Controller:
         self._scaling = True
         self.leaving |= frozenset(order.victims)
         self._offer()
+        agreed = order.count == 0 and self._quiet is True
         if order.count == 0:
             self._quiet = None
-            self._board.revive(self.name)  # there is nobody left to send anything to
-        self._tasks.spawn(self._ask_driver(order), name="scale")
+            self._board.emptied(self.name)  # there is nobody left to send anything to
+        self._tasks.spawn(self._ask_driver(order, agreed=agreed), name="scale")
 
-    async def _ask_driver(self, order: SetReplicas) -> None:
+    async def _ask_driver(self, order: SetReplicas, *, agreed: bool) -> None:
         try:
-            await self._driver.scale(order.count, victims=order.victims)
+            await self._scaler.carry_out(order, agreed=agreed, fence=self.snapshot.fence)
         except DriverError as error:
             self._scale_error = str(error)
             self.leaving -= frozenset(order.victims)
@@ -378,6 +403,10 @@ class Controller:
     async def _ask_quiet(self) -> None:
         self._quiet = await self._board.ask_quiet(self.name)
         self._wake.set()
+
+    def _held_elsewhere(self) -> tuple[int, int]:
+        share = self._board.elsewhere(self.name)
+        return share.held, share.held_bytes
 
     # --- what the proxy and operators are told --------------------------------------------------
 
@@ -423,4 +452,6 @@ class Controller:
         self.live.offer(())
         await self.prober.aclose()
         await self._tasks.aclose()
+        if self._unfollow is not None:
+            self._unfollow()
         self._board.leave(self.name)

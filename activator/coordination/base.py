@@ -6,11 +6,12 @@ The data path knows a `SlotLedger` and nothing behind it: in one process it wrap
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from activator.core.dispatch import Ticket
     from activator.core.endpoint import Endpoint, Replica
@@ -89,28 +90,71 @@ class SlotLedger(Protocol):
 
 
 class DemandBoard(Protocol):
-    """What all activators together have of one endpoint, and their word that it is nothing."""
+    """What all activators together have of one endpoint, and their word that it is nothing.
+
+    What others have is a moment old; their word, which scaling down is based on, is exact. The
+    leader asks (`ask_quiet`), makes sure (`agree`), orders, and says how it ended (`conclude`).
+    """
 
     def join(self, endpoint: str, member: Member) -> None: ...
 
     def leave(self, endpoint: str) -> None: ...
 
     def demand(self, endpoint: str) -> int:
-        """Held, in flight and queued, over all activators that may exist."""
+        """Held, in flight and queued, over all activators that are known to be alive."""
 
     def last_ended(self, endpoint: str) -> float:
         """The latest end of a response anywhere, in this process's monotonic seconds."""
 
-    async def ask_quiet(self, endpoint: str) -> bool:
-        """Declare draining. True: every activator has nothing and holds what comes from now on.
-        False: somebody has something, and nobody holds anything back."""
+    def elsewhere(self, endpoint: str) -> Share:
+        """What the other activators have of it."""
+
+    def unsure_until(self, endpoint: str) -> float:
+        """Monotonic moment until which an activator that is silent, but may exist, keeps replicas
+        up; minus infinity if there is none."""
+
+    async def ask_quiet(self, endpoint: str, replicas: Sequence[str] | None = None) -> bool:
+        """Declare draining. True: every activator has nothing and holds what comes from now on;
+        with `replicas`: has nothing at these and sends them nothing new.
+        False: somebody has something, or cannot be asked, and nobody holds anything back."""
+
+    async def agree(self, endpoint: str) -> bool:
+        """The last look before the order that `ask_quiet` was for: False if anybody has called
+        draining off since, or the store cannot say."""
+
+    def conclude(self, endpoint: str, *, ordered: bool) -> None:
+        """What `ask_quiet` was for is over. `ordered` False: called off, as by `revive`."""
 
     def revive(self, endpoint: str) -> None:
-        """Draining is called off."""
+        """Draining is called off: nobody need hold anything back."""
+
+    def emptied(self, endpoint: str) -> None:
+        """This activator knows of no replica any more that was there when it gave its word, and
+        will send them nothing: it need not hold anything back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What activators have of an endpoint."""
+
+    demand: int = 0
+    held: int = 0
+    """Of these, requests that wait."""
+    held_bytes: int = 0
+    """Of their bodies."""
+    loads: Mapping[str, int] = field(default_factory=dict)
+    """In flight by replica, where whoever keeps the slots does not know it."""
 
 
 class Member(Protocol):
     """One activator's side of an endpoint, as the board asks it."""
+
+    def follow(self, stirred: Callable[[], None]) -> None:
+        """Call `stirred` when the first request comes after there was none."""
+
+    @property
+    def share(self) -> Share:
+        """What this activator has."""
 
     @property
     def demand(self) -> int: ...
@@ -118,14 +162,70 @@ class Member(Protocol):
     @property
     def last_ended(self) -> float: ...
 
-    def quiesce(self) -> bool:
-        """With nothing held or in flight: hold what comes and say True; otherwise False."""
+    @property
+    def patience(self) -> float:
+        """Seconds that a silent activator may have something in flight; 0: no limit."""
 
-    def revive(self) -> None: ...
+    def quiesce(self, replicas: Sequence[str] | None = None) -> bool:
+        """With nothing held or in flight (at these replicas): hold what comes (send them nothing
+        new) and say True; otherwise False."""
+
+    def revive(self) -> None:
+        """Hold nothing back."""
+
+    async def mark_revived(self) -> None:
+        """See to it that a scale order that was prepared earlier is refused, whoever gives it when,
+        and that what is known of the replicas is no older than that. Raises DriverError."""
+
+    def changed(self) -> None:
+        """What others have, or whether they are known, is worth a look."""
+
+
+class Roster(Protocol):
+    """Which activators there are. Times are this process's monotonic seconds."""
+
+    @property
+    def me(self) -> str:
+        """Random, new at each start."""
+
+    @property
+    def members(self) -> frozenset[str]:
+        """Alive as far as is known, this one included."""
+
+    @property
+    def unknown(self) -> frozenset[str]:
+        """Silent, and not seen gone: they may exist."""
+
+    def silent_since(self, act: str) -> float | None:
+        """When one that is silent was seen alive for the last time."""
+
+    def is_gone(self, act: str) -> bool:
+        """It has signed off, or was seen gone, or nobody has known it for a while."""
+
+    def on_joined(self, told: Callable[[str], None]) -> None:
+        """Another is there, or is back after a silence."""
+
+    def on_silent(self, told: Callable[[str], None]) -> None:
+        """Another stood still for seconds of our own clock while the store answered us."""
+
+    def on_left(self, told: Callable[[str], None]) -> None:
+        """Another has signed off, or was seen gone."""
+
+    def on_forgotten(self, told: Callable[[], None]) -> None:
+        """The store had lost this activator: whatever it is to hold in its name must be said
+        again."""
 
 
 class Lease(Protocol):
-    """Who may deactivate and go beyond one replica."""
+    """Who may deactivate and go beyond one replica: one activator at a time."""
 
     @property
-    def leading(self) -> bool: ...
+    def leading(self) -> bool:
+        """Ends by itself, before another's can begin, when the store does not answer."""
+
+    @property
+    def term(self) -> int:
+        """Higher with every holder; this one's while leading."""
+
+    def on_change(self, told: Callable[[], None]) -> Callable[[], None]:
+        """`told` whenever `leading` has changed. Returns what ends it."""

@@ -32,6 +32,11 @@ class View:
     now: float
 
     @property
+    def is_unsure(self) -> bool:
+        """An activator that may exist may have something in flight anywhere."""
+        return self.now < self.seen.unsure_until
+
+    @property
     def ready(self) -> int:
         return sum(replica.ready for replica in self.alive)
 
@@ -154,13 +159,15 @@ class Fleet:
             return []
         leaving = self._resizer.leaving
         stays = any(each.ready and each.id not in leaving for each in view.alive)
-        if frozen or not seen.leading or not stays:
+        if frozen or not seen.leading or not stays or view.is_unsure:
             self._resizer.stay()
         count = self._resizer.count(seen.demand, ready=view.ready, policy=self.policy, now=now)
         if frozen or not seen.leading or not self.may_order(now=now):
             return []
         if count >= self.target:
             return self._grow(view, count)
+        if view.is_unsure:
+            return []
         if seen.wanted <= count:
             self.target = count
             return []
@@ -176,6 +183,7 @@ class Fleet:
             if not each.ready and not each.in_flight and now >= self._overdue_at(each.id)
         ]
         may = seen.leading and self.policy.owner is Owner.ACTIVATOR and self.may_order(now=now)
+        may = may and not view.is_unsure
         if not hung or not may or seen.wanted <= len(hung):
             return []
         ids = tuple(each.id for each in hung)

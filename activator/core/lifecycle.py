@@ -220,6 +220,8 @@ class Lifecycle:
             self._kept_down = True
         elif not view.seen.leading:
             self._record("ignored", "deactivate: this activator does not lead")
+        elif view.is_unsure:
+            self._record("ignored", "deactivate: an activator does not answer and may exist")
         else:
             self._kept_down = True
             if self.state is State.DRAINING:
@@ -314,6 +316,7 @@ class Lifecycle:
         # demand that comes while the breaker is open is refused; later it is not to be cut
         busy = any(each.in_flight for each in seen.replicas)
         busy |= bool(seen.demand) and view.now >= self._starts.open_until
+        busy |= view.is_unsure
         if seen.wanted and seen.leading and not busy and self._fleet.may_order(now=view.now):
             self._out.append(self._fleet.empty(view, label="failed"))
         return False
@@ -376,6 +379,8 @@ class Lifecycle:
             return "a request came"
         if not seen.leading:
             return "leadership was lost"
+        if view.is_unsure:
+            return "an activator does not answer and may exist"
         if self._drain_label == "idle" and view.now < self._idle_at(seen):
             return "a request came and went, or the policy changed"
         if seen.quiet is False:
@@ -437,7 +442,7 @@ class Lifecycle:
 
     def _may_drain(self, view: View) -> bool:
         seen, now = view.seen, view.now
-        if seen.demand or not seen.leading:
+        if seen.demand or not seen.leading or view.is_unsure:
             return False
         return now >= self._ask_again_at and self._fleet.may_order(now=now)
 
@@ -460,7 +465,7 @@ class Lifecycle:
 
     def _tell_wake(self, view: View) -> None:
         now = view.now
-        moments = [self._fleet.orders_wake_at()]
+        moments = [self._fleet.orders_wake_at(), view.seen.unsure_until]
         match self.state:
             case State.ACTIVATING if self._scalable:
                 moments += [self._starts.retry_at, self._starts.gives_up_at, self._overdue_at]

@@ -56,3 +56,6 @@ class Observation:
     """Why the driver refused the latest SetReplicas; None once one has been taken."""
     leading: bool = True
     """Whether this activator is the one that may deactivate, or go beyond what was activated."""
+    unsure_until: float = float("-inf")
+    """Until then an activator that does not answer, and may exist, may have something in flight:
+    nothing is stopped."""

@@ -61,6 +61,9 @@ class Snapshot:
     exits: tuple[Exit, ...] = ()
     """The most recent unasked ends (bounded), oldest first; told again until they age out, so
     readers remember which ids they have counted."""
+    fence: str = ""
+    """Changes with whatever makes an order that was prepared before outdated; a resource version
+    where there is one. Opaque."""
 
 
 class Driver(Protocol):
@@ -72,11 +75,19 @@ class Driver(Protocol):
         When cancelled, stops whatever must not outlive the activator, then ends.
         """
 
-    async def scale(self, replicas: int, *, victims: tuple[str, ...] = ()) -> None:
+    async def scale(self, replicas: int, *, victims: tuple[str, ...] = (), fence: str = "") -> None:
         """Ask for so many replicas; returns when the outside world has taken the order.
 
-        `victims` are the ids that go first when it becomes fewer.
+        `victims` are the ids that go first when it becomes fewer. With a `fence` (an earlier
+        snapshot's) the order is taken only if it is the outside world's still: an activator that
+        gives it after a long pause must not undo what others have done meanwhile.
         Raises DriverError when the order was not taken; nothing has changed then.
+        """
+
+    async def bump_fence(self) -> None:
+        """Have every order refused that carries an earlier fence, whoever gives it.
+
+        Returns once what was last reported is no older than that. Raises DriverError.
         """
 
     def last_lines(self, replica_id: str) -> tuple[str, ...]:

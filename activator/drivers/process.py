@@ -72,12 +72,15 @@ class ProcessDriver:
         self._changed = asyncio.Event()
         self._has_ended = False
         self._ordered = 0
+        self._fence = 1
+        self._report: Callable[[Snapshot], None] | None = None
 
     async def run(self, report: Callable[[Snapshot], None]) -> None:
         """Works until cancelled, then stops every process and waits until all are gone.
 
         Cancelled again meanwhile, it gives them no more grace, but still waits.
         """
+        self._report = report
         try:
             while True:
                 self._changed.clear()
@@ -87,13 +90,16 @@ class ProcessDriver:
                 await self._changed.wait()
         finally:
             self._has_ended = True
+            self._report = None
             self._stop(list(self._processes.values()))
             await self._until_all_are_gone()
 
-    async def scale(self, replicas: int, *, victims: tuple[str, ...] = ()) -> None:
+    async def scale(self, replicas: int, *, victims: tuple[str, ...] = (), fence: str = "") -> None:
         """Takes the order and returns; `run` carries it out."""
         if self._has_ended:
             raise DriverError(f"endpoint {self._name} is shutting down")
+        if fence and fence != str(self._fence):
+            raise DriverError(f"endpoint {self._name} has been revived")
         if replicas < 0:
             raise DriverError(f"cannot run {replicas} replicas")
         living = self._living()
@@ -103,6 +109,11 @@ class ProcessDriver:
         for _ in range(replicas - len(living)):
             self._order()
         self._changed.set()
+
+    async def bump_fence(self) -> None:
+        self._fence += 1
+        if self._report is not None:
+            self._report(self._snapshot())
 
     def last_lines(self, replica_id: str) -> tuple[str, ...]:
         process = self._processes.get(replica_id)
@@ -210,6 +221,7 @@ class ProcessDriver:
             wanted=len(self._living()),
             replicas=tuple(self._sighting(process) for process in self._processes.values()),
             exits=tuple(self._exits),
+            fence=str(self._fence),
         )
 
     def _sighting(self, process: _Process) -> Sighting:

@@ -41,11 +41,14 @@ class StaticDriver:
         report(Snapshot(wanted=len(replicas), replicas=replicas))
         await asyncio.Event().wait()
 
-    async def scale(self, replicas: int, *, victims: tuple[str, ...] = ()) -> None:
+    async def scale(self, replicas: int, *, victims: tuple[str, ...] = (), fence: str = "") -> None:
         """Raises DriverError, always."""
         raise DriverError(
             f"endpoint {self._name} has static replicas: they are not the activator's to scale"
         )
+
+    async def bump_fence(self) -> None:
+        """No order is ever taken."""
 
     def last_lines(self, replica_id: str) -> tuple[str, ...]:
         """None are known: whoever runs them reads them."""

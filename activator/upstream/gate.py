@@ -43,7 +43,7 @@ class Holder(Protocol):
 
 
 class Gate:
-    """One activator's gate of one endpoint; the endpoint's `Member` on the demand board."""
+    """One activator's gate of one endpoint."""
 
     def __init__(
         self, endpoint: Endpoint, ledger: SlotLedger, *, clock: Callable[[], float]
@@ -64,6 +64,11 @@ class Gate:
         self.held_bytes = 0
         self._last_ended = -inf
         self.wake: Callable[[], None] = _nobody
+        self.stirred: Callable[[], None] = _nobody
+        """Told when a request comes after there was none."""
+        self.held_elsewhere: Callable[[], tuple[int, int]] = _nothing
+        """Requests, and bytes of their bodies, that wait at other activators: bounds hold for all
+        of them together."""
 
     # --- a request's way through ----------------------------------------------------------------
 
@@ -74,6 +79,8 @@ class Gate:
     def arrive(self) -> None:
         """A request that is demand has come; `leave` ends what this begins."""
         self._open += 1
+        if self._open == 1:
+            self.stirred()
 
     def leave(self, *, served: bool) -> None:
         """`served`: it was at a replica, so idleness counts from now."""
@@ -84,8 +91,9 @@ class Gate:
     def hold(self, holder: Holder) -> None:
         """One more waits. Raises QueueFull or Paused at the bound; then nothing is counted."""
         most = self._endpoint.queue.max_requests
-        if most and len(self._held) >= most:
-            raise self._bound(f"{len(self._held)} requests wait already (queue.maxRequests)")
+        held = len(self._held) + self.held_elsewhere()[0]
+        if most and held >= most:
+            raise self._bound(f"{held} requests wait already (queue.maxRequests)")
         if holder.held_bytes:
             self.hold_bytes(holder.held_bytes)
         self._held[holder] = None
@@ -99,9 +107,10 @@ class Gate:
 
     def hold_bytes(self, size: int) -> None:
         """Bytes of a body that waits. Raises as `hold`; then these bytes are not counted."""
-        policy = self._endpoint.queue
-        if policy.max_bytes and self.held_bytes + size > policy.max_bytes:
-            raise self._bound(f"{self.held_bytes} bytes wait already (queue.maxBytes)")
+        most = self._endpoint.queue.max_bytes
+        held = self.held_bytes + self.held_elsewhere()[1]
+        if most and held + size > most:
+            raise self._bound(f"{held} bytes wait already (queue.maxBytes)")
         self.held_bytes += size
 
     def unhold(self, holder: Holder) -> None:
@@ -190,6 +199,7 @@ class Gate:
             self._ledger.resume()
 
     def quiesce(self) -> bool:
+        """With nothing held and in flight: hold what comes until `revive` and say True."""
         if self.demand:
             return False
         self._quiet = True
@@ -219,3 +229,8 @@ class Gate:
 
 def _nobody() -> None:
     """Before control has taken the endpoint over nobody needs waking."""
+
+
+def _nothing() -> tuple[int, int]:
+    """There is no other activator."""
+    return 0, 0

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from activator.coordination.base import Share
 from activator.coordination.memory import MemoryBoard
 from tests.support import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from activator.coordination.base import DemandBoard
 
@@ -38,13 +39,28 @@ class Activator:
     demand: int = 0
     last_ended: float = 0.0
     holds_back: bool = False
+    patience: float = 3600.0
+    revivals: int = 0
 
-    def quiesce(self) -> bool:
+    def follow(self, stirred: Callable[[], None]) -> None:
+        self.stirred = stirred
+
+    @property
+    def share(self) -> Share:
+        return Share(demand=self.demand)
+
+    def quiesce(self, replicas: Sequence[str] | None = None) -> bool:
         self.holds_back = not self.demand
         return self.holds_back
 
     def revive(self) -> None:
         self.holds_back = False
+
+    async def mark_revived(self) -> None:
+        self.revivals += 1
+
+    def changed(self) -> None:
+        return
 
 
 async def test_demand_and_last_end_are_what_the_members_say(board: DemandBoard) -> None:

@@ -188,6 +188,31 @@ async def test_orders_that_make_no_sense_or_come_too_late_are_refused(case: Case
         await case.driver.scale(1)
 
 
+async def test_an_order_with_the_fence_of_a_snapshot_is_taken(case: Case) -> None:
+    async with driving(case.driver) as driven:
+        await case.driver.scale(1)
+        await driven.until_started(1)
+
+        await case.driver.scale(0, victims=("m-1",), fence=driven.now.fence)
+
+        await driven.until_empty()
+
+
+async def test_an_order_that_was_prepared_before_a_revival_is_refused(case: Case) -> None:
+    async with driving(case.driver) as driven:
+        await case.driver.scale(1)
+        await driven.until_started(1)
+        prepared = driven.now.fence
+
+        await case.driver.bump_fence()
+
+        assert driven.now.fence != prepared
+        with pytest.raises(DriverError, match="revived"):
+            await case.driver.scale(0, victims=("m-1",), fence=prepared)
+        assert [r.id for r in await driven.until_started(1)] == ["m-1"]
+        await case.driver.scale(0, fence=driven.now.fence)
+
+
 def _has_told_exit_of(replica_id: str, snapshot: Snapshot) -> bool:
     return bool(snapshot.exits) and snapshot.exits[-1].id == replica_id
 

@@ -428,3 +428,27 @@ async def test_static_replicas_are_probed_and_never_ordered() -> None:
 
         assert w.orders == [1]
         assert w.control.cold_starts.count == 0
+
+
+async def test_whoever_revives_it_makes_an_order_that_was_prepared_before_void() -> None:
+    async with world(scale=ScalePolicy(idle_timeout=60.0)) as w:
+        w.control.activate()
+        await w.until(lambda: w.live.replicas)
+        await w.until_told("draining")
+        await w.driver.bump_fence()
+        await w.until(lambda: "refused" in w.actions)
+
+        assert list(w.live.replicas) == ["m-1"]
+        late = w.call()
+        assert late.replica is not None
+        late.done()
+
+
+async def test_what_is_wanted_no_more_gets_nothing_even_before_it_is_seen_to_stop() -> None:
+    async with world() as w:
+        w.control.activate()
+        await w.until(lambda: w.live.replicas)
+
+        w.control._seen(replace(w.control.snapshot, wanted=0))
+
+        assert not w.live.replicas

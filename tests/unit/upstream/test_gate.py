@@ -195,6 +195,33 @@ def test_reviving_does_not_end_a_pause_nor_resuming_the_quiet() -> None:
     assert not g.full
 
 
+def test_the_first_request_after_there_was_none_is_told_and_no_other() -> None:
+    g, told = gate(), []
+    g.stirred = lambda: told.append(g.demand)
+
+    g.arrive()
+    g.arrive()
+    g.leave(served=True)
+    g.leave(served=True)
+    g.arrive()
+
+    assert told == [1, 1]
+
+
+def test_bounds_count_what_waits_at_other_activators() -> None:
+    g = gate(queue=QueuePolicy(max_requests=10, max_bytes=100))
+    g.held_elsewhere = lambda: (8, 70)
+    hold(g, 20)
+    with pytest.raises(QueueFull, match="90 bytes wait already"):
+        g.hold_bytes(11)
+    hold(g)
+    with pytest.raises(QueueFull, match="10 requests wait already"):
+        hold(g)
+
+    g.held_elsewhere = lambda: (0, 0)
+    hold(g, 80)
+
+
 def test_acquiring_now_takes_a_slot_or_leaves_no_trace() -> None:
     g = gate(concurrency=1)
     g.offer([(ONE, False)])

@@ -1,0 +1,86 @@
+"""What one activator says of an endpoint on the demand board, and how it keeps its word.
+
+Decides nothing: whether there is anything is the gate's to say, who is in rotation the controller's
+to carry out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from activator.coordination.base import Share
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from activator.drivers.base import Driver
+    from activator.upstream.registry import LiveEndpoint
+
+
+class EndpointMember:
+    """Implements `coordination.base.Member`."""
+
+    def __init__(
+        self,
+        live: LiveEndpoint,
+        driver: Driver,
+        *,
+        load: Callable[[str], int],
+        replicas: Callable[[], Iterable[str]],
+        offer: Callable[[], None],
+        wake: Callable[[], None],
+    ) -> None:
+        """`load`: requests in flight at a replica by its id, `replicas`: the ids that are known,
+        `offer`: put in rotation who is neither gone nor withheld."""
+        self._live = live
+        self._driver = driver
+        self._load = load
+        self._replicas = replicas
+        self._offer = offer
+        self._wake = wake
+        self.withheld: frozenset[str] = frozenset()
+        """Ids that get nothing new because this activator has given its word."""
+
+    def follow(self, stirred: Callable[[], None]) -> None:
+        self._live.gate.stirred = stirred
+
+    @property
+    def share(self) -> Share:
+        gate = self._live.gate
+        loads = {}
+        if not self._live.endpoint.concurrency:  # else the ledger knows it of all activators
+            loads = {each: count for each in self._replicas() if (count := self._load(each))}
+        return Share(demand=gate.demand, held=gate.held, held_bytes=gate.held_bytes, loads=loads)
+
+    @property
+    def demand(self) -> int:
+        return self._live.gate.demand
+
+    @property
+    def last_ended(self) -> float:
+        return self._live.gate.last_ended
+
+    @property
+    def patience(self) -> float:
+        return self._live.endpoint.timeouts.total
+
+    def quiesce(self, replicas: Sequence[str] | None = None) -> bool:
+        if replicas is None:
+            return self._live.gate.quiesce()
+        if any(self._load(each) for each in replicas):
+            return False
+        self.withheld = frozenset(replicas)
+        self._offer()
+        return True
+
+    def revive(self) -> None:
+        if self.withheld:
+            self.withheld = frozenset()
+            self._offer()
+        self._live.gate.revive()
+
+    async def mark_revived(self) -> None:
+        await self._driver.bump_fence()
+
+    def changed(self) -> None:
+        self._wake()
