@@ -374,7 +374,8 @@ class Controller:
 
     def _scale(self, order: SetReplicas) -> None:
         wanted = self.snapshot.wanted
-        direction = "up" if order.count > len(self.snapshot.replicas) else "down"
+        staying = [each for each in self.snapshot.replicas if each.phase is not Phase.STOPPING]
+        direction = "up" if order.count > len(staying) else "down"
         self.live.metrics.scaled(direction=direction, reason=order.reason)
         self._events.record(
             self.name, f"scaling_{direction}", order.reason, replicas=order.count, before=wanted

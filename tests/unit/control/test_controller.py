@@ -137,6 +137,22 @@ async def test_a_request_after_the_order_for_none_gets_the_next_start() -> None:
         late.done()
 
 
+async def test_a_start_while_the_old_replica_stops_is_told_as_one() -> None:
+    async with world(scale=ScalePolicy(idle_timeout=60.0)) as w:
+        w.driver.stop_delay = 5.0
+        caller = w.call()
+        await w.until(lambda: caller.replica)
+        caller.done()
+        await w.until(lambda: w.orders == [1, 0])
+        late = w.call()
+        await w.until(lambda: w.orders == [1, 0, 1])
+
+        told = [action for action in w.actions if action.startswith("scaling")]
+        assert told == ["scaling_up", "scaling_down", "scaling_up"]
+        assert w.live.metrics.scale_actions == {("up", "demand"): 2, ("down", "idle"): 1}
+        late.done()
+
+
 async def test_starts_that_fail_are_told_with_their_cause_until_the_breaker_closes() -> None:
     async with world() as w:
         cause = FailedStart("exited with 3", exit_code=3, last_lines=("no such device",))
