@@ -64,6 +64,7 @@ class Exchange:
         "_admitted",
         "_answered_at",
         "_arrived",
+        "_at_replicas",
         "_attempt",
         "_attempts",
         "_body",
@@ -97,6 +98,8 @@ class Exchange:
         self._replica: LiveReplica | None = None
         self._holding: Holding | None = None
         self._arrived = proxy.clock()
+        self._at_replicas = 0.0
+        """Seconds at replicas that failed it."""
         self._dispatched_at = 0.0
         self._answered_at = 0.0
         self._status = 0
@@ -258,6 +261,7 @@ class Exchange:
     def _repeat(self, failure: Failure) -> None:
         """At another replica, from the old place in line."""
         self._live.metrics.retried(failure.ending.name.lower())
+        self._at_replicas += self._proxy.clock() - self._dispatched_at
         self._live.gate.release(self._admitted.ticket)
         if self._replica is not None:
             replica = self._replica.replica
@@ -444,10 +448,11 @@ class Exchange:
         )
 
     def _overhead(self, now: float) -> float:
-        """Seconds in the proxy itself: from arrival to dispatch, less the time in line."""
+        """Seconds in the proxy itself: from arrival to the last dispatch, less the time
+        in line and at replicas that failed it."""
         until = self._dispatched_at or now
         waited = self._holding.waited if self._holding is not None else 0.0
-        return max(0.0, until - self._arrived - waited)
+        return max(0.0, until - self._arrived - waited - self._at_replicas)
 
     def _timing(self) -> bytes:
         upstream = (self._answered_at - self._dispatched_at) * 1e3

@@ -121,6 +121,21 @@ async def test_repetitions_are_budgeted() -> None:
         assert asked(s) == 1
 
 
+async def test_time_at_a_replica_that_failed_is_not_the_proxys_own() -> None:
+    async def behave(talk: Talk) -> None:
+        await talk.body()
+        if asked(s) == 1:
+            await asyncio.sleep(0.3)
+            talk.reset()
+        else:
+            await hello(talk)
+
+    async with stage(behave, replicas=2) as s:
+        assert (await s.get()).status == 200
+        assert asked(s) == 2
+        assert s.live.metrics.overheads.total < 0.2
+
+
 async def test_nothing_is_sent_again_once_an_answer_has_begun() -> None:
     async def behave(talk: Talk) -> None:
         talk.begin_chunks()
