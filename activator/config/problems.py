@@ -6,6 +6,7 @@ Decides the wording for whoever edits the file. What is wrong is found by others
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin
@@ -24,19 +25,23 @@ if TYPE_CHECKING:
 
 Loc = tuple[str | int, ...]
 
+_OWNER = re.compile(r"(defaults|endpoints\[\d+\])\.")
+"""Whose key it is; what stands in `defaults` is found again in every endpoint."""
+
 
 class Problems:
     """Collects problems of one file; a problem that defaults pass on to many is told once."""
 
     def __init__(self, source: Path) -> None:
         self._source = source
-        self._found: dict[tuple[int, str], tuple[int, str]] = {}
+        self._found: dict[tuple[int, str, str], tuple[int, str]] = {}
 
     def __len__(self) -> int:
         return len(self._found)
 
     def add(self, line: int, path: str, message: str) -> None:
-        self._found.setdefault((line, message), (line, f"{path}: {message}" if path else message))
+        text = f"{path}: {message}" if path else message
+        self._found.setdefault((line, _OWNER.sub("", path, count=1), message), (line, text))
 
     def at(self, tree: Table, loc: Loc, message: str, *, under: Loc = ()) -> None:
         """A problem at the key `loc` of `tree`, which itself stands at `under` in the file."""

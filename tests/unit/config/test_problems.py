@@ -162,6 +162,15 @@ endpoints:
     ]
 
 
+def test_the_same_mistake_twice_on_one_line_is_told_twice(tmp_path: Path) -> None:
+    text = "server: {limits: {headTimeout: 0, bodyIdle: 0}}\n" + MINIMAL
+    problems = problems_of(tmp_path, text)
+    assert problems == [
+        "1: server.limits.headTimeout: must be more than 0",
+        "1: server.limits.bodyIdle: must be more than 0",
+    ]
+
+
 def test_a_mistake_in_defaults_is_told_once_where_it_stands(tmp_path: Path) -> None:
     text = "defaults: {concurrency: many}\n" + MINIMAL + MINIMAL.removeprefix("endpoints:\n")
     problems = [line for line in problems_of(tmp_path, text) if "concurrency" in line]
