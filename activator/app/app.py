@@ -21,6 +21,7 @@ from activator.aiokit.deadlines import Deadlines
 from activator.aiokit.tasks import Tasks
 from activator.app.operations import AppOperations
 from activator.app.reloading import Reloading
+from activator.app.stores import make_stores
 from activator.config.keys import load_keys
 from activator.config.references import read_secret
 from activator.config.settings import load
@@ -34,7 +35,6 @@ from activator.errors import ConfigError, ShuttingDown, StartError
 from activator.proxy.body import HeldMemory
 from activator.proxy.door import Door
 from activator.proxy.listener import Certificate, Proxy
-from activator.queueing.memory import MemoryStore
 from activator.telemetry.events import EventLog
 from activator.telemetry.metrics import Metrics
 from activator.upstream.gate import Gate
@@ -116,6 +116,10 @@ class App:
             events=self.events,
         )
         try:
+            self._stores = make_stores(
+                self.settings.store, metrics=self.metrics, events=self.events
+            )
+            await self._stores.open()
             self._proxy = self._make_proxy()
             await self._start_admin()
             self._data = await self._proxy.listen(self.settings.server.listen)
@@ -158,7 +162,7 @@ class App:
             clock=self._clock,
             registry=self.registry,
             door=Door(keys=keys, trusted=server.trusted_proxies),
-            store=MemoryStore(max_bytes=self.settings.store.max_bytes),
+            store=self._stores.bodies,
             held_memory=HeldMemory(server.held_memory),
             metrics=self.metrics,
             deadlines=self._deadlines,
@@ -269,6 +273,8 @@ class App:
         if hasattr(self, "_proxy"):
             await self._proxy.aclose()
         await self._tasks.aclose()
+        if hasattr(self, "_stores"):
+            await self._stores.aclose()
         self.events.close()
         if self._runner is not None:
             await self._runner.cleanup()

@@ -163,6 +163,7 @@ class Exchange:
             connection=self._connection,
             head=self._head,
             body=self._body,
+            request_id=self._id,
             within=self._admitted.within,
             waiter=self,
         )

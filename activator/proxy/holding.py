@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from activator.errors import ActivatorError, StoreUnavailable
 from activator.proxy.waiting import refuse_hopeless, why_over
+from activator.queueing.base import DEFAULT_TTL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +60,7 @@ class Holding:
         "_head",
         "_live",
         "_proxy",
+        "_request_id",
         "_reserved",
         "_since",
         "_state",
@@ -80,6 +82,7 @@ class Holding:
         connection: ServerConnection,
         head: RequestHead,
         body: Body,
+        request_id: bytes,
         within: float | None,
         waiter: Waiter,
     ) -> None:
@@ -90,6 +93,7 @@ class Holding:
         self._connection = connection
         self._head = head
         self._body = body
+        self._request_id = request_id
         self._within = within
         self._waiter = waiter
         self._state = _State.OVER
@@ -202,9 +206,17 @@ class Holding:
 
     async def _store(self) -> None:
         try:
-            handle = await self._proxy.store.keep(self._live.endpoint.name, self._body.chunks)
+            handle = await self._proxy.store.keep(
+                self._live.endpoint.name,
+                self._body.chunks,
+                about={
+                    "request": self._request_id,
+                    "method": self._head.method,
+                    "target": self._head.target,
+                },
+                ttl=self._live.endpoint.queue.timeout or DEFAULT_TTL,
+            )
         except StoreUnavailable as error:
-            self._proxy.metrics.store_errors += 1
             self._stay_in_memory(error)
             return
         if self._state != _State.STORING:
@@ -241,7 +253,6 @@ class Holding:
         try:
             chunks: Sequence[bytes] = await self._proxy.store.take(handle)
         except StoreUnavailable as error:
-            self._proxy.metrics.store_errors += 1
             if self._state == _State.FETCHING:
                 self._waiter.refused(error)
             return

@@ -7,10 +7,16 @@ its socket takes the body back when its turn comes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+
+NOTHING_SAID: Final[Mapping[str, str | bytes]] = MappingProxyType({})
+DEFAULT_TTL: Final = 86_400.0
+"""Seconds, for a body whose request may wait for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +30,19 @@ class Handle:
 class BodyStore(Protocol):
     """Bodies of held requests, bounded in bytes over all endpoints."""
 
-    async def keep(self, endpoint: str, chunks: Sequence[bytes]) -> Handle:
-        """Store a whole body. Raises StoreUnavailable if it is full or away; nothing is kept."""
+    async def keep(
+        self,
+        endpoint: str,
+        chunks: Sequence[bytes],
+        *,
+        about: Mapping[str, str | bytes] = NOTHING_SAID,
+        ttl: float = DEFAULT_TTL,
+    ) -> Handle:
+        """Store a whole body. Raises StoreUnavailable if it is full or away; nothing is kept.
+
+        `about` is written beside it where others can see it. After `ttl` seconds a store that
+        outlives its activators may forget it: longer than its request can wait.
+        """
 
     async def take(self, handle: Handle) -> Sequence[bytes]:
         """The body, which leaves the store. Raises StoreUnavailable."""
@@ -34,4 +51,5 @@ class BodyStore(Protocol):
         """Forget a body whose request has left; unknown handles are no error."""
 
     @property
-    def bytes_kept(self) -> int: ...
+    def bytes_kept(self) -> int:
+        """Of bodies that were kept by this activator and neither taken nor discarded yet."""

@@ -20,11 +20,14 @@ class Budget:
     def take(self, size: int) -> None:
         """Raises StoreUnavailable if there is not so much left; then nothing is taken."""
         if self.used + size > self._most:
-            raise StoreUnavailable(
-                f"No room for {size} bytes: {self.used} of {self._most} are in use",
-                retry_after=RETRY_AFTER,
-            )
+            raise full(size, used=self.used, most=self._most)
         self.used += size
 
     def give(self, size: int) -> None:
         self.used -= size
+
+
+def full(size: int, *, used: int, most: int) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"No room for {size} bytes: {used} of {most} are in use", retry_after=RETRY_AFTER
+    )

@@ -10,11 +10,11 @@ from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from activator.errors import StoreUnavailable
-from activator.queueing.base import Handle
+from activator.queueing.base import DEFAULT_TTL, NOTHING_SAID, Handle
 from activator.queueing.budget import Budget
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 WORTH_A_PIECE: Final = 4096
 """Bytes. An object costs some 50 bytes beside its content: pieces shorter than this on average
@@ -24,16 +24,31 @@ are joined; longer ones are kept as they are, which spares the copy and its mome
 class MemoryStore:
     """`BodyStore` for one process; a body costs its own bytes and some 300 more."""
 
-    def __init__(self, *, max_bytes: int | Budget) -> None:
-        """`max_bytes`: of all bodies together; or a budget that is shared with others."""
+    def __init__(
+        self, *, max_bytes: int | Budget, failed: Callable[[], None] = lambda: None
+    ) -> None:
+        """`max_bytes`: of all bodies together; or a budget that is shared with others. `failed`:
+        called whenever something is refused."""
+        self._failed = failed
         self._budget = max_bytes if isinstance(max_bytes, Budget) else Budget(max_bytes)
         self._bytes_kept = 0
         self._bodies: dict[str, bytes | tuple[bytes, ...]] = {}
         self._keys = count()
 
-    async def keep(self, endpoint: str, chunks: Sequence[bytes]) -> Handle:
+    async def keep(
+        self,
+        endpoint: str,
+        chunks: Sequence[bytes],
+        *,
+        about: Mapping[str, str | bytes] = NOTHING_SAID,
+        ttl: float = DEFAULT_TTL,
+    ) -> Handle:
         size = sum(map(len, chunks))
-        self._budget.take(size)
+        try:
+            self._budget.take(size)
+        except StoreUnavailable:
+            self._failed()
+            raise
         handle = Handle(key=f"{next(self._keys):x}", size=size)
         self._bodies[handle.key] = _compact(chunks, size)
         self._bytes_kept += size
@@ -42,6 +57,7 @@ class MemoryStore:
     async def take(self, handle: Handle) -> Sequence[bytes]:
         body = self._bodies.pop(handle.key, None)
         if body is None:
+            self._failed()
             raise StoreUnavailable("The body of this request is no longer in the store")
         self._give_back(handle.size)
         return body if isinstance(body, tuple) else (body,)

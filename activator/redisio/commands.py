@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
     from activator.redisio.scripts import Call
 
-Word = str | bytes | int | float
+Word = str | bytes | int | float | tuple[bytes, ...]
+"""A tuple is one word in pieces, which are not joined."""
 Key = str | bytes
 Packed = list[bytes]
 """One command in pieces; long words are pieces of their own, uncopied."""
@@ -35,6 +36,10 @@ def pack(*words: Word) -> Packed:
     pieces: Packed = []
     head = b"*%d\r\n" % len(words)
     for word in words:
+        if type(word) is tuple:
+            pieces += (head + b"$%d\r\n" % sum(map(len, word)), *word)
+            head = b"\r\n"
+            continue
         data = _encode(word)
         if len(data) < _LONG:
             head += b"$%d\r\n%b\r\n" % (len(data), data)

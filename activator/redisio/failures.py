@@ -13,27 +13,24 @@ RETRY_AFTER: Final = 2.0
 """Seconds: about what it takes to be back after Redis is."""
 
 
-class Unreachable(StoreUnavailable):
+class _Passing(StoreUnavailable):
+    def __init__(self, detail: str = "", *, retry_after: float | None = RETRY_AFTER) -> None:
+        super().__init__(detail, retry_after=retry_after)
+
+
+class Unreachable(_Passing):
     """Nothing was sent: what was asked for has certainly not been done."""
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail, retry_after=RETRY_AFTER)
 
-
-class Unanswered(StoreUnavailable):
+class Unanswered(_Passing):
     """Sent, and no whole answer came: it may have been done or not."""
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail, retry_after=RETRY_AFTER)
 
+class Refused(_Passing):
+    """Redis answered with an error, whose first word is `code`. A script has done what came
+    before the command that failed: nothing, where its first write is one that needs memory."""
 
-class Refused(StoreUnavailable):
-    """Redis answered with an error. `code` is its first word; of a script nothing was done, if
-    its first writing command is one that needs memory."""
-
-    def __init__(self, detail: str, *, code: str) -> None:
-        super().__init__(detail, retry_after=RETRY_AFTER)
-        self.code = code
+    code = ""
 
 
 class Unfit(StoreUnavailable):
@@ -63,7 +60,9 @@ def refused(error: theirs.RedisError) -> Refused:
     """For an error that Redis answered."""
     code = code_of(error)
     words = _REFUSALS.get(code, f"The store refused a command: {error}")
-    return Refused(words, code=code)
+    failure = Refused(words)
+    failure.code = code
+    return failure
 
 
 def is_of_the_server(failure: Refused) -> bool:

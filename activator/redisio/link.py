@@ -73,6 +73,7 @@ class Link:
         self._timeout = timeout
         self._clock = clock
         self._tasks = Tasks("redis")
+        self._failed: Callable[[], None] = _nothing
         self.keys = Keys(prefix)
         self._watch = Watch(
             lambda until: self._topology.look(until=until),
@@ -118,12 +119,18 @@ class Link:
 
     async def aclose(self) -> None:
         await self._tasks.aclose()
-        self._topology.close()
-        self._deadlines.close()
+        if hasattr(self, "_topology"):
+            self._topology.close()
+        if hasattr(self, "_deadlines"):
+            self._deadlines.close()
 
     @property
     def up(self) -> bool:
         return self._watch.up
+
+    async def until_up(self) -> None:
+        """For ever, if it does not come back."""
+        await self._watch.until_up()
 
     @property
     def cause(self) -> str:
@@ -134,6 +141,10 @@ class Link:
     def fullness(self) -> float:
         """How much of its maxmemory Redis uses, 0..1, a few seconds ago; 0: it has no bound."""
         return self._watch.fullness
+
+    def on_failure(self, told: Callable[[], None]) -> None:
+        """`told()` for every operation that fails."""
+        self._failed = told
 
     def on_change(self, told: Callable[[bool], None]) -> None:
         """`told(up)` after it went down or came back, which may be as another server, or empty."""
@@ -172,6 +183,7 @@ class Link:
 
     def _until(self) -> float:
         if not self._watch.up:
+            self._failed()
             raise Unreachable(self._watch.cause)
         return self._loop.time() + self._timeout
 
@@ -181,12 +193,14 @@ class Link:
         try:
             return await self._topology.exchange(keys, commands, until=until)
         except StoreUnavailable:
+            self._failed()
             self._watch.suspect()
             raise
 
     def _value(self, reply: Any) -> Any:
         if isinstance(reply, RedisError):
             failure = refused(reply)
+            self._failed()
             if is_of_the_server(failure):
                 self._watch.suspect()
             raise failure from reply
@@ -202,6 +216,10 @@ class Link:
         """`told` whenever all channels are heard (again) after a connection was made: what was
         said before may have been missed."""
         self._hub.on_resubscribed(told)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _key(command: Sequence[Word] | Call) -> Key | None:

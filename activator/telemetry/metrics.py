@@ -178,6 +178,10 @@ class Metrics:
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
 
+    def store_failed(self) -> None:
+        """An operation of the store failed."""
+        self.store_errors += 1
+
     def endpoint(self, name: str) -> EndpointMetrics:
         """The counters of an endpoint, the same ones for as long as it is not forgotten."""
         found = self._endpoints.get(name)

@@ -10,6 +10,8 @@ import pytest
 from activator.errors import StoreUnavailable
 from activator.queueing.base import Handle
 from activator.queueing.memory import MemoryStore
+from activator.queueing.redis_bodies import RedisBodies
+from tests.redis_server import opened_link, shared_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,7 +26,17 @@ async def _memory() -> AsyncIterator[BodyStore]:
     yield MemoryStore(max_bytes=LIMIT)
 
 
-IMPLEMENTATIONS = [pytest.param(_memory, id="memory")]
+@asynccontextmanager
+async def _redis() -> AsyncIterator[BodyStore]:
+    async with opened_link() as link:
+        store = RedisBodies(link, max_bytes=LIMIT)
+        yield store
+        await store.aclose()
+        left = set(shared_server().keys(link.keys.prefix))
+        assert left <= {link.keys.shared("bytes", "endpoints")}
+
+
+IMPLEMENTATIONS = [pytest.param(_memory, id="memory"), pytest.param(_redis, id="redis")]
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)

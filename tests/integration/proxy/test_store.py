@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.errors import StoreUnavailable
+from activator.queueing.base import DEFAULT_TTL, NOTHING_SAID
 from activator.queueing.memory import MemoryStore
 from tests.stage import Stage, request, stage
 from tests.support import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from activator.queueing.base import Handle
 
@@ -30,9 +31,16 @@ class Store(MemoryStore):
         self.under_way = 0
         self.is_away = False
 
-    async def keep(self, endpoint: str, chunks: Sequence[bytes]) -> Handle:
+    async def keep(
+        self,
+        endpoint: str,
+        chunks: Sequence[bytes],
+        *,
+        about: Mapping[str, str | bytes] = NOTHING_SAID,
+        ttl: float = DEFAULT_TTL,
+    ) -> Handle:
         await self._answers(self.keeping)
-        return await super().keep(endpoint, chunks)
+        return await super().keep(endpoint, chunks, about=about, ttl=ttl)
 
     async def take(self, handle: Handle) -> Sequence[bytes]:
         await self._answers(self.taking)
