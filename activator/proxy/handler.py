@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from activator.coordination.base import ASKED
-from activator.errors import ActivatorError, UpstreamTimeout, UpstreamUnreachable
+from activator.errors import ActivatorError, BadRequest, UpstreamTimeout, UpstreamUnreachable
 from activator.proxy.admission import Admitted, Preflight, admit
 from activator.proxy.body import NO_BODY, Body
 from activator.proxy.headers import (
@@ -269,6 +269,9 @@ class Exchange:
             self._admitted.ticket.exclude += (replica.id,)
             if failure.ending == Ending.UNANSWERED:
                 self._unanswered += ((replica.host, replica.port),)
+            if not failure.unreachable and self._met_all():
+                # nobody is left who could take it: whether this one lives decides what follows
+                self._live.unreachable(replica.id, failure.detail)
         if self._admitted.passive is not None:
             self._ask(self._admitted.ticket)
         else:
@@ -279,11 +282,15 @@ class Exchange:
         ticket = self._admitted.ticket
         self._live.gate.release(ticket)
         ticket.exclude += (replica.id,)
-        if self._live.replicas.keys() <= set(ticket.exclude):
+        if self._met_all():
             detail = f"replica {replica.id} ended without an answer, and there is no other"
             self._fail(UpstreamUnreachable(detail, retry_after=1))
         else:
             self._wait_again()
+
+    def _met_all(self) -> bool:
+        """No replica in rotation is left that it has not been to."""
+        return self._live.replicas.keys() <= set(self._admitted.ticket.exclude)
 
     def _wait_again(self) -> None:
         self._state = _State.HELD
@@ -420,7 +427,9 @@ class Exchange:
     def _say(self, error: ActivatorError) -> None:
         head, body = error_reply(error, request_id=self._id)
         connection = self._connection
-        connection.begin_answer(head, length=len(body))
+        # whoever sends what can be read in two ways is not listened to any further
+        last = isinstance(error, BadRequest)
+        connection.begin_answer(head, length=len(body), last=last)
         if self._head.method != b"HEAD":
             connection.send(body)
         connection.finish()

@@ -202,11 +202,13 @@ class ServerConnection(asyncio.Protocol):
         if self.head.minor == 1:
             self._transport.write(head + b"\r\n")
 
-    def begin_answer(self, head: bytes, *, length: int, followed: bool = False) -> None:
+    def begin_answer(
+        self, head: bytes, *, length: int, followed: bool = False, last: bool = False
+    ) -> None:
         """Status line and fields, each with its CRLF; the framing and `Connection` are added here,
         Content-Length excepted. `length`: of the body that `send` brings; 0 also for HEAD.
         `followed`: `send` or `finish` comes before this turn of the loop ends, and takes the head
-        along (every write is a system call)."""
+        along (every write is a system call). `last`: the connection is closed after it."""
         self._answering = True
         self.deadline = inf
         self._chunked = length == CHUNKED and self.head.minor == 1
@@ -214,6 +216,8 @@ class ServerConnection(asyncio.Protocol):
         keep = (
             self.head.keep_alive
             and not until_close
+            and not last
+            and self._kit.limits.keep_alive > 0
             and self._state == _ANSWER
             and not self._kit.service.draining
         )

@@ -27,6 +27,7 @@ class ServerLimits:
     head_timeout: float = 15.0
     body_idle: float = 60.0
     keep_alive: float = 75.0
+    """Of rest between two requests; 0 = none: closed after each answer."""
 
 
 class Receiver(Protocol):

@@ -197,6 +197,16 @@ async def test_a_body_that_waits_in_its_socket_is_not_late() -> None:
         assert (await client.reply()).status == 200
 
 
+async def test_without_keep_alive_each_answer_closes_its_connection() -> None:
+    async with stage(server={"limits": {"keepAlive": 0}}) as s:
+        client = await s.send(request() + request())
+        reply = await client.reply()
+
+        assert (reply.status, reply.get("connection")) == (200, b"close")
+        assert await client.ended() == "eof"
+        assert len(s.replica.requests) == 1
+
+
 async def test_a_connection_that_rests_too_long_is_closed() -> None:
     async with stage(server={"limits": {"keepAlive": "150ms"}}) as s:
         client = await s.send(request())

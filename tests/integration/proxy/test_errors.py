@@ -113,6 +113,20 @@ async def test_malformed_input_closes_the_connection() -> None:
         assert s.replica.requests == []
 
 
+@pytest.mark.parametrize(
+    "head", [b"GET /a%2fb HTTP/1.1\r\nHost: m", b"GET / HTTP/1.1\r\nHost: m:x"]
+)
+async def test_an_ambiguous_path_or_host_closes_the_connection(head: bytes) -> None:
+    async with stage() as s:
+        client = await s.send(head + b"\r\n\r\n" + request())
+        reply = await client.reply()
+
+        assert_problem(reply, 400, "bad_request")
+        assert reply.get("connection") == b"close"
+        assert await client.ended() == "eof"
+        assert s.replica.requests == []
+
+
 async def test_a_known_endpoint_at_zero_is_never_a_404() -> None:
     async with stage(match=HOST, from_zero=True) as s:
         assert (await s.get()).status == 200

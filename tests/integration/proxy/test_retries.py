@@ -93,6 +93,21 @@ async def test_the_only_replica_is_not_asked_again_when_it_is_back() -> None:
         assert (await s.get()).status == 200
 
 
+@pytest.mark.parametrize("replicas", [1, 2])
+async def test_a_request_that_every_replica_leaves_unanswered_does_not_wait(replicas: int) -> None:
+    """A server that closes in good order is not reset, and yet no other will come."""
+
+    async def closes(talk: Talk) -> None:
+        await talk.body()
+        await talk.close()
+
+    async with stage(closes, replicas=replicas) as s:
+        reply = await s.get()
+
+        assert (reply.status, reply.why) == UNREACHABLE
+        assert asked(s) == replicas
+
+
 @pytest.mark.parametrize("method", ["POST", "PATCH", "LOCK"])
 async def test_what_may_have_been_worked_on_is_not_sent_again(method: str) -> None:
     async with stage(dies_at_first(), replicas=2) as s:
@@ -217,6 +232,17 @@ async def test_a_post_whose_body_was_not_all_sent_is_sent_again() -> None:
         client.send(b"-last")
 
         assert (await client.reply()).body == b"first-last"
+
+
+async def test_a_body_that_the_only_replica_does_not_want_to_see_does_not_wait() -> None:
+    async def closes(talk: Talk) -> None:
+        await talk.close()
+
+    async with stage(closes) as s:
+        client = await s.send(b"POST / HTTP/1.1\r\nHost: m\r\nContent-Length: 10\r\n\r\nfirst")
+        reply = await client.reply()
+
+        assert (reply.status, reply.why) == UNREACHABLE
 
 
 async def test_a_body_too_large_to_be_kept_is_not_sent_again() -> None:
