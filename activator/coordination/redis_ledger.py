@@ -140,8 +140,11 @@ class RedisLedger:
         else:
             self._offer()
             for entry in self._entries.values():
-                if entry.phase == _Entry.WAITING and entry.ticket.exclude:
-                    self._enter(entry)  # what it excludes may be back as another
+                ticket = entry.ticket
+                if entry.phase == _Entry.WAITING and (
+                    ticket.exclude or ticket.affinity is not None
+                ):
+                    self._enter(entry)  # its wishes are among those that are offered
 
     def configure(self, endpoint: Endpoint) -> None:
         was_shared, self.endpoint = bool(self.endpoint.concurrency), endpoint

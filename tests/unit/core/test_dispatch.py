@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import pytest
 
 from activator.core.dispatch import Ticket, TicketState
 from activator.core.endpoint import Balance
 from tests.unit.core.dispatching import READY, A, B, C, drained, line_of, submitted
+
+if TYPE_CHECKING:
+    from activator.core.endpoint import Replica
 
 # --- slots
 
