@@ -204,6 +204,7 @@ class Controller:
                 self._ever_ready.add(each.id)
         told = {each.id for each in snapshot.replicas} | {each.id for each in snapshot.exits}
         self._ever_ready &= told
+        self._member.withheld &= {each.id for each in started}
         self.prober.watch(started)
         self.costs.observe(len(snapshot.replicas), now=self._clock())
         self._offer()

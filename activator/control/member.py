@@ -6,15 +6,20 @@ to carry out.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from activator.coordination.base import Share
+from activator.drivers.base import DriverError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from activator.drivers.base import Driver
     from activator.upstream.registry import LiveEndpoint
+
+
+_log = logging.getLogger("activator.control")
 
 
 class EndpointMember:
@@ -79,8 +84,20 @@ class EndpointMember:
             self._offer()
         self._live.gate.revive()
 
-    async def mark_revived(self) -> None:
-        await self._driver.bump_fence()
+    async def mark_revived(self) -> bool:
+        try:
+            await self._driver.bump_fence()
+        except DriverError as error:
+            _log.warning(
+                "cannot be marked as revived",
+                extra={
+                    "action": "not_marked",
+                    "endpoint": self._live.endpoint.name,
+                    "reason": str(error),
+                },
+            )
+            return False
+        return True
 
     def changed(self) -> None:
         self._wake()

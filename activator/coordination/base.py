@@ -173,9 +173,14 @@ class Member(Protocol):
     def revive(self) -> None:
         """Hold nothing back."""
 
-    async def mark_revived(self) -> None:
+    @property
+    def withheld(self) -> frozenset[str]:
+        """Of the replicas of the last `quiesce`, those that are still there and get nothing."""
+
+    async def mark_revived(self) -> bool:
         """See to it that a scale order that was prepared earlier is refused, whoever gives it when,
-        and that what is known of the replicas is no older than that. Raises DriverError."""
+        and that what is known of the replicas is no older than that. False: it cannot be done
+        now."""
 
     def changed(self) -> None:
         """What others have, or whether they are known, is worth a look."""

@@ -158,6 +158,11 @@ class Election:
         if self._seen.holder == act:
             self._ask_at = NEVER
 
+    def look_now(self) -> None:
+        """The record may have been given back."""
+        if self._seen.holder != self._me and self._still_since is not None:
+            self._still_since, self._ask_at = None, NEVER
+
     def give_back(self) -> LeaseRecord | None:
         """Leading ends here and now. The record to give back; None: it is not ours."""
         self._leads_until = NEVER

@@ -40,6 +40,7 @@ class Activator:
     last_ended: float = 0.0
     holds_back: bool = False
     patience: float = 3600.0
+    withheld: frozenset[str] = frozenset()
     revivals: int = 0
 
     def follow(self, stirred: Callable[[], None]) -> None:
@@ -56,8 +57,9 @@ class Activator:
     def revive(self) -> None:
         self.holds_back = False
 
-    async def mark_revived(self) -> None:
+    async def mark_revived(self) -> bool:
         self.revivals += 1
+        return True
 
     def changed(self) -> None:
         return

@@ -1,0 +1,147 @@
+"""The lease that makes one activator the leader, over a record in a store that all share.
+
+When to ask for what is decided by `core.election`; here it is asked, and told who wants to know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from activator.aiokit.tasks import Tasks
+from activator.core.election import Acquire, Election, LeaseRecord, Look, Renew, StepDown, Wait
+from activator.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from activator.coordination.base import Roster
+    from activator.core.election import Pace, Question
+
+_log = logging.getLogger("activator.coordination")
+
+
+class LeaseStore(Protocol):
+    """Where the record is. Each verb returns it as it then is, and whether it did what it says.
+    All raise StoreUnavailable."""
+
+    async def look(self) -> LeaseRecord: ...
+
+    async def acquire(self, act: str, *, seen: LeaseRecord, term: int) -> tuple[LeaseRecord, bool]:
+        """Make `act` its holder, if the record is still `seen`."""
+
+    async def renew(self, act: str, *, term: int) -> tuple[LeaseRecord, bool]:
+        """Move the record, if it is still of this holder and term."""
+
+    async def give_back(self, act: str, *, term: int) -> None:
+        """Have it held by nobody, if it is still of this holder and term, and call that out."""
+
+    def listen(self, given_back: Callable[[], None]) -> None: ...
+
+
+class SharedLease:
+    """Implements `coordination.base.Lease`, between `open` and `aclose`."""
+
+    def __init__(
+        self,
+        store: LeaseStore,
+        roster: Roster,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        pace: Pace | None = None,
+    ) -> None:
+        self._store = store
+        self._me = roster.me
+        self._clock = clock
+        self._election = Election(roster.me, pace=pace)
+        self._tasks = Tasks("lease")
+        self._wake = asyncio.Event()
+        self._listeners: list[Callable[[], None]] = []
+        self._told = False
+        """What `leading` was when the listeners were told."""
+        roster.on_left(self._left)
+        store.listen(self._given_back)
+
+    @property
+    def leading(self) -> bool:
+        return self._election.leads(now=self._clock())
+
+    @property
+    def term(self) -> int:
+        return self._election.record.term
+
+    def on_change(self, told: Callable[[], None]) -> Callable[[], None]:
+        self._listeners.append(told)
+        return lambda: self._listeners.remove(told)
+
+    def open(self) -> None:
+        self._tasks.spawn(self._run(), name="run")
+
+    async def aclose(self) -> None:
+        """Give it back, if it is ours."""
+        await self._tasks.aclose()
+        record = self._election.give_back()
+        self._tell()
+        if record is None:
+            return
+        try:
+            await self._store.give_back(self._me, term=record.term)
+        except StoreUnavailable as error:
+            _log.info("lease not given back: %s", error.detail, extra={"action": "not_given_back"})
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            match self._election.step(now=self._clock()):
+                case Wait(until):
+                    await self._sleep(until)
+                case StepDown():
+                    self._tell()
+                case question:
+                    await self._ask(question)
+                    self._tell()
+
+    async def _sleep(self, until: float) -> None:
+        try:
+            async with asyncio.timeout(max(0.0, until - self._clock())):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _ask(self, question: Question) -> None:
+        asked = self._clock()
+        try:
+            record, done = await self._carry_out(question)
+        except StoreUnavailable:
+            self._election.failed(now=self._clock())
+            return
+        self._election.answered(question, record, done=done, asked=asked, now=self._clock())
+
+    async def _carry_out(self, question: Question) -> tuple[LeaseRecord, bool]:
+        match question:
+            case Look():
+                return await self._store.look(), True
+            case Acquire(seen, term):
+                return await self._store.acquire(self._me, seen=seen, term=term)
+            case Renew(seen):
+                return await self._store.renew(self._me, term=seen.term)
+
+    def _tell(self) -> None:
+        leading = self.leading
+        if leading == self._told:
+            return
+        self._told = leading
+        action = "leading" if leading else "not_leading"
+        _log.info(action, extra={"action": action, "term": self.term})
+        for told in tuple(self._listeners):
+            told()
+
+    def _left(self, act: str) -> None:
+        self._election.is_gone(act)
+        self._wake.set()
+
+    def _given_back(self) -> None:
+        self._election.look_now()
+        self._wake.set()
