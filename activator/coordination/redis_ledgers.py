@@ -69,7 +69,7 @@ class LedgerKit:
 
     def keys_of(self, endpoint: str) -> list[str]:
         """As `lua/ledger.lua` wants them."""
-        parts = ("line", "tickets", "replicas", "members", "offers")
+        parts = ("line", "tickets", "state", "offers")
         return [self.link.keys.of(endpoint, "slots", part) for part in parts]
 
     def members(self) -> Iterable[str]:

@@ -6,9 +6,10 @@
 -- KEYS  line   ZSET  member -> score; a member is ACTIVATOR:SEQ
 --       tick   HASH  member -> "w\tEXCLUDED\tLIKED" (waits) | "o\tREPLICA" (offered a slot and has
 --                    not taken it up) | "m" (missed its offer) | "g\tREPLICA" (in flight)
---       reps   HASH  replica -> "IN_FLIGHT TURN WINDOW NEXT_STEP_MS"; a window of 0 is not paced
---       acts   HASH  activator -> its replicas; "!v" -> version of all this, "!born" -> name of this
---                    ledger's life, "!grace" -> ms until which nobody is given anything
+--       state  HASH  "r:REPLICA" -> "IN_FLIGHT TURN WINDOW NEXT_STEP_MS", a window of 0 is not paced;
+--                    "a:ACTIVATOR" -> its replicas; "v" -> version of all this; "born" -> name of this
+--                    ledger's life; "grace" -> ms until which nobody is given anything; "waiting",
+--                    "offered" -> sizes of line and off, which spare the usual call two look-ups
 --       off    ZSET  member that was offered a slot -> ms of the offer, +inf once it has missed it
 -- ARGV  version, activator, limit, balance, endpoint, channel prefix, operations…
 -- Lists within a value are separated by "\n".
@@ -18,7 +19,7 @@
 --       an operation), grants to the caller (seq, replica, …), in flight (replica, count, …),
 --       offers and misses (seq, o or m, replica, …) if they were asked for
 
-local line, tick, reps, acts, off = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local line, tick, state, off = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local me, limit, balance, endpoint, channel = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 local OFFER_MS, STEP_MS, GRACE_MS, KEEP_MS = 1000, 1000, 1500, 3600000
 local PAGE = 64
@@ -35,38 +36,34 @@ local function split(text)
   return parts
 end
 
-local head = redis.call('HMGET', acts, me, '!v', '!born', '!grace')
-if head[2] and head[2] ~= ARGV[1] then
-  return 'version'
-end
-local born, grace = head[3], tonumber(head[4] or '0')
-
-local offers = {[me] = head[1] and split(head[1])}  -- activator -> its replicas; false: no member
-local function offers_of(activator)
-  local known = offers[activator]
-  if known == nil then
-    local text = redis.call('HGET', acts, activator)
-    known = text and split(text)
-    offers[activator] = known
-  end
-  return known
-end
-
-local waiting = redis.call('ZCARD', line)
+local offers = {}  -- activator -> its replicas; those missing are no members
 local replicas, changed, turn = {}, {}, 0
 local paced = 0
+local kept = {}  -- the rest of the state
 do
-  local flat = redis.call('HGETALL', reps)
+  local flat = redis.call('HGETALL', state)
   for i = 1, #flat, 2 do
-    local n, t, window, step = string.match(flat[i + 1], '(%-?%d+) (%d+) (%d+) (%d+)')
-    local replica = {n = tonumber(n), turn = tonumber(t), window = tonumber(window), step = tonumber(step)}
-    replicas[flat[i]] = replica
-    turn = math.max(turn, replica.turn)
-    if replica.window > 0 then
-      paced = paced + 1
+    local kind, value = string.sub(flat[i], 1, 2), flat[i + 1]
+    if kind == 'r:' then
+      local n, t, window, step = string.match(value, '(%d+) (%d+) (%d+) (%d+)')
+      local replica = {n = tonumber(n), turn = tonumber(t), window = tonumber(window), step = tonumber(step)}
+      replicas[string.sub(flat[i], 3)] = replica
+      turn = math.max(turn, replica.turn)
+      if replica.window > 0 then
+        paced = paced + 1
+      end
+    elseif kind == 'a:' then
+      offers[string.sub(flat[i], 3)] = split(value)
+    else
+      kept[flat[i]] = value
     end
   end
 end
+if kept.v and kept.v ~= ARGV[1] then
+  return 'version'
+end
+local born, grace = kept.born, tonumber(kept.grace or '0')
+local waiting, offered = tonumber(kept.waiting or '0'), tonumber(kept.offered or '0')
 
 local grants = {}
 
@@ -155,7 +152,7 @@ end
 
 -- A slot for a ticket of this activator, or nil. `excluded`, `liked`: lists as text.
 local function slot_for(activator, excluded, liked)
-  local mine = offers_of(activator)
+  local mine = offers[activator]
   if not mine then
     return nil
   end
@@ -219,7 +216,7 @@ local function grant(member, id)
     grants[#grants + 1] = id
   else
     redis.call('HSET', tick, member, 'o\t' .. id)
-    redis.call('ZADD', off, now, member)
+    offered = offered + redis.call('ZADD', off, now, member)
     redis.call('PUBLISH', channel .. owner, endpoint .. '\n' .. seq .. '\n' .. id)
   end
 end
@@ -263,7 +260,7 @@ local function give_up(member)
     return
   end
   if kind ~= 'g' then
-    redis.call('ZREM', off, member)
+    offered = offered - redis.call('ZREM', off, member)
   end
   if kind ~= 'm' then
     free_slot(string.sub(record, 3))
@@ -280,22 +277,19 @@ local function drop_all(activator)
 end
 
 local function forget_the_gone()
-  local offered = {}
-  local flat = redis.call('HGETALL', acts)
-  for i = 1, #flat, 2 do
-    if string.sub(flat[i], 1, 1) ~= '!' then
-      for _, id in ipairs(split(flat[i + 1])) do
-        offered[id] = true
-      end
+  local present = {}
+  for _, ids in pairs(offers) do
+    for _, id in ipairs(ids) do
+      present[id] = true
     end
   end
   for id, replica in pairs(replicas) do
-    if not offered[id] and replica.n == 0 then
+    if not present[id] and replica.n == 0 then
       if replica.window > 0 then
         paced = paced - 1
       end
       replicas[id], changed[id] = nil, nil
-      redis.call('HDEL', reps, id)
+      redis.call('HDEL', state, 'r:' .. id)
     end
   end
 end
@@ -306,16 +300,18 @@ local function keep()
   end
 end
 
-if not offers_of(me) and ARGV[7] ~= 'D' and ARGV[7] ~= 'L' then
+if not offers[me] and ARGV[7] ~= 'D' and ARGV[7] ~= 'L' then
   return 'unknown'
 end
 
 catch_up()
-pass_on_missed()
+if offered > 0 then
+  pass_on_missed()
+end
 
 local results, told = {}, {}
 local at = 7
-local kept = false
+local lasts = false  -- the keys are to live on
 while at <= #ARGV do
   local op = ARGV[at]
   local result = ''
@@ -333,7 +329,9 @@ while at <= #ARGV do
   elseif op == 'E' then  -- seq score excluded liked: a place in line
     local member = me .. ':' .. ARGV[at + 1]
     redis.call('HSET', tick, member, 'w\t' .. ARGV[at + 3] .. '\t' .. ARGV[at + 4])
-    redis.call('ZREM', off, member)
+    if offered > 0 then
+      offered = offered - redis.call('ZREM', off, member)
+    end
     waiting = waiting + redis.call('ZADD', line, ARGV[at + 2], member)
     at = at + 5
   elseif op == 'X' then  -- seq: withdraw or release
@@ -344,7 +342,7 @@ while at <= #ARGV do
     local id = string.match(redis.call('HGET', tick, member) or '', '^o\t(.*)')
     if id then
       redis.call('HSET', tick, member, 'g\t' .. id)
-      redis.call('ZREM', off, member)
+      offered = offered - redis.call('ZREM', off, member)
       result = id
     end
     at = at + 2
@@ -366,10 +364,10 @@ while at <= #ARGV do
         changed[id] = true
       end
     end
-    redis.call('HSET', acts, me, table.concat(mine, '\n'))
+    redis.call('HSET', state, 'a:' .. me, table.concat(mine, '\n'))
     offers[me] = mine
     forget_the_gone()
-    kept = true
+    lasts = true
     at = at + 2 + 2 * ARGV[at + 1]
   elseif op == 'C' then  -- what have I not heard of?
     for _, member in ipairs(redis.call('ZRANGE', off, 0, -1)) do
@@ -381,22 +379,23 @@ while at <= #ARGV do
         told[#told + 1] = replica
       end
     end
-    kept = true
+    waiting, offered = redis.call('ZCARD', line), redis.call('ZCARD', off)
+    lasts = true
     at = at + 1
   elseif op == 'D' then  -- born as I knew it, a name if there is none: what follows is all that I have
     drop_all(me)
     if not born then
       born = ARGV[at + 2]
-      redis.call('HSET', acts, '!born', born, '!v', ARGV[1])
+      redis.call('HSET', state, 'born', born, 'v', ARGV[1])
     end
     if ARGV[at + 1] ~= '' and ARGV[at + 1] ~= born and grace == 0 then
       -- the store has forgotten: nobody gets a slot before the others have said what they have
       grace = now + GRACE_MS
-      redis.call('HSET', acts, '!grace', grace)
+      redis.call('HSET', state, 'grace', grace)
     end
-    redis.call('HSET', acts, me, '')
+    redis.call('HSET', state, 'a:' .. me, '')
     offers[me] = {}
-    kept = true
+    lasts = true
     at = at + 3
   elseif op == 'G' then  -- seq replica: I have this in flight
     local id = ARGV[at + 2]
@@ -407,17 +406,17 @@ while at <= #ARGV do
     redis.call('HSET', tick, me .. ':' .. ARGV[at + 1], 'g\t' .. id)
     at = at + 3
   elseif op == 'B' then  -- activator: it is silent, its slots pass on
-    if ARGV[at + 1] ~= me and offers_of(ARGV[at + 1]) then
+    if ARGV[at + 1] ~= me and offers[ARGV[at + 1]] then
       drop_all(ARGV[at + 1])
-      redis.call('HDEL', acts, ARGV[at + 1])
-      offers[ARGV[at + 1]] = false
+      redis.call('HDEL', state, 'a:' .. ARGV[at + 1])
+      offers[ARGV[at + 1]] = nil
       result = 'buried'
     end
     at = at + 2
   elseif op == 'L' then  -- I leave
     drop_all(me)
-    redis.call('HDEL', acts, me)
-    offers[me] = false
+    redis.call('HDEL', state, 'a:' .. me)
+    offers[me] = nil
     at = at + 1
   else
     return redis.error_reply('ERR unknown operation ' .. tostring(op))
@@ -429,22 +428,31 @@ if waiting > 0 then
   settle()
 end
 
+local writes = {}
 for id in pairs(changed) do
   local replica = replicas[id]
   if replica then
-    redis.call('HSET', reps, id, string.format('%d %d %d %d', replica.n, replica.turn, replica.window, replica.step))
+    writes[#writes + 1] = 'r:' .. id
+    writes[#writes + 1] = string.format('%d %d %d %d', replica.n, replica.turn, replica.window, replica.step)
   end
 end
-if kept then
+if waiting ~= tonumber(kept.waiting) then
+  writes[#writes + 1] = 'waiting'
+  writes[#writes + 1] = waiting
+end
+if offered ~= tonumber(kept.offered) then
+  writes[#writes + 1] = 'offered'
+  writes[#writes + 1] = offered
+end
+if #writes > 0 then
+  redis.call('HSET', state, unpack(writes))
+end
+if lasts then
   keep()
 end
 
-if offers[me] == false then
-  local alone = true
-  for _, activator in ipairs(redis.call('HKEYS', acts)) do
-    alone = alone and string.sub(activator, 1, 1) == '!'
-  end
-  if alone then
+if not offers[me] then
+  if next(offers) == nil then
     redis.call('DEL', unpack(KEYS))
   end
   return 'left'

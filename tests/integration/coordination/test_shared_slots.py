@@ -346,12 +346,12 @@ async def test_flushed_scripts_are_sent_again() -> None:
 async def test_a_ledger_of_another_version_is_left_alone() -> None:
     async with house("x", model=endpoint()) as h:
         link = h.activators[0].link
-        await link.command("HSET", link.keys.of("m", "slots", "members"), "!v", "2")
+        await link.command("HSET", link.keys.of("m", "slots", "state"), "v", "2")
         mine = h.line_up(0)
 
         await eventually(lambda: h.ledgers[0].is_alone)
         assert await h.grants(1) == [mine]
-        assert await link.command("HGET", link.keys.of("m", "slots", "members"), "!v") == b"2"
+        assert await link.command("HGET", link.keys.of("m", "slots", "state"), "v") == b"2"
 
 
 async def test_when_the_last_has_left_nothing_is_left_behind() -> None:
