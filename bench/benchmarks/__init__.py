@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from bench.benchmarks import bulk, cold, drain, growth, held, latency, throughput
+from bench.benchmarks import bulk, cold, drain, growth, held, latency, slots, throughput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,4 +20,5 @@ ALL: Final[Mapping[str, Callable[[Lab], Result]]] = {
     "cold": cold.run,
     "bulk": bulk.run,
     "growth": growth.run,
+    "slots": slots.run,
 }

@@ -18,6 +18,7 @@ from bench.report import Verdict
 from bench.rounds import interleaved, percentile
 from bench.size import Size
 from bench.steady import CONNECTIONS, steady
+from tests.redis_server import executable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +47,16 @@ async def test_a_benchmark_prints_a_table_and_verdicts_and_writes_what_it_measur
     for verdict in written["verdicts"]:
         word = "PASS" if verdict["passed"] else "MISS"
         assert f"{word}  {verdict['what']}" in out
+
+
+async def test_shared_slots_are_measured_where_there_is_a_redis(tmp_path: Path) -> None:
+    executable()
+    _, out, err = await run_bench("slots", "--smoke", "--out", str(tmp_path))
+
+    assert err == ""
+    written = json.loads((tmp_path / "slots.json").read_text())
+    assert [row["times"] for row in written["rows"]] == [200, 200, 200]
+    assert "acquire and release, p50 over a bare GET" in out
 
 
 async def test_an_unknown_benchmark_is_refused_with_the_known_ones() -> None:
