@@ -34,10 +34,17 @@ _log = logging.getLogger("activator.redis")
 class Subscription:
     """One listener to one channel, until it is closed."""
 
-    def __init__(self, hub: Hub, channel: str, heard: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        channel: str,
+        heard: Callable[[bytes], None],
+        confirmed: Callable[[], None],
+    ) -> None:
         self._hub = hub
         self.channel = channel
         self.heard = heard
+        self.confirmed = confirmed
 
     @property
     def active(self) -> bool:
@@ -70,8 +77,14 @@ class Hub:
         self._wire: Wire | None = None
         self._awaited: set[str] = set()
 
-    def subscribe(self, channel: str, heard: Callable[[bytes], None]) -> Subscription:
-        subscription = Subscription(self, channel, heard)
+    def subscribe(
+        self,
+        channel: str,
+        heard: Callable[[bytes], None],
+        *,
+        confirmed: Callable[[], None] = lambda: None,
+    ) -> Subscription:
+        subscription = Subscription(self, channel, heard, confirmed)
         listeners = self._channels.setdefault(channel, [])
         listeners.append(subscription)
         if len(listeners) == 1 and self._wire is not None:
@@ -148,6 +161,8 @@ class Hub:
     def _is_confirmed(self, channel: str) -> None:
         if channel in self._channels:
             self._confirmed.add(channel)
+            for subscription in tuple(self._channels[channel]):
+                _call(subscription.confirmed)
         if channel in self._awaited:
             self._awaited.discard(channel)
             if not self._awaited:

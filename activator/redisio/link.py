@@ -208,9 +208,17 @@ class Link:
 
     # --- what others call out -------------------------------------------------------------------
 
-    def subscribe(self, channel: str, heard: Callable[[bytes], None]) -> Subscription:
-        """`heard` for each message, once Redis has confirmed the channel; never for one missed."""
-        return self._hub.subscribe(channel, heard)
+    def subscribe(
+        self,
+        channel: str,
+        heard: Callable[[bytes], None],
+        *,
+        confirmed: Callable[[], None] = lambda: None,
+    ) -> Subscription:
+        """`heard` for each message, once Redis has confirmed the channel; never for one missed.
+        `confirmed` whenever it has, after every reconnection too: what was said before may have
+        been missed."""
+        return self._hub.subscribe(channel, heard, confirmed=confirmed)
 
     def on_resubscribed(self, told: Callable[[], None]) -> None:
         """`told` whenever all channels are heard (again) after a connection was made: what was
