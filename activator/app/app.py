@@ -27,7 +27,7 @@ from activator.config.references import read_secret
 from activator.config.settings import load
 from activator.control.controller import Controller
 from activator.control.supervisor import Supervisor
-from activator.coordination.memory import MemoryBoard, MemoryLease, MemoryLedger
+from activator.coordination.memory import MemoryLedger
 from activator.core.endpoint import ProcessBackend, StaticBackend
 from activator.drivers.process import ProcessDriver
 from activator.drivers.static import StaticDriver
@@ -78,8 +78,6 @@ class App:
         self._drivers = drivers or {}
         self._hurry = asyncio.Event()
         self._clock = time.monotonic
-        self._board = MemoryBoard()
-        self._lease = MemoryLease()
         self._dice = random.Random()
         self._tasks = Tasks("app")
         self._why_not_ready: str | None = "starting"
@@ -97,7 +95,7 @@ class App:
         self._hangups = HangupWatch(loop)
         self._probes = ProbeClient()
         self._kit = UpstreamKit(loop=loop, deadlines=self._deadlines, clock=self._clock)
-        self.metrics.leader = lambda: self._lease.leading
+        self.metrics.leader = lambda: self._stores.lease.leading
         self.supervisor = Supervisor(
             self.registry,
             make_live=self._make_live,
@@ -117,7 +115,10 @@ class App:
         )
         try:
             self._stores = make_stores(
-                self.settings.store, metrics=self.metrics, events=self.events
+                self.settings.store,
+                metrics=self.metrics,
+                events=self.events,
+                make_local=self._make_ledger,
             )
             await self._stores.open()
             self._proxy = self._make_proxy()
@@ -192,14 +193,18 @@ class App:
 
     # --- the parts of an endpoint ---------------------------------------------------------------
 
-    def _make_live(self, endpoint: Endpoint) -> LiveEndpoint:
-        ledger = MemoryLedger(
+    def _make_ledger(self, endpoint: Endpoint) -> MemoryLedger:
+        """As one process alone has it."""
+        return MemoryLedger(
             endpoint,
             clock=self._clock,
             call_soon=self._loop.call_soon,
             call_at=self._loop.call_at,
             dice=self._dice.randrange,
         )
+
+    def _make_live(self, endpoint: Endpoint) -> LiveEndpoint:
+        ledger = self._stores.make_ledger(endpoint)
         return LiveEndpoint(
             endpoint,
             gate=Gate(endpoint, ledger, clock=self._clock),
@@ -215,8 +220,8 @@ class App:
             live,
             driver,
             scalable=not isinstance(endpoint.backend, StaticBackend),
-            board=self._board,
-            lease=self._lease,
+            board=self._stores.board,
+            lease=self._stores.lease,
             probes=self._probes,
             events=self.events,
             clock=self._clock,

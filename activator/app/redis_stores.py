@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+from activator.coordination.memory import MemoryBoard, MemoryLease
+from activator.coordination.redis_ledgers import RedisLedgers
+from activator.coordination.redis_roster import RedisRosterStore
+from activator.coordination.roster import SharedRoster
 from activator.queueing.redis_bodies import RedisBodies
 from activator.redisio.link import Link
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from activator.config.settings import Store
+    from activator.coordination.base import SlotLedger
+    from activator.coordination.memory import MemoryLedger
+    from activator.core.endpoint import Endpoint
     from activator.telemetry.events import EventLog
     from activator.telemetry.metrics import Metrics
 
@@ -16,21 +26,46 @@ if TYPE_CHECKING:
 class RedisStores:
     """See `stores.Stores`."""
 
-    def __init__(self, store: Store, *, metrics: Metrics, events: EventLog) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        metrics: Metrics,
+        events: EventLog,
+        make_local: Callable[[Endpoint], MemoryLedger],
+    ) -> None:
+        loop = asyncio.get_running_loop()
         self._events = events
         self._was_down = False
         self.link = Link(store.url, prefix=store.prefix, timeout=store.timeout)
         self.link.on_failure(metrics.store_failed)
         self.link.on_change(self._changed)
-        self.bodies = RedisBodies(self.link, max_bytes=store.max_bytes, failed=metrics.store_failed)
+        self.roster = SharedRoster(RedisRosterStore(self.link))
+        self.bodies = RedisBodies(
+            self.link,
+            max_bytes=store.max_bytes,
+            holder=self.roster.me,
+            failed=metrics.store_failed,
+        )
+        self.board = MemoryBoard()
+        self.lease = MemoryLease()
+        self._ledgers = RedisLedgers(
+            self.link, self.roster, clock=loop.time, call_at=loop.call_at, make_local=make_local
+        )
+
+    def make_ledger(self, endpoint: Endpoint) -> SlotLedger:
+        return self._ledgers.make(endpoint)
 
     async def open(self) -> None:
         await self.link.open()
         if not self.link.up:
             self._changed(False)
+        await self.roster.open()
 
     async def aclose(self) -> None:
+        await self._ledgers.aclose()
         await self.bodies.aclose()
+        await self.roster.aclose()
         await self.link.aclose()
 
     def _changed(self, up: bool) -> None:

@@ -8,21 +8,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from activator.config.store_url import Kind
+from activator.coordination.memory import MemoryBoard, MemoryLease, MemoryRoster
 from activator.errors import StartError
 from activator.queueing.memory import MemoryStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from activator.config.settings import Store
+    from activator.coordination.base import DemandBoard, Lease, Roster, SlotLedger
+    from activator.coordination.memory import MemoryLedger
+    from activator.core.endpoint import Endpoint
     from activator.queueing.base import BodyStore
     from activator.telemetry.events import EventLog
     from activator.telemetry.metrics import Metrics
 
 
 class Stores(Protocol):
-    """Used between `open` and `aclose`."""
+    """Made in a running event loop, used between `open` and `aclose`."""
 
     @property
     def bodies(self) -> BodyStore: ...
+
+    @property
+    def roster(self) -> Roster: ...
+
+    @property
+    def board(self) -> DemandBoard: ...
+
+    @property
+    def lease(self) -> Lease: ...
+
+    def make_ledger(self, endpoint: Endpoint) -> SlotLedger: ...
 
     async def open(self) -> None:
         """Raises StartError if the store must not be used; one that is away may come later."""
@@ -32,20 +49,40 @@ class Stores(Protocol):
 
 
 class MemoryStores:
-    def __init__(self, store: Store, *, metrics: Metrics) -> None:
+    """Of the only activator there is."""
+
+    def __init__(
+        self, store: Store, *, metrics: Metrics, make_local: Callable[[Endpoint], MemoryLedger]
+    ) -> None:
         self.bodies = MemoryStore(max_bytes=store.max_bytes, failed=metrics.store_failed)
+        self.roster = MemoryRoster()
+        self.board = MemoryBoard()
+        self.lease = MemoryLease()
+        self._make_local = make_local
+
+    def make_ledger(self, endpoint: Endpoint) -> MemoryLedger:
+        return self._make_local(endpoint)
 
     async def open(self) -> None:
-        pass
+        """Nothing to be done."""
 
     async def aclose(self) -> None:
-        pass
+        """Nothing to be done."""
 
 
-def make_stores(store: Store, *, metrics: Metrics, events: EventLog) -> Stores:
-    """Raises StartError: what is needed for it is not installed, or not in order."""
+def make_stores(
+    store: Store,
+    *,
+    metrics: Metrics,
+    events: EventLog,
+    make_local: Callable[[Endpoint], MemoryLedger],
+) -> Stores:
+    """`make_local`: an endpoint's ledger as one process alone has it.
+
+    Raises StartError: what is needed for it is not installed, or not in order.
+    """
     if store.url.kind is Kind.MEMORY:
-        return MemoryStores(store, metrics=metrics)
+        return MemoryStores(store, metrics=metrics, make_local=make_local)
     try:
         from activator.app.redis_stores import RedisStores  # noqa: PLC0415 - only where it is used
     except ModuleNotFoundError as error:
@@ -54,4 +91,4 @@ def make_stores(store: Store, *, metrics: Metrics, events: EventLog) -> Stores:
         raise StartError(
             "store.url: Redis needs a package more: pip install 'activator[redis]'"
         ) from error
-    return RedisStores(store, metrics=metrics, events=events)
+    return RedisStores(store, metrics=metrics, events=events, make_local=make_local)
