@@ -109,6 +109,9 @@ def root_warnings(root: RootKeys) -> Iterator[Finding]:
         yield ("server", "listen"), "open to everyone who can reach it: no `auth.apiKeysFile`"
     if any(network.prefixlen == 0 for network in server.trusted_proxies):
         yield ("server", "trustedProxies"), "trusts everybody: anyone can forge X-Forwarded-*"
+    for name, size in (("maxBody", root.jobs.max_body), ("maxResult", root.jobs.max_result)):
+        if size > root.store.max_bytes:
+            yield ("jobs", name), "is more than store.maxBytes: the store is full first"
 
 
 def endpoint_warnings(endpoint: EndpointSection, *, store_bytes: int) -> Iterator[Finding]:

@@ -129,14 +129,31 @@ class AuthSection(Section):
 
 
 class JobsSection(Section):
-    """Requests that outlive their connection."""
+    """Requests that outlive their connection: detached ones, and those with an idempotency key."""
 
-    max_body: Size = key("64MiB", "Largest body of a job.")
-    max_result: Size = key("256MiB", "Largest result that is kept.")
-    ttl: Duration = key("24h", "How long a job may wait.")
-    retention: Duration = key("24h", "How long a result is kept.")
-    attempts: PositiveCount = key(3, "How often a job is tried.")
-    join_grace: Duration = key("60s", "How long a job without a reader runs on.")
+    max_body: PositiveSize = key(
+        "64MiB", "Largest body of a job; beyond it: 413. It is stored whole before it is answered."
+    )
+    max_result: PositiveSize = key(
+        "256MiB", "Largest answer that is kept; a job whose answer is larger fails."
+    )
+    ttl: PositiveDuration = key(
+        "24h", "A job that has not begun after so long has expired: a night without GPUs may pass."
+    )
+    retention: PositiveDuration = key(
+        "24h",
+        "A job and its result are kept for so long after its end, then its address answers 410.",
+    )
+    attempts: PositiveCount = key(
+        3,
+        "A job is tried so often before it has failed. What failed stays until `retention` is over,"
+        " and can be retried by hand.",
+    )
+    join_grace: Duration = key(
+        "60s",
+        "A keyed request whose clients have all left runs on for so long, so that a retry finds it."
+        " 0: it is cancelled at once.",
+    )
 
 
 class WebhooksSection(Section):
@@ -189,7 +206,7 @@ class RootKeys(Section):
     server: ServerSection = key({}, "Where the activator listens, and how it ends.")
     store: StoreSection = key({}, "Where held requests wait, and what several activators share.")
     auth: AuthSection = key({}, "Who may come in.")
-    jobs: JobsSection = later({}, "Requests that outlive their connection.")
+    jobs: JobsSection = key({}, "Requests that outlive their connection.")
     webhooks: WebhooksSection = later({}, "Who is told when a job is done.")
     sources: SourcesSection = key({}, "Where endpoints are declared besides this file.")
     tracing: TracingSection | None = later(None, "Where traces go.")

@@ -16,6 +16,7 @@ from activator.config.decode import decode
 from activator.config.problems import Problems
 from activator.config.reading import Reader
 from activator.config.tree import override
+from activator.core.jobs import JobsPolicy
 from activator.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
     from activator.config.reading import Reading
-    from activator.config.schema import ServerSection
+    from activator.config.schema import JobsSection, ServerSection
     from activator.config.store_url import StoreUrl
     from activator.config.tree import Table
     from activator.core.endpoint import Endpoint
@@ -83,6 +84,7 @@ class Settings:
 
     server: Server
     store: Store
+    jobs: JobsPolicy
     auth: Auth
     endpoints: tuple[Endpoint, ...]
     warnings: tuple[str, ...] = field(compare=False)
@@ -126,6 +128,7 @@ def load(
             max_bytes=store.max_bytes,
             timeout=store.timeout,
         ),
+        jobs=_jobs(root.jobs),
         auth=Auth(
             api_keys_file=base / auth.api_keys_file if auth.api_keys_file else None,
             admin_token_file=base / auth.admin_token_file if auth.admin_token_file else None,
@@ -167,6 +170,17 @@ def _server(keys: ServerSection, *, base: Path) -> Server:
             keep_alive=limits.keep_alive,
             connections=limits.connections,
         ),
+    )
+
+
+def _jobs(keys: JobsSection) -> JobsPolicy:
+    return JobsPolicy(
+        max_body=keys.max_body,
+        max_result=keys.max_result,
+        ttl=keys.ttl,
+        retention=keys.retention,
+        attempts=keys.attempts,
+        join_grace=keys.join_grace,
     )
 
 

@@ -132,7 +132,7 @@ def test_everything_that_is_wrong_is_told_at_once_in_the_order_of_the_file(
 server:
   drainDelay: 5 seconds
   limits: {headerz: 3}
-jobs: {attempts: 1}
+jobs: {attempts: 0}
 defaults:
   waitingPage: true
   scale: {idleTimeout: long}
@@ -149,7 +149,7 @@ endpoints:
     assert [line.split(": ")[:2] for line in problems_of(tmp_path, text)] == [
         ["2", "server.drainDelay"],
         ["3", "server.limits.headerz"],
-        ["4", "jobs"],
+        ["4", "jobs.attempts"],
         ["6", "defaults.waitingPage"],
         ["7", "defaults.scale.idleTimeout"],
         ["9", "endpoints[0].name"],

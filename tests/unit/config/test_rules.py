@@ -50,7 +50,6 @@ def test_what_comes_later_may_be_switched_off(tmp_path: Path, keys: str) -> None
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ("jobs: {attempts: 1}\n", "jobs"),
         ("webhooks: {allow: [a.test]}\n", "webhooks"),
         ("tracing: {endpoint: 'http://x'}\n", "tracing"),
         ("openai: {peekBytes: 1MiB}\n", "openai"),
@@ -61,7 +60,7 @@ def test_sections_that_come_later_are_refused(tmp_path: Path, text: str, key: st
     (problem,) = problems_of(tmp_path, text + MINIMAL)
     assert problem.startswith(f"1: {key}: ")
     assert "not available in this version" in problem
-    assert settings_of(tmp_path, "jobs: {}\nwebhooks:\nsources: {kubernetes: null}\n" + MINIMAL)
+    assert settings_of(tmp_path, "tracing:\nwebhooks:\nsources: {kubernetes: null}\n" + MINIMAL)
 
 
 @pytest.mark.parametrize(
@@ -181,6 +180,14 @@ def test_an_open_door_and_trust_in_everybody_are_warnings(tmp_path: Path) -> Non
     assert warnings == [
         "1: server.listen: open to everyone who can reach it: no `auth.apiKeysFile`",
         "1: server.trustedProxies: trusts everybody: anyone can forge X-Forwarded-*",
+    ]
+
+
+def test_jobs_that_fill_the_store_are_a_warning(tmp_path: Path) -> None:
+    text = "store: {maxBytes: 100MiB}\n"
+    warnings = warnings_of(tmp_path, text + endpoint("queue: {maxBytes: 1MiB}"))
+    assert [line.partition(": ")[2] for line in warnings] == [
+        "jobs.maxResult: is more than store.maxBytes: the store is full first"
     ]
 
 

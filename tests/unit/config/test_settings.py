@@ -22,6 +22,7 @@ from activator.core.endpoint import (
     StaticBackend,
     Timeouts,
 )
+from activator.core.jobs import JobsPolicy
 from activator.errors import ConfigError
 from tests.unit.config.support import MINIMAL, endpoint, problems_of, settings_of
 
@@ -211,6 +212,16 @@ def test_an_unset_variable_is_a_problem(tmp_path: Path) -> None:
     ]
 
 
+def test_jobs_have_their_section(tmp_path: Path) -> None:
+    assert settings_of(tmp_path, MINIMAL).jobs == JobsPolicy()
+    text = (
+        "jobs: {maxBody: 1KiB, maxResult: 2KiB, ttl: 1h, retention: 2h, attempts: 1, joinGrace: 0}"
+    )
+    assert settings_of(tmp_path, f"{text}\n{MINIMAL}").jobs == JobsPolicy(
+        max_body=1024, max_result=2048, ttl=3600.0, retention=7200.0, attempts=1, join_grace=0.0
+    )
+
+
 def test_the_store_may_be_a_reference(tmp_path: Path) -> None:
     text = 'store: {url: "${STORE}"}\n' + MINIMAL
     settings = settings_of(tmp_path, text, environ={"STORE": "memory://"})
@@ -235,6 +246,7 @@ def test_overrides_win_over_the_file_and_their_mistakes_are_not_blamed_on_it(
 def test_what_is_shown_is_a_configuration_again_and_the_same_one(tmp_path: Path) -> None:
     text = """\
 server: {listen: ["[::1]:1", 127.0.0.1:2], trustedProxies: [10.0.0.0/8], heldMemory: 1000}
+jobs: {maxBody: 1MiB, ttl: 90m}
 defaults: {scale: {max: 2, idleTimeout: 1m30s}, timeouts: {firstByte: 50ms}}
 endpoints:
   - name: a
@@ -264,7 +276,7 @@ def test_what_is_shown_cannot_change_what_is_in_force(tmp_path: Path) -> None:
 
 def test_keys_that_are_not_available_yet_are_not_shown(tmp_path: Path) -> None:
     shown = settings_of(tmp_path, MINIMAL).masked()
-    assert not {"jobs", "webhooks", "sources", "openai", "tracing"} & shown.keys()
+    assert not {"webhooks", "sources", "openai", "tracing"} & shown.keys()
     assert not {"heartbeat", "waitingPage", "fallback"} & shown["endpoints"][0].keys()
 
 
