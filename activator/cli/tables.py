@@ -134,7 +134,8 @@ def _replicas(status: dict[str, Any]) -> str:
 def _note(status: dict[str, Any]) -> str:
     notes = ["paused"] if status["paused"] else []
     if status["failure"]:
-        notes.append(str(status["failure"]).partition("\n")[0])
+        first = str(status["failure"]).partition("\n")[0]
+        notes.append(first.removesuffix("; its last lines:"))  # they take lines of their own
     if status["retry_in"]:
         notes.append(f"next start in {span(status['retry_in'])}")
     return "; ".join(notes)

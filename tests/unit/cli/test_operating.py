@@ -16,6 +16,7 @@ import pytest
 
 from activator.admin.ports import ConfigStatus
 from activator.cli import main
+from activator.core.effects import FailedStart
 from activator.core.status import ReplicaStatus
 from tests.support import eventually
 from tests.unit.admin.support import TOKEN, Admin, running, status
@@ -61,7 +62,7 @@ async def test_status_of_one_endpoint_shows_its_replicas(
 ) -> None:
     async with running() as admin:
         replica = ReplicaStatus("r1", "started", "127.0.0.1:4000", 0, 3.0, detail="pid 4711")
-        failure = "exited with 3\n  last line"
+        failure = str(FailedStart("exited with 3", last_lines=("last line",)))
         admin.house.statuses["llama"] = status(
             "llama", wanted=1, replicas=(replica,), failure=failure, retry_in=8.0
         )
