@@ -48,6 +48,7 @@ from activator.wire.server import ServerLimits
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from activator.app.stores import Times
     from activator.config.settings import Limits, Settings
     from activator.core.endpoint import Endpoint
     from activator.drivers.base import Driver
@@ -67,15 +68,18 @@ class App:
         *,
         overrides: Mapping[str, Any] | None = None,
         drivers: dict[str, Driver] | None = None,
+        times: Times | None = None,
     ) -> None:
         """`overrides`: what wins over the file also when it is read again. `drivers`: by
-        endpoint, instead of the one its backend names (tests, embedding)."""
+        endpoint, instead of the one its backend names (tests, embedding). `times`: of several
+        activators (tests)."""
         self.settings = settings
         self.events = EventLog()
         self.metrics = Metrics()
         self.registry = Registry()
         self._overrides = overrides or {}
         self._drivers = drivers or {}
+        self._times = times
         self._hurry = asyncio.Event()
         self._clock = time.monotonic
         self._dice = random.Random()
@@ -119,6 +123,7 @@ class App:
                 metrics=self.metrics,
                 events=self.events,
                 make_local=self._make_ledger,
+                times=self._times,
             )
             await self._stores.open()
             self._proxy = self._make_proxy()

@@ -15,6 +15,7 @@ from activator.redisio.link import Link
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from activator.app.stores import Times
     from activator.config.settings import Store
     from activator.coordination.base import SlotLedger
     from activator.coordination.memory import MemoryLedger
@@ -33,6 +34,7 @@ class RedisStores:
         metrics: Metrics,
         events: EventLog,
         make_local: Callable[[Endpoint], MemoryLedger],
+        times: Times,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._events = events
@@ -40,7 +42,9 @@ class RedisStores:
         self.link = Link(store.url, prefix=store.prefix, timeout=store.timeout)
         self.link.on_failure(metrics.store_failed)
         self.link.on_change(self._changed)
-        self.roster = SharedRoster(RedisRosterStore(self.link))
+        self.roster = SharedRoster(
+            RedisRosterStore(self.link), beat=times.beat, silence=times.silence
+        )
         self.bodies = RedisBodies(
             self.link,
             max_bytes=store.max_bytes,

@@ -5,10 +5,13 @@ Decides which implementation is which; what each of them promises is its protoco
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from activator.config.store_url import Kind
 from activator.coordination.memory import MemoryBoard, MemoryLease, MemoryRoster
+from activator.core.election import Pace
+from activator.core.liveness import BEAT, SILENCE
 from activator.errors import StartError
 from activator.queueing.memory import MemoryStore
 
@@ -22,6 +25,15 @@ if TYPE_CHECKING:
     from activator.queueing.base import BodyStore
     from activator.telemetry.events import EventLog
     from activator.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds after which activators miss each other; the same for all of a store."""
+
+    beat: float = BEAT
+    silence: float = SILENCE
+    pace: Pace = field(default_factory=Pace)
 
 
 class Stores(Protocol):
@@ -76,6 +88,7 @@ def make_stores(
     metrics: Metrics,
     events: EventLog,
     make_local: Callable[[Endpoint], MemoryLedger],
+    times: Times | None = None,
 ) -> Stores:
     """`make_local`: an endpoint's ledger as one process alone has it.
 
@@ -91,4 +104,6 @@ def make_stores(
         raise StartError(
             "store.url: Redis needs a package more: pip install 'activator[redis]'"
         ) from error
-    return RedisStores(store, metrics=metrics, events=events, make_local=make_local)
+    return RedisStores(
+        store, metrics=metrics, events=events, make_local=make_local, times=times or Times()
+    )
