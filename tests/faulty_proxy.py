@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ class FaultyProxy:
         self._sends = inf
         self._receives = inf
         self._writers: set[asyncio.StreamWriter] = set()
-        self._moved = asyncio.Event()
+        self._cuts = 0
         self._tasks = Tasks("faulty proxy", on_failure=lambda name, failure: None)
 
     async def __aenter__(self) -> FaultyProxy:
@@ -50,9 +51,12 @@ class FaultyProxy:
         trace: TracebackType | None,
     ) -> None:
         self._server.close()
-        await self._tasks.aclose()
+        self.refusing = True
         self.cut()
+        await self._tasks.aclose()
         await self._server.wait_closed()
+        for _ in range(3):  # what is cut off closes its socket in the loop's next turn
+            await asyncio.sleep(0)
 
     def cut_after(self, *, sent: float = inf, received: float = inf) -> None:
         """Cut every connection once so many more bytes have passed in a direction."""
@@ -61,34 +65,47 @@ class FaultyProxy:
     def cut(self) -> None:
         """Every connection, now."""
         self._sends = self._receives = inf
+        self._cuts += 1
         for writer in self._writers:
             writer.transport.abort()
-        self._writers.clear()
 
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.refusing:
             writer.transport.abort()
-        else:
-            self._tasks.spawn(self._serve(reader, writer), name="connection")
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            return
         self.accepted += 1
         self.open += 1
         self._writers.add(writer)
+        task = self._tasks.spawn(self._serve(reader, writer), name="connection")
+        task.add_done_callback(lambda _: self._ended(writer))
+
+    def _ended(self, writer: asyncio.StreamWriter) -> None:
+        """Also if it has never begun."""
+        self.open -= 1
+        self._writers.discard(writer)
+        writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        cuts = self._cuts
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
-            self._writers.add(far_writer)
+        except OSError:
+            return
+        self._writers.add(far_writer)
+        try:
+            if self._cuts != cuts:
+                return
             there = self._tasks.spawn(self._pump(reader, far_writer, sends=True), name="there")
             back = self._tasks.spawn(self._pump(far_reader, writer, sends=False), name="back")
             await asyncio.wait({there, back}, return_when=asyncio.FIRST_COMPLETED)
             for each in (writer, far_writer):
                 each.close()
             await asyncio.wait({there, back})
-        except OSError:
-            writer.transport.abort()
+            for each in (writer, far_writer):
+                await _closed(each)
         finally:
-            self.open -= 1
-            self._writers -= {writer}
+            self._writers.discard(far_writer)
+            far_writer.transport.abort()
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, sends: bool
@@ -117,3 +134,9 @@ class FaultyProxy:
     def cut_soon(self) -> None:
         """After what has been passed on has left."""
         asyncio.get_running_loop().call_soon(self.cut)
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    """Once the other side has taken what was written."""
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
