@@ -347,7 +347,8 @@ class JobStore(Protocol):
     async def join(self, job_id: str) -> Job | None:
         """One more here waits for its answer, until it calls `leave`."""
 
-    async def leave(self, job_id: str) -> None: ...
+    async def leave(self, job_id: str) -> None:
+        """Raises nothing: a store that is away is told at a later sweep."""
 
     async def page(self, job_id: str, *, attempt: int = 0, at: int = 0) -> Page | None:
         """What there is of the answer from piece `at` on, at once. `attempt` 0: the present one.

@@ -85,9 +85,9 @@ class Book:
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
         self.shelves: dict[str, Shelf] = {}
-        self.of_job: Bells[None] = Bells()
+        self.of_job: Bells[str, None] = Bells()
         """By id."""
-        self.of_line: Bells[Told] = Bells()
+        self.of_line: Bells[tuple[str, str], Told] = Bells()
         """By (endpoint, activator)."""
 
     def shelf(self, endpoint: str) -> Shelf:
@@ -197,7 +197,7 @@ class Book:
 
     def tell_work(self, endpoint: str) -> None:
         for topic in self.of_line.topics:
-            if isinstance(topic, tuple) and topic[0] == endpoint:
+            if topic[0] == endpoint:
                 self.of_line.ring(topic, Work())
 
     def ready(self, shelf: Shelf, *, age: float, now: float) -> Sequence[Place]:

@@ -10,26 +10,27 @@ import asyncio
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable
 
+K = TypeVar("K")
 T = TypeVar("T")
 
 
-class Bells(Generic[T]):
+class Bells(Generic[K, T]):
     """Bells of many topics; each costs an entry as long as somebody listens."""
 
     def __init__(
         self,
         *,
-        first: Callable[[Hashable], None] = lambda topic: None,
-        last: Callable[[Hashable], None] = lambda topic: None,
+        first: Callable[[K], None] = lambda topic: None,
+        last: Callable[[K], None] = lambda topic: None,
     ) -> None:
         """`first`, `last`: called when a topic gets its first listener and has lost its last."""
-        self._listeners: dict[Hashable, list[Bell[T]]] = {}
+        self._listeners: dict[K, list[Bell[K, T]]] = {}
         self._first = first
         self._last = last
 
-    def listen(self, topic: Hashable, told: Callable[[T], None]) -> Bell[T]:
+    def listen(self, topic: K, told: Callable[[T], None]) -> Bell[K, T]:
         bell = Bell(self, topic, told)
         listeners = self._listeners.setdefault(topic, [])
         listeners.append(bell)
@@ -37,16 +38,16 @@ class Bells(Generic[T]):
             self._first(topic)
         return bell
 
-    def ring(self, topic: Hashable, what: T) -> None:
+    def ring(self, topic: K, what: T) -> None:
         loop = asyncio.get_running_loop()
         for bell in self._listeners.get(topic, ()):
             loop.call_soon(bell.hear, what)
 
     @property
-    def topics(self) -> list[Hashable]:
+    def topics(self) -> list[K]:
         return list(self._listeners)
 
-    def forget(self, bell: Bell[T]) -> None:
+    def forget(self, bell: Bell[K, T]) -> None:
         listeners = self._listeners.get(bell.topic, [])
         if bell in listeners:
             listeners.remove(bell)
@@ -55,13 +56,13 @@ class Bells(Generic[T]):
                 self._last(bell.topic)
 
 
-class Bell(Generic[T]):
+class Bell(Generic[K, T]):
     """One listener."""
 
     __slots__ = ("_bells", "_told", "topic")
 
-    def __init__(self, bells: Bells[T], topic: Hashable, told: Callable[[T], None]) -> None:
-        self._bells: Bells[T] | None = bells
+    def __init__(self, bells: Bells[K, T], topic: K, told: Callable[[T], None]) -> None:
+        self._bells: Bells[K, T] | None = bells
         self._told = told
         self.topic = topic
 

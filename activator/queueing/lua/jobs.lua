@@ -1,7 +1,8 @@
 -- The jobs of one endpoint: what core/jobs.py decides, with everything that hangs on a job, atomically.
 -- Every script of this store begins with this file, and touches keys of one endpoint only.
 --
--- KEYS  base   PREFIX:{ENDPOINT}:jobs; under it
+-- KEYS  base, and the sums of the bytes of this endpoint's held bodies and of its jobs (redis_budget.py)
+--       base is PREFIX:{ENDPOINT}:jobs; under it
 --       job:ID    HASH    the fields below; what is at its default is not there
 --       env:ID    STRING  envelope (queueing/codec.py)
 --       body:ID   LIST    pieces of the body; before there is a job it expires by itself
@@ -13,19 +14,21 @@
 --       all       ZSET    every job, by creation   | due    by when time may change it
 --       hooks     ZSET    whose webhook is to be called, by when
 --       up        HASH    bodies without a job yet -> bytes
---       meta      HASH    "age", "bytes" of all this, "n:STATE" -> jobs in it
+--       meta      HASH    "age", "n:STATE" -> jobs in it
 --       acts      SET     activators that have one of: claims:ACTIVATOR, reads:ACTIVATOR (SETs of ids)
 -- ARGV  seconds to add to the clock, activator, ttl, retention, attempts, joinGrace, then each script's own
 --
 -- Channels: told (of the line: "w\tQUEUED", "l\tACTIVATOR\tID") and told:ID (of a job: nothing but that).
--- Every key of a job has an expiry beyond its life; the others are kept alive by whoever sweeps.
+-- Every key has an expiry: those of a job beyond its life, the others beyond every job's, and later
+-- with each sweep. So nothing stays of an endpoint that nobody serves any more.
 
 local call = redis.call
-local base, me = KEYS[1], ARGV[2]
+local base, bytes, me = KEYS[1], KEYS[3], ARGV[2]
 local ttl, retention = tonumber(ARGV[3]), tonumber(ARGV[4])
 local attempts, grace = tonumber(ARGV[5]), tonumber(ARGV[6])
 local VERSION, EVENTS, SPARE_MS, OVERHEAD = '1', 64, 86400000, 1024
 local STRICT = 1e10
+local LIFE_MS = math.ceil((ttl + retention) * 1000) + 2 * SPARE_MS
 
 local clock = call('TIME')
 local now = clock[1] + clock[2] / 1e6 + tonumber(ARGV[1])
@@ -49,6 +52,10 @@ local meta, up, acts, told = base .. ':meta', base .. ':up', base .. ':acts', ba
 
 local function stamp(moment)
   return string.format('%.6f', moment)
+end
+
+local function lives(name)
+  call('PEXPIRE', name, LIFE_MS)
 end
 
 -- After this a script may write although Redis is full: what is needed to go on, or makes room.
@@ -103,7 +110,7 @@ end
 local function give_room(job, size)
   if size > 0 then
     set(job, 'rm', tonumber(job.rm) - size)
-    call('HINCRBY', meta, 'bytes', -size)
+    call('DECRBY', bytes, size)
   end
 end
 
@@ -176,6 +183,7 @@ local function finish(job, state, reason, detail)
   end
   if job.hk == '1' then
     call('ZADD', hooks, stamp(now), job.id)
+    lives(hooks)
     set(job, 'ht', '0')
   end
 end
@@ -258,10 +266,13 @@ local function put_in_line(job)
   if WAITING[job.s] then
     if job.h ~= '' then
       call('ZADD', held, string.format('%.17g', place(job)), job.id)
+      lives(held)
     elseif tonumber(job.nb) > now then
       call('ZADD', later, job.nb, job.id)
+      lives(later)
     else
       call('ZADD', line, string.format('%.17g', place(job)), job.id)
+      lives(line)
     end
   end
 end
@@ -288,6 +299,7 @@ local function save(job)
       call('HINCRBY', meta, 'n:' .. job.before, -1)
     end
     call('HINCRBY', meta, 'n:' .. job.s, 1)
+    lives(meta)
     keep(job)
   end
   if job.moved then
@@ -301,6 +313,7 @@ local function save(job)
   local at = look_again(job)
   if at then
     call('ZADD', due, stamp(at), job.id)
+    lives(due)
   else
     call('ZREM', due, job.id)
   end
@@ -310,9 +323,16 @@ local function save(job)
   job.changed, job.moved, job.rings, job.before = {}, false, false, job.s
 end
 
+local function note_activator(kind, act, id)
+  local is_new = call('SADD', of(kind, act), id) == 1
+  call('SADD', acts, act)
+  lives(of(kind, act))
+  lives(acts)
+  return is_new
+end
+
 local function read_by_me(job)
-  if call('SADD', of('reads', me), job.id) == 1 then
-    call('SADD', acts, me)
+  if note_activator('reads', me, job.id) then
     count_readers(job, job.rd + 1)
   end
 end
@@ -321,8 +341,7 @@ local function hold(job, holder, cold)
   set(job, 'h', holder)
   set(job, 'lh', '')
   job.moved = true
-  call('SADD', of('claims', activator_of(holder)), job.id)
-  call('SADD', acts, activator_of(holder))
+  note_activator('claims', activator_of(holder), job.id)
   if cold == '1' then
     enter(job, 'activating')
   end
@@ -334,7 +353,7 @@ local function record(job)
   return values
 end
 
--- Bytes may be taken: `most` of all endpoints together, of which `elsewhere` are not counted here.
-local function has_room(size, elsewhere, most)
-  return tonumber(call('HGET', meta, 'bytes') or '0') + size + elsewhere <= most
+-- Of this endpoint, whatever it keeps them for.
+local function bytes_used()
+  return (call('GET', KEYS[2]) or 0) + (call('GET', bytes) or 0)
 end

@@ -1,18 +1,20 @@
 -- A piece of a body that has no job yet, if so many came before it.
--- ARGV  id, number of pieces before, the piece, bytes elsewhere, most bytes, ms until it is forgotten
--- Reply 'ok' | 'room' | 'lost': pieces before it are not there (any more)
+-- ARGV  id, number of pieces before, the piece, bytes that the endpoint may have, ms until it is forgotten
+-- Reply {'ok' | 'room' | 'lost', bytes that it has}; lost: pieces before it are not there (any more)
 local id, number, piece = ARGV[7], tonumber(ARGV[8]), ARGV[9]
 local name = of('body', id)
 local known = call('LLEN', name)
 if known > number then
-  return 'ok'
+  return {'ok', bytes_used()}
 elseif known < number then
-  return 'lost'
-elseif not has_room(#piece, tonumber(ARGV[10]), tonumber(ARGV[11])) then
-  return 'room'
+  return {'lost', bytes_used()}
+elseif bytes_used() + #piece > tonumber(ARGV[10]) then
+  return {'room', bytes_used()}
 end
 call('RPUSH', name, piece)
-call('PEXPIRE', name, ARGV[12])
+call('PEXPIRE', name, ARGV[11])
 call('HINCRBY', up, id, #piece)
-call('HINCRBY', meta, 'bytes', #piece)
-return 'ok'
+call('INCRBY', bytes, #piece)
+lives(up)
+lives(bytes)
+return {'ok', bytes_used()}

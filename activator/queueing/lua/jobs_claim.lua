@@ -1,16 +1,26 @@
 -- The first in line, as many as wanted.
 -- ARGV  limit, age, cold, only those before this place or '', number of the first claim,
---       first and last number of claims of which this activator never heard, or ''
+--       first and last numbers of claims of which this activator never heard…
 -- Reply {seconds until one that backs off is ready or '', record, …}
 local limit, age, cold, before = tonumber(ARGV[7]), ARGV[8], ARGV[9], tonumber(ARGV[10])
-local number, unheard, unheard_last = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
+local number = tonumber(ARGV[11])
+if queued() + call('ZCARD', held) == 0 then
+  return {''}
+end
 write_anyway()
 
-if unheard then
+local function never_heard(claim)
+  for i = 12, #ARGV, 2 do
+    if claim >= tonumber(ARGV[i]) and claim <= tonumber(ARGV[i + 1]) then
+      return true
+    end
+  end
+end
+if #ARGV > 11 then
   for _, id in ipairs(call('SMEMBERS', of('claims', me))) do
     local job = load(id)
     local theirs = job and tonumber(string.match(job.h, ':([^:]*)$'))
-    if theirs and theirs >= unheard and theirs <= unheard_last and WAITING[job.s] then
+    if theirs and theirs ~= number and never_heard(theirs) and WAITING[job.s] then
       let_go(job, job.h)
       back_in_line(job)
       save(job)

@@ -1,7 +1,9 @@
 -- A new job, or the one that its key stands for. The pieces of its body are here, or come along.
 -- ARGV  id, envelope, urgency, age, waited, detached, reading, key, fingerprint, most in line, holder or '',
---       cold, has a webhook, pieces before, the last piece or '', bytes of the body, bytes elsewhere, most bytes
--- Reply {'created' | 'joined', record…} | {'conflict', id} | {'full'} | {'room'} | {'lost'} | {'version'}
+--       cold, has a webhook, pieces before, the last piece or '', bytes of the body, bytes that the endpoint may
+--       have
+-- Reply {'created' | 'joined', bytes that it has, record…} | {'room', bytes that it has} | {'conflict', id}
+--       | {'full'} | {'lost'} | {'version'}
 local id, envelope, scope, fingerprint = ARGV[7], ARGV[8], ARGV[14], ARGV[15]
 local most, holder, cold, pieces, rest = tonumber(ARGV[16]), ARGV[17], ARGV[18], tonumber(ARGV[20]), ARGV[21]
 local size = tonumber(ARGV[22])
@@ -9,6 +11,7 @@ local reading = ARGV[13] == '1'
 
 local function reply(kind, job)
   local values = record(job)
+  table.insert(values, 1, bytes_used())
   table.insert(values, 1, kind)
   return values
 end
@@ -45,8 +48,8 @@ if call('LLEN', body) ~= pieces then
 end
 local uploaded = tonumber(call('HGET', up, id) or '0')
 local room = size + #envelope + OVERHEAD
-if not has_room(room - uploaded, tonumber(ARGV[23]), tonumber(ARGV[24])) then
-  return {'room'}
+if bytes_used() + room - uploaded > tonumber(ARGV[23]) then
+  return {'room', bytes_used()}
 end
 
 call('SET', of('env', id), envelope)  -- the first to be refused if Redis is full
@@ -54,9 +57,11 @@ if rest ~= '' then
   call('RPUSH', body, rest)
 end
 call('HDEL', up, id)
-call('HINCRBY', meta, 'bytes', room - uploaded)
+call('INCRBY', bytes, room - uploaded)
 call('HSETNX', meta, 'age', ARGV[10])
 call('ZADD', all, stamp(now), id)
+lives(bytes)
+lives(all)
 local job = {id = id, changed = {}, before = ''}
 for _, name in ipairs(FIELDS) do
   job[name] = TEXTS[name] and '' or '0'

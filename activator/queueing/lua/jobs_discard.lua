@@ -5,6 +5,6 @@ local size = tonumber(call('HGET', up, id) or '-1')
 if size >= 0 then
   call('HDEL', up, id)
   call('DEL', of('body', id))
-  call('HINCRBY', meta, 'bytes', -size)
+  call('DECRBY', bytes, size)
 end
 return 'ok'

@@ -1,17 +1,17 @@
 -- Pieces of an answer, numbered, and possibly its successful end.
--- ARGV  id, holder, number of the first piece, has a head, status, most bytes of a result, bytes elsewhere,
---       most bytes, ends, trailers, pieces…
--- Reply {'ok', job…} | {'superseded', state} | {'forbidden', state} | {'large'} | {'room'} | {'none'} | {'version'}
-local PIECES = 17
+-- ARGV  id, holder, number of the first piece, has a head, status, most bytes of a result, bytes that
+--       the endpoint may have, ends, trailers, pieces…
+-- Reply {'ok', bytes that it has, job…} | {'room', bytes that it has} | {'superseded', state} | {'forbidden', state} | {'large'} | {'none'} | {'version'}
+local PIECES = 16
 local id, holder, at = ARGV[7], ARGV[8], tonumber(ARGV[9])
-local has_head, ends = ARGV[10] == '1', ARGV[15] == '1'
+local has_head, ends = ARGV[10] == '1', ARGV[14] == '1'
 local job, why = load(id)
 if not job then
   return {why}
 end
 if job.h ~= holder then
   local made_before = ends and job.h == '' and job.lh == holder and ENDED[job.s]
-  return made_before and {'ok', unpack(shown(job))} or {'superseded', job.s}
+  return made_before and {'ok', bytes_used(), unpack(shown(job))} or {'superseded', job.s}
 end
 local name = of('out', id)
 local known, count = call('LLEN', name), #ARGV - PIECES + 1
@@ -28,8 +28,8 @@ for i = first, #ARGV do
 end
 if job.ob + size > tonumber(ARGV[12]) then
   return {'large'}
-elseif size > 0 and not has_room(size, tonumber(ARGV[13]), tonumber(ARGV[14])) then
-  return {'room'}
+elseif size > 0 and bytes_used() + size > tonumber(ARGV[13]) then
+  return {'room', bytes_used()}
 end
 for i = first, #ARGV, 500 do
   call('RPUSH', name, unpack(ARGV, i, math.min(i + 499, #ARGV)))
@@ -40,7 +40,7 @@ end
 if first <= #ARGV then
   set(job, 'ob', job.ob + size)
   set(job, 'rm', job.rm + size)
-  call('HINCRBY', meta, 'bytes', size)
+  call('INCRBY', bytes, size)
   job.rings = true
 end
 if has_head and job.st == '0' then
@@ -49,10 +49,10 @@ if has_head and job.st == '0' then
 end
 if ends then
   let_go(job, holder)
-  set(job, 'tr', ARGV[16])
+  set(job, 'tr', ARGV[15])
   finish(job, 'succeeded', '', '')
 else
   keep(job)
 end
 save(job)
-return {'ok', unpack(shown(job))}
+return {'ok', bytes_used(), unpack(shown(job))}

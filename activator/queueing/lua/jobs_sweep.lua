@@ -1,13 +1,13 @@
 -- What time has done, in bounded steps; and what must be kept alive is.
--- ARGV  how many jobs to look at, ms that keys of the endpoint live on without a sweep, ids this activator reads…
--- Reply {1 if there is more, deleted, job that has ended, …}
-local most, life = tonumber(ARGV[7]), ARGV[8]
+-- ARGV  how many jobs to look at
+-- Reply {1 if there is more, deleted, jobs that this activator reads, job that has ended, …}
+local most = tonumber(ARGV[7])
 write_anyway()
 
 local function delete(job)
   local id = job.id
   free_key(job)
-  call('HINCRBY', meta, 'bytes', -tonumber(job.rm))
+  call('DECRBY', bytes, job.rm)
   call('HINCRBY', meta, 'n:' .. job.s, -1)
   for _, act in ipairs(call('SMEMBERS', acts)) do
     if call('SREM', of('reads', act), id) == 1 then
@@ -23,20 +23,20 @@ end
 
 -- Jobs have ended by their expiry: nobody has swept for long.
 local function recount()
-  local bytes, states = 0, {}
+  local sum, states = 0, {}
   for _, id in ipairs(call('ZRANGE', all, 0, -1)) do
     local values = call('HMGET', of('job', id), 'rm', 's')
-    bytes = bytes + tonumber(values[1] or '0')
+    sum = sum + (values[1] or 0)
     if values[2] then
       states[values[2]] = (states[values[2]] or 0) + 1
     end
   end
   for _, size in ipairs(call('HVALS', up)) do
-    bytes = bytes + tonumber(size)
+    sum = sum + size
   end
   local age = call('HGET', meta, 'age')
   call('DEL', meta)
-  call('HSET', meta, 'bytes', string.format('%d', bytes))
+  call('SET', bytes, sum)
   if age then
     call('HSET', meta, 'age', age)
   end
@@ -47,19 +47,12 @@ end
 
 for _, id in ipairs(call('HKEYS', up)) do
   if call('EXISTS', of('body', id)) == 0 then
-    call('HINCRBY', meta, 'bytes', -tonumber(call('HGET', up, id)))
+    call('DECRBY', bytes, call('HGET', up, id))
     call('HDEL', up, id)
   end
 end
-for i = 9, #ARGV do  -- again, in case that others took this activator for gone
-  local job = load(ARGV[i])
-  if job then
-    read_by_me(job)
-    save(job)
-  end
-end
 
-local reply, deleted, vanished = {0, 0}, 0, false
+local reply, deleted, vanished = {0, 0, 0}, 0, false
 local ids = call('ZRANGEBYSCORE', due, '-inf', stamp(now), 'LIMIT', 0, most)
 for _, id in ipairs(ids) do
   local job, why = load(id)
@@ -105,15 +98,15 @@ for _, id in ipairs(call('SMEMBERS', of('claims', me))) do
   end
 end
 for _, act in ipairs(call('SMEMBERS', acts)) do
-  call('PEXPIRE', of('claims', act), life)
-  call('PEXPIRE', of('reads', act), life)
+  lives(of('claims', act))
+  lives(of('reads', act))
   forget_activator(act)
 end
 if call('EXISTS', all, up) == 0 then
-  call('DEL', meta)
+  call('DEL', meta, bytes)
 end
-for _, name in ipairs({line, later, held, all, due, hooks, meta, up, acts}) do
-  call('PEXPIRE', name, life)
+for _, name in ipairs({line, later, held, all, due, hooks, meta, up, acts, bytes}) do
+  lives(name)
 end
-reply[1], reply[2] = #ids == most and 1 or 0, deleted
+reply[1], reply[2], reply[3] = #ids == most and 1 or 0, deleted, call('SCARD', of('reads', me))
 return reply

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.contract.jobs.stage import MemoryStage, Stage
+from tests.contract.jobs.stage import MemoryStage, RedisStage, Stage
+from tests.redis_server import opened_link
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -18,7 +19,15 @@ async def _memory() -> AsyncIterator[Stage]:
     yield MemoryStage()
 
 
-IMPLEMENTATIONS = [pytest.param(_memory, id="memory")]
+@asynccontextmanager
+async def _redis() -> AsyncIterator[Stage]:
+    async with opened_link() as link:
+        stage = RedisStage(link)
+        yield stage
+        await stage.aclose()
+
+
+IMPLEMENTATIONS = [pytest.param(_memory, id="memory"), pytest.param(_redis, id="redis")]
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)

@@ -11,11 +11,14 @@ from activator.queueing.budget import Budget
 from activator.queueing.jobs import Claim, Created, Envelope, NewJob, Output, ResultHead
 from activator.queueing.memory_book import Book
 from activator.queueing.memory_jobs import MemoryJobs
+from activator.queueing.redis_budget import RedisBudget
+from activator.queueing.redis_jobs import RedisJobs
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from activator.queueing.jobs import Admission, JobStore, Record
+    from activator.redisio.link import Link
 
 T = TypeVar("T")
 
@@ -53,8 +56,9 @@ class Stage(Protocol):
 
 
 class MemoryStage:
-    def __init__(self, *, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, *, max_bytes: int = MAX_BYTES, policy: JobsPolicy = POLICY) -> None:
         self.offset = 0.0
+        self._policy = policy
         self._budget = Budget(max_bytes)
         self._book = Book(self._budget)
 
@@ -62,13 +66,51 @@ class MemoryStage:
         return MemoryJobs(
             self._book,
             me=me,
-            policy=POLICY,
+            policy=self._policy,
             clock=lambda: time.time() + self.offset,
             dice=lambda: 0.0,
         )
 
     async def bytes_kept(self) -> int:
         return self._budget.used
+
+
+class RedisStage:
+    """`link`: of a prefix that nobody else uses. To be closed before the link."""
+
+    def __init__(
+        self, link: Link, *, max_bytes: int = MAX_BYTES, policy: JobsPolicy = POLICY
+    ) -> None:
+        self.offset = 0.0
+        self.link = link
+        self._max_bytes = max_bytes
+        self._policy = policy
+        self._budgets: list[RedisBudget] = []
+        self._stores: list[RedisJobs] = []
+
+    def open(self, me: str) -> JobStore:
+        budget = RedisBudget(self.link, max_bytes=self._max_bytes, clock=time.monotonic)
+        store = RedisJobs(
+            self.link,
+            budget,
+            me=me,
+            policy=self._policy,
+            dice=lambda: 0.0,
+            offset=lambda: self.offset,
+        )
+        self._budgets.append(budget)
+        self._stores.append(store)
+        return store
+
+    async def bytes_kept(self) -> int:
+        sums = await self.link.command("KEYS", f"{self.link.keys.prefix}:*:bytes:jobs")
+        return sum([int(await self.link.command("GET", name)) for name in sums])
+
+    async def aclose(self) -> None:
+        for store in self._stores:
+            await store.aclose()
+        for budget in self._budgets:
+            await budget.aclose()
 
 
 async def admitted(store: JobStore, *chunks: bytes, endpoint: str = "m", **said: Any) -> Admission:

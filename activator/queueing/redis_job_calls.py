@@ -1,0 +1,99 @@
+"""Scripts of the jobs, run with what all of them are told; and what their refusals mean.
+
+Decides what happens when no answer comes: every script may be run twice, and is where a
+connection was cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from activator.core.jobs import ForbiddenStep, Superseded
+from activator.queueing.jobs import ResultTooLarge
+from activator.queueing.redis_budget import counting_keys
+from activator.queueing.redis_job_records import newer
+from activator.redisio.failures import Unanswered
+from activator.redisio.scripts import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from activator.core.jobs import JobsPolicy
+    from activator.redisio.commands import Word
+    from activator.redisio.link import Link
+    from activator.redisio.scripts import Script
+
+
+SOON: Final = 0.1
+"""Seconds. A connection that is cut shows sooner; one that is silent has used the time up."""
+
+
+def _load(name: str) -> Script:
+    return load(__package__, f"jobs_{name}", includes=("jobs",))
+
+
+CHUNK: Final = _load("chunk")
+DISCARD: Final = _load("discard")
+CREATE: Final = _load("create")
+CLAIM: Final = _load("claim")
+STEP: Final = _load("step")
+STORE: Final = _load("store")
+READ: Final = _load("read")
+LIST: Final = _load("list")
+SWEEP: Final = _load("sweep")
+ORPHANS: Final = _load("orphans")
+
+
+class Calls:
+    """Runs the scripts of one activator."""
+
+    def __init__(
+        self, link: Link, *, me: str, policy: JobsPolicy, offset: Callable[[], float]
+    ) -> None:
+        """`offset`: seconds to add to Redis's clock; for tests."""
+        self.link = link
+        self.me = me
+        self.policy = policy
+        self._offset = offset
+
+    def base(self, endpoint: str) -> str:
+        return self.link.keys.of(endpoint, "jobs")
+
+    async def run(self, script: Script, endpoint: str, *args: Word) -> Any:
+        """Raises StoreUnavailable."""
+        _, bodies, jobs = counting_keys(self.link.keys, endpoint)
+        keys = (self.base(endpoint), bodies, jobs)
+        policy = self.policy
+        told = (
+            self._offset(), self.me, policy.ttl, policy.retention, policy.attempts,
+            policy.join_grace, *args,
+        )  # fmt: skip
+        began = asyncio.get_running_loop().time()
+        try:
+            return await self.link.run(script, keys, told)
+        except Unanswered:
+            if asyncio.get_running_loop().time() - began > SOON:
+                raise
+        return await self.link.run(script, keys, told)
+
+    async def of_job(self, script: Script, endpoint: str, *args: Word) -> list[Any] | None:
+        """What follows `ok` (or `room`), or None: there is no such job. Raises what a refusal
+        means."""
+        values: list[Any]
+        kind, *values = await self.run(script, endpoint, *args)
+        match kind:
+            case b"ok" | b"room":
+                return values
+            case b"none":
+                return None
+            case b"superseded":
+                raise Superseded(f"the job is {values[0].decode()}, and another's")
+            case b"forbidden":
+                raise ForbiddenStep(f"the job is {values[0].decode()}")
+            case b"large":
+                most = self.policy.max_result
+                raise ResultTooLarge(f"A result may have {most} bytes (jobs.maxResult)")
+            case b"version":
+                raise newer()
+        raise AssertionError(f"a script replied {kind!r}")
