@@ -32,9 +32,10 @@ class Batch:
     def __bool__(self) -> bool:
         return self.count > 0
 
-    def ask(self, seq: str, *, excluded: str, liked: str) -> None:
-        """A slot now or never."""
-        self._add("A", seq, excluded, liked, asked=seq)
+    def ask(self, seq: str, *, score: float, excluded: str, liked: str, would_wait: bool) -> None:
+        """A slot now? Nobody overtakes one that `would_wait` before it enters the line or gives
+        up, which it does as soon as it hears that there is none."""
+        self._add("A", seq, repr(score), excluded, liked, int(would_wait), asked=seq)
 
     def enter(self, seq: str, *, score: float, excluded: str, liked: str) -> None:
         """A place in line, or other wishes at the same place."""

@@ -40,10 +40,12 @@ class _Entry:
     __slots__ = ("decided", "granted", "phase", "seq", "ticket")
 
     ASKING = 0
-    WAITING = 1
-    TAKING = 2
+    REFUSED = 1
+    """It is told that it must wait, and keeps its place until it has said whether it does."""
+    WAITING = 2
+    TAKING = 3
     """It was offered a slot and has said that it takes it."""
-    GRANTED = 3
+    GRANTED = 4
 
     def __init__(self, ticket: Ticket, seq: str, phase: int) -> None:
         self.ticket = ticket
@@ -83,7 +85,9 @@ class RedisLedger:
     # --- tickets
 
     def acquire(self, ticket: Ticket, granted: Granted) -> Replica | None:
-        entry = self._entry(ticket, _Entry.WAITING)
+        entry = self._entries.get(ticket)
+        if entry is None or entry.phase != _Entry.REFUSED:
+            entry = self._entry(ticket, _Entry.WAITING)
         entry.granted = granted
         if self._local is not None:
             replica = self._local.acquire(ticket, self._granted_here)
@@ -104,9 +108,7 @@ class RedisLedger:
             return None
         entry = self._entry(ticket, _Entry.ASKING)
         entry.decided = decided
-        excluded, liked = self._wishes(ticket)
-        self._talk.batch.ask(entry.seq, excluded=excluded, liked=liked)
-        self._talk.go()
+        self._ask(entry)
         return ASKED
 
     def withdraw(self, ticket: Ticket) -> None:
@@ -268,8 +270,7 @@ class RedisLedger:
             assert ticket.replica is not None
             batch.has(entry.seq, shared_id(ticket.replica.id))
         elif entry.phase == _Entry.ASKING:
-            excluded, liked = self._wishes(ticket)
-            batch.ask(entry.seq, excluded=excluded, liked=liked)
+            self._ask(entry)
         else:
             entry.phase = _Entry.WAITING
             ticket.state, ticket.replica = TicketState.WAITING, None
@@ -293,11 +294,14 @@ class RedisLedger:
         replica = self._replicas.get(name, (None, False))[0]
         if replica is None:
             if name:
-                self._talk.batch.give_up(seq)
-            self._forget(entry)
+                self._talk.batch.give_up(seq)  # that replica has just gone
+            entry.phase, entry.ticket.state = _Entry.REFUSED, TicketState.DONE
         else:
             self._reserve(entry, replica)
         self._tell(entry.decided, entry.ticket, replica)
+        if entry.phase == _Entry.REFUSED and entry.ticket in self._entries:
+            self._forget(entry)  # it lines up later, or never
+            self._talk.batch.give_up(seq)
 
     def _taken(self, seq: str, name: str) -> None:
         entry = self._by_seq.get(seq)
@@ -437,12 +441,25 @@ class RedisLedger:
         name = shared_id(replica.id)
         self._mine[name] = self._mine.get(name, 0) + 1
 
+    def _ask(self, entry: _Entry) -> None:
+        excluded, liked = self._wishes(entry.ticket)
+        self._talk.batch.ask(
+            entry.seq,
+            score=self._score(entry),
+            excluded=excluded,
+            liked=liked,
+            would_wait=not entry.ticket.passive,
+        )
+        self._talk.go()
+
     def _enter(self, entry: _Entry) -> None:
         entry.phase = _Entry.WAITING
         excluded, liked = self._wishes(entry.ticket)
-        score = self._order(entry)[0] + self._talk.offset
-        self._talk.batch.enter(entry.seq, score=score, excluded=excluded, liked=liked)
+        self._talk.batch.enter(entry.seq, score=self._score(entry), excluded=excluded, liked=liked)
         self._talk.go()
+
+    def _score(self, entry: _Entry) -> float:
+        return self._order(entry)[0] + self._talk.offset
 
     def _offer(self) -> None:
         replicas = () if self._held else self._replicas.items()

@@ -4,8 +4,10 @@
 -- a slot, but for those whose slot only time opens; the reply says when.
 --
 -- KEYS  line   ZSET  member -> score; a member is ACTIVATOR:SEQ
---       tick   HASH  member -> "w\tEXCLUDED\tLIKED" (waits) | "o\tREPLICA" (offered a slot and has
---                    not taken it up) | "m" (missed its offer) | "g\tREPLICA" (in flight)
+--       tick   HASH  member -> "w\tEXCLUDED\tLIKED\tMS" (waits since) | "c\t…" (the same, but has only
+--                    just been told that it must: nobody overtakes it before it says whether it
+--                    does) | "o\tREPLICA" (offered a slot and has not taken it up) | "m" (missed its
+--                    offer) | "g\tREPLICA" (in flight)
 --       state  HASH  "r:REPLICA" -> "IN_FLIGHT TURN WINDOW NEXT_STEP_MS", a window of 0 is not paced;
 --                    "a:ACTIVATOR" -> its replicas; "v" -> version of all this; "born" -> name of this
 --                    ledger's life; "grace" -> ms until which nobody is given anything; "waiting",
@@ -221,7 +223,29 @@ local function grant(member, id)
   end
 end
 
+local kept_free = {}  -- replicas, one for each slot that somebody in front is about to ask for
+local function forget_kept_free()
+  for _, id in ipairs(kept_free) do
+    replicas[id].n = replicas[id].n - 1
+  end
+  kept_free = {}
+end
+
+local function keep_free(member, id, since)
+  if now - since > OFFER_MS then  -- whoever it is does not speak any more
+    redis.call('HDEL', tick, member)
+    waiting = waiting - redis.call('ZREM', line, member)
+    return 0
+  end
+  if id then
+    replicas[id].n = replicas[id].n + 1
+    kept_free[#kept_free + 1] = id
+  end
+  return 1
+end
+
 local function settle()
+  forget_kept_free()
   if now < grace then
     return
   end
@@ -232,10 +256,13 @@ local function settle()
       return
     end
     for _, member in ipairs(page) do
-      local excluded, liked = string.match(redis.call('HGET', tick, member) or '', '^w\t(.-)\t(.*)$')
+      local record = redis.call('HGET', tick, member) or ''
+      local kind, excluded, liked, since = string.match(record, '^(.)\t(.-)\t(.-)\t(%d+)$')
       local owner = string.match(member, '^(.-):')
       local id = excluded and slot_for(owner, excluded, liked)
-      if id then
+      if kind == 'c' then
+        passed = passed + keep_free(member, id, since)
+      elseif id then
         grant(member, id)
       else
         passed = passed + 1
@@ -255,7 +282,7 @@ local function give_up(member)
   end
   redis.call('HDEL', tick, member)
   local kind = string.sub(record, 1, 1)
-  if kind == 'w' then
+  if kind == 'w' or kind == 'c' then
     waiting = waiting - redis.call('ZREM', line, member)
     return
   end
@@ -315,20 +342,24 @@ local lasts = false  -- the keys are to live on
 while at <= #ARGV do
   local op = ARGV[at]
   local result = ''
-  if op == 'A' then  -- seq excluded liked: a slot now or never
+  if op == 'A' then  -- seq score excluded liked, 1 if it would wait: a slot now?
     if waiting > 0 then
       settle()
     end
-    local id = now >= grace and slot_for(me, ARGV[at + 2], ARGV[at + 3])
+    local member = me .. ':' .. ARGV[at + 1]
+    local id = now >= grace and slot_for(me, ARGV[at + 3], ARGV[at + 4])
     if id then
       take_slot(id)
-      redis.call('HSET', tick, me .. ':' .. ARGV[at + 1], 'g\t' .. id)
+      redis.call('HSET', tick, member, 'g\t' .. id)
       result = id
+    elseif ARGV[at + 5] == '1' then
+      redis.call('HSET', tick, member, table.concat({'c', ARGV[at + 3], ARGV[at + 4], now}, '\t'))
+      waiting = waiting + redis.call('ZADD', line, ARGV[at + 2], member)
     end
-    at = at + 4
+    at = at + 6
   elseif op == 'E' then  -- seq score excluded liked: a place in line
     local member = me .. ':' .. ARGV[at + 1]
-    redis.call('HSET', tick, member, 'w\t' .. ARGV[at + 3] .. '\t' .. ARGV[at + 4])
+    redis.call('HSET', tick, member, table.concat({'w', ARGV[at + 3], ARGV[at + 4], now}, '\t'))
     if offered > 0 then
       offered = offered - redis.call('ZREM', off, member)
     end
@@ -428,6 +459,7 @@ if waiting > 0 then
   settle()
 end
 
+forget_kept_free()
 local writes = {}
 for id in pairs(changed) do
   local replica = replicas[id]

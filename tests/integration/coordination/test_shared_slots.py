@@ -162,7 +162,8 @@ async def test_a_slot_now_or_never_is_one_round_trip_and_none_without_a_limit() 
             assert ledger.acquire_now(ticket, lambda _, r: answers.append(r)) is ASKED
             await eventually(lambda: len(answers) == len([t for t in mine if t.arrived >= 0]))
         assert answers == [A, A, None]
-        assert h.calls() - before == 3
+        await settled(ledger)
+        assert h.calls() - before == 3 + 1  # the third has taken back that it would wait
 
         ledger.configure(endpoint(concurrency=0))
         before = h.calls()
@@ -171,6 +172,26 @@ async def test_a_slot_now_or_never_is_one_round_trip_and_none_without_a_limit() 
             assert ledger.acquire_now(ticket, lambda _, r: answers.append(r)) == A
             ledger.release(ticket)
         assert h.calls() - before <= 1  # that it has left
+
+
+async def test_who_must_wait_is_not_overtaken_before_it_is_in_line() -> None:
+    async with house("x", "y", model=endpoint()) as h:
+        here, there = h.ledgers
+        running = h.line_up(0)
+        await h.grants(1)
+        early, late = Ticket(), Ticket()
+        said: list[Replica | None] = []
+
+        def must_wait(ticket: Ticket, replica: Replica | None) -> None:
+            assert replica is None
+            h.end(0, running)  # and yet somebody asks before this one has lined up
+            assert there.acquire_now(late, lambda _, replica: said.append(replica)) is ASKED
+            h.line_up(0, ticket)
+
+        assert here.acquire_now(early, must_wait) is ASKED
+
+        assert (await h.grants(2))[-1] is early
+        await eventually(lambda: said == [None])
 
 
 async def test_pacing_is_the_replicas_whoever_forwards() -> None:
