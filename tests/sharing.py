@@ -6,12 +6,17 @@ async with hall(kind) as h:
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 
+from activator.coordination.base import Share
+from activator.coordination.board import SharedBoard
 from activator.coordination.lease import SharedLease
+from activator.coordination.redis_board import RedisBoardStore
 from activator.coordination.redis_lease import RedisLeaseStore
 from activator.coordination.redis_roster import RedisRosterStore
 from activator.coordination.roster import SharedRoster
@@ -19,9 +24,12 @@ from activator.coordination.shared_memory import SharedMemory
 from activator.core.election import Pace
 from activator.redisio.link import Link
 from tests.redis_server import fresh_prefix, shared_server
+from tests.support import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from activator.coordination.board import BoardStore
 
 BEAT = 0.05
 SILENCE = 0.3
@@ -32,6 +40,16 @@ KINDS = [pytest.param("memory", id="memory"), pytest.param("redis", id="redis")]
 def nobody_knows(_record: Mapping[str, object]) -> bool:
     """Activators of one test share a process: none of them is ever seen to end."""
     return False
+
+
+@asynccontextmanager
+async def opened(url: str, prefix: str) -> AsyncIterator[Link]:
+    link = Link(url, prefix=prefix, timeout=2.0)
+    await link.open()
+    try:
+        yield link
+    finally:
+        await link.aclose()
 
 
 class Hall:
@@ -45,10 +63,7 @@ class Hall:
 
     async def link(self) -> Link:
         """One activator's own, with Redis."""
-        link = Link(self.url, prefix=self.prefix, timeout=2.0)
-        await link.open()
-        self._endings.push_async_callback(link.aclose)
-        return link
+        return await self._endings.enter_async_context(opened(self.url, self.prefix))
 
     async def roster(
         self, *, ended: Callable[[Mapping[str, object]], bool] = nobody_knows
@@ -58,6 +73,24 @@ class Hall:
         await roster.open()
         self._endings.push_async_callback(roster.aclose)
         return roster
+
+    async def board(
+        self, roster: SharedRoster, *, overruled: Callable[[str, str], None] = lambda *_: None
+    ) -> SharedBoard:
+        """Of an activator that leads, if anybody asks."""
+        if self.memory:
+            store: BoardStore = self.memory.board
+        else:
+            link = await self.link()
+            store = RedisBoardStore(link)
+        loop = asyncio.get_running_loop()
+        board = SharedBoard(
+            store, roster, term=lambda: 1, overruled=overruled, call_later=loop.call_later
+        )
+        self._endings.push_async_callback(board.aclose)
+        if not self.memory:
+            await eventually(lambda: link._hub.hears(link.keys.shared("board")))
+        return board
 
     async def lease(self, roster: SharedRoster) -> SharedLease:
         store = self.memory or RedisLeaseStore(await self.link())
@@ -78,3 +111,55 @@ async def hall(kind: str, *, url: str = "") -> AsyncIterator[Hall]:
 async def kill(part: SharedRoster | SharedLease) -> None:
     """It stops where it stands, and says nothing."""
     await part._tasks.aclose()
+
+
+@dataclass
+class Activator:
+    """One member of a board: quiet only if it has nothing."""
+
+    demand: int = 0
+    last_ended: float = 0.0
+    holds_back: bool = False
+    patience: float = 3600.0
+    withheld: frozenset[str] = frozenset()
+    loads: dict[str, int] = field(default_factory=dict)
+    held: int = 0
+    revivals: int = 0
+    """Orders that were prepared before are void."""
+    can_mark: bool = True
+    changes: int = 0
+
+    def follow(self, stirred: Callable[[], None]) -> None:
+        self.stirred = stirred
+
+    @property
+    def is_at_rest(self) -> bool:
+        return not self.demand
+
+    @property
+    def share(self) -> Share:
+        return Share(self.demand, self.held, 10 * self.held, self.loads)
+
+    def quiesce(self, replicas: Sequence[str] | None = None) -> bool:
+        if replicas is None:
+            self.holds_back = not self.demand
+            return self.holds_back
+        if any(self.loads.get(each) for each in replicas):
+            return False
+        self.withheld = frozenset(replicas)
+        return True
+
+    def revive(self) -> None:
+        self.holds_back, self.withheld = False, frozenset()
+
+    async def mark_revived(self) -> bool:
+        self.revivals += self.can_mark
+        return self.can_mark
+
+    def changed(self) -> None:
+        self.changes += 1
+
+    def arrive(self, count: int = 1) -> None:
+        """Requests come."""
+        self.demand += count
+        self.stirred()

@@ -50,6 +50,10 @@ class EndpointMember:
         self._live.gate.stirred = stirred
 
     @property
+    def is_at_rest(self) -> bool:
+        return self._live.gate.is_at_rest
+
+    @property
     def share(self) -> Share:
         gate = self._live.gate
         loads = {}

@@ -150,7 +150,11 @@ class Member(Protocol):
     """One activator's side of an endpoint, as the board asks it."""
 
     def follow(self, stirred: Callable[[], None]) -> None:
-        """Call `stirred` when the first request comes after there was none."""
+        """Call `stirred` when a request comes after there was none, or has to wait."""
+
+    @property
+    def is_at_rest(self) -> bool:
+        """No request is here, not even one that is no demand."""
 
     @property
     def share(self) -> Share:

@@ -5,23 +5,29 @@ unless it is told to be.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+from activator.coordination.board_talk import Answered, Concluded, Declared, Revived
+from activator.core.draining import Drain, Stage
 from activator.core.election import LeaseRecord
 from activator.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+
+    from activator.coordination.board_talk import Said, Shares
 
 
 class SharedMemory:
-    """Implements `roster.RosterStore` and `lease.LeaseStore`."""
+    """Implements `roster.RosterStore`, `lease.LeaseStore`; `board` is a `board.BoardStore`."""
 
     def __init__(self) -> None:
         self.away = False
         """Every verb raises StoreUnavailable."""
         self.roster: dict[str, bytes] = {}
         self.lease = LeaseRecord()
+        self.board = SharedMemoryBoard(self.check)
         self._given_back: list[Callable[[], None]] = []
 
     def check(self) -> None:
@@ -70,3 +76,81 @@ class SharedMemory:
 
     def listen(self, given_back: Callable[[], None]) -> None:
         self._given_back.append(given_back)
+
+
+class SharedMemoryBoard:
+    """Implements `board.BoardStore`. What is called out is heard in a later turn of the loop."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self.drains: dict[str, Drain] = {}
+        self._check = check
+        self._listeners: list[Callable[[Said], None]] = []
+
+    def listen(self, heard: Callable[[Said], None], missed: Callable[[], None]) -> None:
+        self._listeners.append(heard)
+        asyncio.get_running_loop().call_soon(missed)
+
+    async def say(self, shares: Shares) -> None:
+        self._check()
+        self._call_out(shares)
+
+    async def remind(self, declared: Declared) -> None:
+        self._check()
+        self._call_out(declared)
+
+    async def join(self, endpoints: Sequence[str], act: str) -> Sequence[Drain]:
+        self._check()
+        for endpoint in endpoints:
+            self.drains[endpoint] = self._of(endpoint).join(act)
+        return [self.drains[endpoint] for endpoint in endpoints]
+
+    async def leave(self, endpoints: Sequence[str], act: str) -> None:
+        self._check()
+        for endpoint in endpoints:
+            drain = self.drains[endpoint] = self._of(endpoint).leave([act])
+            if not drain.words and drain.stage is Stage.NONE:
+                del self.drains[endpoint]
+
+    async def declare(
+        self, endpoint: str, *, by: str, term: int, replicas: tuple[str, ...] | None
+    ) -> Drain | None:
+        self._check()
+        drain, done = self._of(endpoint).declare(by=by, term=term, number=1, replicas=replicas)
+        if not done:
+            return None
+        self.drains[endpoint] = drain
+        self._call_out(Declared(endpoint, drain.number, by, replicas))
+        return drain
+
+    async def answer(self, endpoint: str, *, act: str, number: int, quiet: bool) -> None:
+        self._check()
+        self.drains[endpoint], done = self._of(endpoint).answer(act, number=number, quiet=quiet)
+        if done:
+            self._call_out(Answered(endpoint, number, act, quiet))
+
+    async def agree(self, endpoint: str, *, number: int, excused: Sequence[str]) -> bool:
+        self._check()
+        self.drains[endpoint], done = self._of(endpoint).agree(number=number, excused=excused)
+        return done
+
+    async def revive(self, endpoint: str, *, act: str) -> Drain:
+        self._check()
+        before = self._of(endpoint)
+        self.drains[endpoint], stage = before.revive(act)
+        if stage is not Stage.NONE:
+            self._call_out(Revived(endpoint, before.number))
+        return before
+
+    async def conclude(self, endpoint: str, *, number: int, ordered: bool) -> None:
+        self._check()
+        if self._of(endpoint).number == number:
+            self.drains[endpoint], _ = self._of(endpoint).conclude(number=number)
+            self._call_out(Concluded(endpoint, number, ordered))
+
+    def _of(self, endpoint: str) -> Drain:
+        return self.drains.get(endpoint, Drain())
+
+    def _call_out(self, said: Said) -> None:
+        loop = asyncio.get_running_loop()
+        for heard in self._listeners:
+            loop.call_soon(heard, said)

@@ -65,7 +65,7 @@ class Gate:
         self._last_ended = -inf
         self.wake: Callable[[], None] = _nobody
         self.stirred: Callable[[], None] = _nobody
-        """Told when a request comes after there was none."""
+        """Told when a request comes after there was none, or has to wait."""
         self.held_elsewhere: Callable[[], tuple[int, int]] = _nothing
         """Requests, and bytes of their bodies, that wait at other activators: bounds hold for all
         of them together."""
@@ -97,12 +97,14 @@ class Gate:
         if holder.held_bytes:
             self.hold_bytes(holder.held_bytes)
         self._held[holder] = None
+        self.stirred()
         self.wake()
 
     def hold_again(self, holder: Holder) -> None:
         """It was accepted before and comes back: no bound applies to it any more."""
         self._held[holder] = None
         self.held_bytes += holder.held_bytes
+        self.stirred()
         self.wake()
 
     def hold_bytes(self, size: int) -> None:
@@ -172,6 +174,11 @@ class Gate:
     def held(self) -> int:
         """Requests whose clients wait, bodies still arriving included."""
         return len(self._held)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """No request is here, not even a tunnel that is no demand."""
+        return not self._open
 
     @property
     def has_tunnels(self) -> bool:

@@ -1,68 +1,28 @@
-"""What every DemandBoard promises, whichever it is. More implementations join IMPLEMENTATIONS."""
+"""What every DemandBoard promises to a single activator, whichever it is."""
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from activator.coordination.base import Share
 from activator.coordination.memory import MemoryBoard
+from tests.sharing import KINDS, Activator, hall
 from tests.support import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator
 
     from activator.coordination.base import DemandBoard
 
 
-@asynccontextmanager
-async def _memory() -> AsyncIterator[DemandBoard]:
-    yield MemoryBoard()
-
-
-IMPLEMENTATIONS = [pytest.param(_memory, id="memory")]
-
-
-@pytest.fixture(params=IMPLEMENTATIONS)
+@pytest.fixture(params=["alone", *KINDS])
 async def board(request: pytest.FixtureRequest) -> AsyncIterator[DemandBoard]:
-    async with request.param() as opened:
-        yield opened
-
-
-@dataclass
-class Activator:
-    """One member: quiet only if it has nothing."""
-
-    demand: int = 0
-    last_ended: float = 0.0
-    holds_back: bool = False
-    patience: float = 3600.0
-    withheld: frozenset[str] = frozenset()
-    revivals: int = 0
-
-    def follow(self, stirred: Callable[[], None]) -> None:
-        self.stirred = stirred
-
-    @property
-    def share(self) -> Share:
-        return Share(demand=self.demand)
-
-    def quiesce(self, replicas: Sequence[str] | None = None) -> bool:
-        self.holds_back = not self.demand
-        return self.holds_back
-
-    def revive(self) -> None:
-        self.holds_back = False
-
-    async def mark_revived(self) -> bool:
-        self.revivals += 1
-        return True
-
-    def changed(self) -> None:
+    if request.param == "alone":
+        yield MemoryBoard()
         return
+    async with hall(request.param) as h:
+        yield await h.board(await h.roster())
 
 
 async def test_demand_and_last_end_are_what_the_members_say(board: DemandBoard) -> None:
@@ -98,6 +58,7 @@ async def test_with_demand_somewhere_nobody_holds_anything_back(board: DemandBoa
     busy, other = Activator(demand=1), Activator()
     board.join("model", busy)
     board.join("other", other)
+    await eventually(lambda: not other.holds_back)
 
     assert not await board.ask_quiet("model")
 
@@ -110,6 +71,7 @@ async def test_draining_that_is_called_off_is_called_off_for_everybody(
 ) -> None:
     member = Activator()
     board.join("model", member)
+    await eventually(lambda: not member.holds_back)
     assert await board.ask_quiet("model")
 
     board.revive("model")

@@ -201,9 +201,23 @@ def test_the_first_request_after_there_was_none_is_told_and_no_other() -> None:
 
     g.arrive()
     g.arrive()
+    assert not g.is_at_rest
     g.leave(served=True)
     g.leave(served=True)
+    assert g.is_at_rest
     g.arrive()
+
+    assert told == [1, 1]
+
+
+def test_one_that_has_to_wait_is_told_though_another_is_here() -> None:
+    g, told = gate(), []
+    g.arrive()
+    g.stirred = lambda: told.append(g.held)
+
+    waiting = hold(g)
+    g.unhold(waiting)
+    g.hold_again(waiting)
 
     assert told == [1, 1]
 
