@@ -120,6 +120,7 @@ class App:
         try:
             self._stores = make_stores(
                 self.settings.store,
+                jobs=self.settings.jobs,
                 metrics=self.metrics,
                 events=self.events,
                 make_local=self._make_ledger,
@@ -136,7 +137,9 @@ class App:
             await self._close_parts()
             raise
         self.supervisor.apply(self.settings.endpoints)
-        self.reloading.start(door=self._proxy.door, certificate=self._certificate)
+        self.reloading.start(
+            door=self._proxy.door, jobs=self._stores.jobs, certificate=self._certificate
+        )
         self._why_not_ready = None
         _log.info(
             "listening",

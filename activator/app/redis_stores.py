@@ -10,6 +10,7 @@ from activator.coordination.redis_ledgers import RedisLedgers
 from activator.coordination.redis_roster import RedisRosterStore
 from activator.coordination.roster import SharedRoster
 from activator.queueing.redis_bodies import RedisBodies
+from activator.queueing.redis_jobs import RedisJobs
 from activator.redisio.link import Link
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from activator.coordination.base import SlotLedger
     from activator.coordination.memory import MemoryLedger
     from activator.core.endpoint import Endpoint
+    from activator.core.jobs import JobsPolicy
     from activator.telemetry.events import EventLog
     from activator.telemetry.metrics import Metrics
 
@@ -31,6 +33,7 @@ class RedisStores:
         self,
         store: Store,
         *,
+        jobs: JobsPolicy,
         metrics: Metrics,
         events: EventLog,
         make_local: Callable[[Endpoint], MemoryLedger],
@@ -51,6 +54,13 @@ class RedisStores:
             holder=self.roster.me,
             failed=metrics.store_failed,
         )
+        self.jobs = RedisJobs(
+            self.link,
+            self.bodies.budget,
+            me=self.roster.me,
+            policy=jobs,
+            failed=metrics.store_failed,
+        )
         self.board = MemoryBoard()
         self.lease = MemoryLease()
         self._ledgers = RedisLedgers(
@@ -68,6 +78,7 @@ class RedisStores:
 
     async def aclose(self) -> None:
         await self._ledgers.aclose()
+        await self.jobs.aclose()
         await self.bodies.aclose()
         await self.roster.aclose()
         await self.link.aclose()

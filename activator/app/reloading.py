@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from activator.control.supervisor import Supervisor
     from activator.proxy.door import Door
     from activator.proxy.listener import Certificate
+    from activator.queueing.jobs import JobStore
     from activator.telemetry.events import EventLog
 
 _log = logging.getLogger("activator.app")
@@ -53,9 +54,10 @@ class Reloading:
         self._certificate_watch = FileWatch([tls.cert_file, tls.key_file] if tls else [])
         self._tasks = Tasks("reloading")
 
-    def start(self, *, door: Door, certificate: Certificate | None) -> None:
+    def start(self, *, door: Door, jobs: JobStore, certificate: Certificate | None) -> None:
         """Take changes up from now on."""
         self._door = door
+        self._jobs = jobs
         self._tasks.spawn(self._source.run(self._changed, self._refused), name="file")
         if self._keys_file is not None:
             self._tasks.spawn(self._follow_keys(self._keys_file), name="keys")
@@ -78,6 +80,7 @@ class Reloading:
         before, self.settings = self.settings, settings
         self._supervisor.apply(settings.endpoints)
         self._door.trusted = settings.server.trusted_proxies
+        self._jobs.configure(settings.jobs)
         later = _needs_restart(before, settings)
         for key in later:
             self._events.record("", "needs_restart", f"{key} holds from the next start")

@@ -5,6 +5,8 @@ Decides which implementation is which; what each of them promises is its protoco
 
 from __future__ import annotations
 
+import random
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,7 +15,10 @@ from activator.coordination.memory import MemoryBoard, MemoryLease, MemoryRoster
 from activator.core.election import Pace
 from activator.core.liveness import BEAT, SILENCE
 from activator.errors import StartError
+from activator.queueing.budget import Budget
 from activator.queueing.memory import MemoryStore
+from activator.queueing.memory_book import Book
+from activator.queueing.memory_jobs import MemoryJobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +27,9 @@ if TYPE_CHECKING:
     from activator.coordination.base import DemandBoard, Lease, Roster, SlotLedger
     from activator.coordination.memory import MemoryLedger
     from activator.core.endpoint import Endpoint
+    from activator.core.jobs import JobsPolicy
     from activator.queueing.base import BodyStore
+    from activator.queueing.jobs import JobStore
     from activator.telemetry.events import EventLog
     from activator.telemetry.metrics import Metrics
 
@@ -41,6 +48,9 @@ class Stores(Protocol):
 
     @property
     def bodies(self) -> BodyStore: ...
+
+    @property
+    def jobs(self) -> JobStore: ...
 
     @property
     def roster(self) -> Roster: ...
@@ -64,10 +74,19 @@ class MemoryStores:
     """Of the only activator there is."""
 
     def __init__(
-        self, store: Store, *, metrics: Metrics, make_local: Callable[[Endpoint], MemoryLedger]
+        self,
+        store: Store,
+        *,
+        jobs: JobsPolicy,
+        metrics: Metrics,
+        make_local: Callable[[Endpoint], MemoryLedger],
     ) -> None:
-        self.bodies = MemoryStore(max_bytes=store.max_bytes, failed=metrics.store_failed)
+        budget = Budget(store.max_bytes)
+        self.bodies = MemoryStore(max_bytes=budget, failed=metrics.store_failed)
         self.roster = MemoryRoster()
+        self.jobs = MemoryJobs(
+            Book(budget), me=self.roster.me, policy=jobs, clock=time.time, dice=random.random
+        )
         self.board = MemoryBoard()
         self.lease = MemoryLease()
         self._make_local = make_local
@@ -85,6 +104,7 @@ class MemoryStores:
 def make_stores(
     store: Store,
     *,
+    jobs: JobsPolicy,
     metrics: Metrics,
     events: EventLog,
     make_local: Callable[[Endpoint], MemoryLedger],
@@ -95,7 +115,7 @@ def make_stores(
     Raises StartError: what is needed for it is not installed, or not in order.
     """
     if store.url.kind is Kind.MEMORY:
-        return MemoryStores(store, metrics=metrics, make_local=make_local)
+        return MemoryStores(store, jobs=jobs, metrics=metrics, make_local=make_local)
     try:
         from activator.app.redis_stores import RedisStores  # noqa: PLC0415 - only where it is used
     except ModuleNotFoundError as error:
@@ -105,5 +125,10 @@ def make_stores(
             "store.url: Redis needs a package more: pip install 'activator[redis]'"
         ) from error
     return RedisStores(
-        store, metrics=metrics, events=events, make_local=make_local, times=times or Times()
+        store,
+        jobs=jobs,
+        metrics=metrics,
+        events=events,
+        make_local=make_local,
+        times=times or Times(),
     )

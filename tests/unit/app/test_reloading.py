@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from activator.control.supervisor import Supervisor
     from activator.core.endpoint import Endpoint
+    from activator.core.jobs import JobsPolicy
     from activator.proxy.listener import Certificate
+    from activator.queueing.jobs import JobStore
 
 
 class Applied:
@@ -33,6 +35,15 @@ class Applied:
 
     def apply(self, endpoints: Sequence[Endpoint]) -> None:
         self.told.append([endpoint.name for endpoint in endpoints])
+
+
+class Jobs:
+    """In the place of the store of jobs."""
+
+    policy: JobsPolicy | None = None
+
+    def configure(self, policy: JobsPolicy) -> None:
+        self.policy = policy
 
 
 class Unusable:
@@ -55,6 +66,7 @@ class Desk:
         settings = load(self.path)
         self.applied = Applied()
         supervisor = cast("Supervisor", self.applied)
+        self.jobs = Jobs()
         self.events = EventLog()
         self.operations = AppOperations(supervisor, why_not_ready=lambda: None, settings=settings)
         keys_file = settings.auth.api_keys_file
@@ -97,7 +109,11 @@ async def desk(
     folder: Path, *, certificate: Unusable | None = None, **extra: Any
 ) -> AsyncIterator[Desk]:
     made = Desk(folder, **extra)
-    made.reloading.start(door=made.door, certificate=cast("Certificate | None", certificate))
+    made.reloading.start(
+        door=made.door,
+        jobs=cast("JobStore", made.jobs),
+        certificate=cast("Certificate | None", certificate),
+    )
     try:
         yield made
     finally:
@@ -110,6 +126,7 @@ async def test_a_changed_file_is_taken_up(tmp_path: Path) -> None:
         await d.until_told("configuration_changed")
 
         assert d.applied.told == [["a", "b"]]
+        assert d.jobs.policy == d.reloading.settings.jobs
         assert [each.name for each in d.reloading.settings.endpoints] == ["a", "b"]
 
 
