@@ -120,6 +120,7 @@ class Controller:
         self._scaling = False
         self._scale_error: str | None = None
         self._quiet: bool | None = None
+        self._questions = 0
         self._unfollow: Callable[[], None] | None = None
         """Ends being told of changes of the lease."""
         self._ever_ready: set[str] = set()
@@ -356,11 +357,11 @@ class Controller:
             case SetReplicas():
                 self._scale(effect)
             case AskQuiet():
-                self._quiet = None
+                self._forget_quiet()
                 self._scaler.prepare(self.snapshot.fence)
                 self._tasks.spawn(self._ask_quiet(), name="quiet")
             case Revive():
-                self._quiet = None
+                self._forget_quiet()
                 self._board.revive(self.name)
             case Retire(victims):
                 self.leaving = frozenset(victims)
@@ -386,7 +387,7 @@ class Controller:
         self._offer()
         agreed = order.count == 0 and self._quiet is True
         if order.count == 0:
-            self._quiet = None
+            self._forget_quiet()
             self._board.emptied(self.name)  # there is nobody left to send anything to
         self._tasks.spawn(self._ask_driver(order, agreed=agreed), name="scale")
 
@@ -402,9 +403,16 @@ class Controller:
         self._scaling = False
         self._wake.set()
 
+    def _forget_quiet(self) -> None:
+        self._quiet = None
+        self._questions += 1
+
     async def _ask_quiet(self) -> None:
-        self._quiet = await self._board.ask_quiet(self.name)
-        self._wake.set()
+        question = self._questions
+        quiet = await self._board.ask_quiet(self.name)
+        if question == self._questions:  # nobody has called it off meanwhile
+            self._quiet = quiet
+            self._wake.set()
 
     def _held_elsewhere(self) -> tuple[int, int]:
         share = self._board.elsewhere(self.name)
