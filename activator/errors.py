@@ -71,6 +71,18 @@ class Loop(ActivatorError):
     status, reason, title = 508, "loop", "This request has been here before (Via)"
 
 
+class KeyReuse(ActivatorError):
+    status, reason, title = 422, "key_reuse", "This Idempotency-Key stands for another body"
+
+
+class JobRunning(ActivatorError):
+    status, reason, title = 409, "job_running", "The job has no answer yet"
+
+
+class JobGone(ActivatorError):
+    status, reason, title = 410, "job_gone", "This job, or its answer, is no longer kept"
+
+
 class QueueFull(ActivatorError):
     status, reason, title = 503, "queue_full", "The line in front of this endpoint is full"
 

@@ -27,6 +27,7 @@ from activator.config.references import read_secret
 from activator.config.settings import load
 from activator.control.controller import Controller
 from activator.control.supervisor import Supervisor
+from activator.control.worker import Worker, Workers
 from activator.coordination.memory import MemoryLedger
 from activator.core.endpoint import ProcessBackend, StaticBackend
 from activator.drivers.process import ProcessDriver
@@ -35,6 +36,7 @@ from activator.errors import ConfigError, ShuttingDown, StartError
 from activator.proxy.body import HeldMemory
 from activator.proxy.door import Door
 from activator.proxy.listener import Certificate, Proxy
+from activator.proxy.recorded import outbound_of
 from activator.telemetry.events import EventLog
 from activator.telemetry.metrics import Metrics
 from activator.upstream.gate import Gate
@@ -128,6 +130,7 @@ class App:
             )
             await self._stores.open()
             self._proxy = self._make_proxy()
+            self._employ()
             await self._start_admin()
             self._data = await self._proxy.listen(self.settings.server.listen)
         except OSError as error:
@@ -180,6 +183,25 @@ class App:
             most_connections=server.limits.connections,
             certificate=self._certificate,
         )
+
+    def _employ(self) -> None:
+        """Workers for the endpoints."""
+        jobs = self._proxy.jobs = self._stores.jobs
+
+        def make(live: LiveEndpoint) -> Worker:
+            return Worker(
+                live,
+                jobs,
+                outbound=lambda envelope, replica: outbound_of(
+                    envelope, replica, via=self._proxy.via
+                ),
+                clock=self._clock,
+                wall=time.time,
+            )
+
+        self.workers = Workers(make)
+        self.registry.added = self.workers.add
+        self.registry.removed = self.workers.remove
 
     async def _start_admin(self) -> None:
         host, port = self.settings.server.admin
@@ -247,8 +269,10 @@ class App:
         _log.info("draining", extra={"action": "draining", "requests": self._proxy.busy})
         await self._pause(drain_delay)
         self._proxy.stop_accepting()
+        await self.workers.stop_claiming()
         await self._drained(within=grace)
         self._refuse_held()
+        await self.workers.aclose()
         await self.reloading.aclose()
         await self._close_endpoints()
         self._refuse_held()  # whose replica was stopped under them, and who wait for another now
@@ -261,8 +285,12 @@ class App:
 
     async def _drained(self, *, within: float) -> None:
         until = self._clock() + within
-        while self._proxy.busy and self._clock() < until and not self._hurry.is_set():
+        while self._busy and self._clock() < until and not self._hurry.is_set():
             await self._pause(DRAINED_LOOK)
+
+    @property
+    def _busy(self) -> int:
+        return self._proxy.busy + self.workers.running
 
     def _refuse_held(self) -> None:
         for live in self.registry:

@@ -320,7 +320,7 @@ class Controller:
     def _observation(self) -> Observation:
         loads = self._board.elsewhere(self.name).loads
         return Observation(
-            demand=self._board.demand(self.name),
+            demand=self._board.demand(self.name) + self.live.queued(),
             wanted=self.snapshot.wanted,
             replicas=tuple(
                 self._seen_replica(each, elsewhere=loads.get(each.id, 0))

@@ -48,6 +48,15 @@ PREFLIGHT = Preflight()
 NO_FIELDS: Final[frozenset[bytes]] = frozenset()
 
 
+class OwnPath(NotFound):
+    """A path of the activator's own: `owner` as in Admitted."""
+
+    def __init__(self, path: str, *, owner: str) -> None:
+        super().__init__("There is nothing at this path of the activator's own")
+        self.path = path
+        self.owner = owner
+
+
 @dataclass(slots=True)
 class Admitted:
     """A request that may go to an endpoint."""
@@ -62,6 +71,8 @@ class Admitted:
     """Seconds in which the client wants the answer to begin (`X-Activator-Deadline`)."""
     passive: NeverWake | Preflight | None
     """It is no demand: forwarded if that is possible at once, else answered as this says."""
+    owner: str
+    """The name of the API key that was presented; empty where none is needed."""
 
 
 def admit(
@@ -78,7 +89,7 @@ def admit(
     raw, query, rest = head.target.partition(b"?")
     path = _path(raw)
     if path == "/.activator" or path.startswith("/.activator/"):
-        raise NotFound("There is nothing at this path of the activator's own")
+        raise OwnPath(path, owner=key.name if key is not None else "")
     routed = registry.routes.match(host=_host(head.host), path=path, headers=head.text)
     if routed is None or not _may_use(key, routed.endpoint):
         raise NoRoute(f"No endpoint matches {head.host.decode('latin-1') or 'this host'}{path}")
@@ -105,6 +116,7 @@ def admit(
         credentials=credentials,
         within=_within(head) if b"x-activator-deadline" in first else None,
         passive=passive,
+        owner="" if key is None else key.name,
     )
 
 

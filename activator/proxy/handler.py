@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from activator.coordination.base import ASKED
 from activator.errors import ActivatorError, BadRequest, UpstreamTimeout, UpstreamUnreachable
-from activator.proxy.admission import Admitted, Preflight, admit
+from activator.proxy.admission import Admitted, OwnPath, Preflight, admit
+from activator.proxy.asking import Asking
 from activator.proxy.body import NO_BODY, Body
 from activator.proxy.headers import (
     authority,
@@ -22,6 +23,8 @@ from activator.proxy.headers import (
     upstream_head,
 )
 from activator.proxy.holding import Holding
+from activator.proxy.job_pages import JobPage
+from activator.proxy.preferences import wanted
 from activator.proxy.replies import error_reply, plain_reply, preflight_reply
 from activator.upstream.forward import IDEMPOTENT, Attempt, Ending, Failure, Outbound
 from activator.wire.tunnel import Tunnel
@@ -119,16 +122,48 @@ class Exchange:
         except ActivatorError as error:
             self._state = _State.OVER
             self._say(error)
+            if isinstance(error, OwnPath):
+                page = JobPage(
+                    self._proxy, self._connection, self._head, error, request_id=self._id
+                )
+                page.start()
+                return
             self._proxy.metrics.unrouted.request(
                 code=error.status, reason=error.reason, duration=0.0, overhead=0.0
             )
             return
         self._live = admitted.live
         if admitted.passive is None:
+        first = self._head.first
+        if (b"prefer" in first or b"idempotency-key" in first) and self._becomes_job():
+            self._state = _State.OVER
+            return
             self._live.gate.arrive()
         self._ask(admitted.ticket)
 
     def _ask(self, ticket: Ticket) -> None:
+    def _becomes_job(self) -> bool:
+        try:
+            asked = wanted(self._head)
+        except ActivatorError as error:
+            self._live.metrics.request(
+                code=error.status, reason=error.reason, duration=0.0, overhead=0.0
+            )
+            self._say(error)
+            return True
+        if asked is None or self._admitted.passive is not None or self._head.websocket:
+            return False
+        Asking(
+            self._proxy,
+            self._connection,
+            self._head,
+            self._admitted,
+            asked,
+            request_id=self._id,
+            arrived=self._arrived,
+        ).start()
+        return True
+
         """For a slot, now or never."""
         replica = self._live.gate.acquire_now(ticket, self._decided)
         if replica is ASKED:

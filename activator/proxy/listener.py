@@ -6,6 +6,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING
 
+from activator.aiokit.tasks import Tasks
 from activator.proxy.handler import Exchange
 from activator.proxy.headers import new_request_id, via_name
 from activator.proxy.replies import error_reply
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from activator.proxy.door import Door
     from activator.queueing.base import BodyStore
     from activator.telemetry.metrics import Metrics
+    from activator.queueing.jobs import JobStore
     from activator.upstream.registry import Registry
     from activator.wire.hangup import HangupWatch
     from activator.wire.heads import RequestHead
@@ -81,6 +83,12 @@ class Proxy:
         self.tls = certificate is not None
         self.draining = False
         self._certificate = certificate
+        self.jobs: JobStore | None = None
+        """None: there are no jobs."""
+        self.webhook = no_webhooks
+        """The webhook of a job as it is kept; ValueError says why it may not be called."""
+        self.tasks = Tasks("proxy")
+        """Of requests that are answered by a coroutine."""
         self._most_connections = most_connections
         self._kit = ServerKit(
             loop=loop, service=self, deadlines=deadlines, hangups=hangups, limits=limits
@@ -161,3 +169,8 @@ class Proxy:
 def _address(listening: socket.socket) -> tuple[str, int]:
     name = listening.getsockname()
     return name[0], name[1]
+        await self.tasks.aclose()
+
+
+def no_webhooks(url: str) -> str:
+    raise ValueError("webhooks.allow names no host")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from activator.aiokit.tasks import Tasks
     from activator.core.effects import FailedStart
     from activator.core.endpoint import Endpoint, Replica
+    from activator.queueing.jobs import Claim
     from activator.telemetry.metrics import EndpointMetrics
     from activator.upstream.gate import Gate
 
@@ -112,6 +113,10 @@ class LiveEndpoint:
         """Tell control that a replica (id) refused or reset a connection, and how."""
         self.answered: Callable[[str], None] = _unasked
         """Tell control that a replica (id) has begun its first answer."""
+        self.queued: Callable[[], int] = int
+        """Jobs in line that nobody has claimed, over all activators."""
+        self.take_claim: Callable[[Claim], None] = _nobody_works
+        """Run a job that this activator has claimed."""
 
     @property
     def cold(self) -> bool:
@@ -142,6 +147,8 @@ class Registry:
     def __init__(self) -> None:
         self._live: dict[str, LiveEndpoint] = {}
         self.routes = RouteTable(())
+        self.added: Callable[[LiveEndpoint], None] = _unheard
+        self.removed: Callable[[LiveEndpoint], None] = _unheard
 
     def __getitem__(self, name: str) -> LiveEndpoint:
         return self._live[name]
@@ -154,9 +161,12 @@ class Registry:
 
     def add(self, live: LiveEndpoint) -> None:
         self._live[live.endpoint.name] = live
+        self.added(live)
 
     def remove(self, name: str) -> LiveEndpoint:
-        return self._live.pop(name)
+        live = self._live.pop(name)
+        self.removed(live)
+        return live
 
     def route(self, endpoints: Sequence[Endpoint]) -> None:
         """From now on requests find these endpoints; each must be alive."""
@@ -181,3 +191,11 @@ def _untold(replica_id: str, detail: str) -> None:
 
 def _unasked(replica_id: str) -> None:
     """Nobody times a cold start now."""
+
+
+def _nobody_works(claim: Claim) -> None:
+    raise AssertionError("jobs of this endpoint have no worker")
+
+
+def _unheard(live: LiveEndpoint) -> None:
+    """Nobody has asked to be told."""

@@ -1,0 +1,345 @@
+"""One claimed job on its way: its place in line, its attempt at a replica, its answer stored.
+
+It goes through the same gate as live traffic, and tells the store how it ended; how the store
+records that, and when another attempt follows, is decided in `core.jobs`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+
+from activator.core.dispatch import Ticket
+from activator.core.jobs import JobState, Outcome, Superseded
+from activator.errors import (
+    ActivatorError,
+    StoreUnavailable,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from activator.queueing.jobs import Output, ResultHead, ResultTooLarge
+from activator.upstream.forward import IDEMPOTENT, Attempt, Ending, Failure, Outbound
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from activator.aiokit.tasks import Tasks
+    from activator.core.endpoint import Replica
+    from activator.queueing.jobs import Claim, Envelope, JobStore
+    from activator.upstream.registry import LiveEndpoint, LiveReplica
+    from activator.wire.client import ClientConnection
+    from activator.wire.heads import Field, ResponseHead
+
+    MakeOutbound: TypeAlias = Callable[[Envelope, Replica], Outbound]
+
+
+T = TypeVar("T")
+
+PAUSE: Final = 0.5
+"""Seconds before a store that is away is asked again."""
+PATIENCE: Final = 30.0
+"""Seconds that a replica is kept waiting by a store that takes nothing."""
+UNSTORED: Final = 1 << 20
+"""Bytes of an answer that wait to be stored; beyond, the replica is read no further."""
+PIECE: Final = 256 << 10
+"""Bytes of one stored piece at most."""
+REPLICAS: Final = 3
+"""That one attempt may find unreachable."""
+BROKEN_OFF: Final = "broken_off"
+TOO_LARGE: Final = "result_too_large"
+
+
+class JobRun:
+    """See the module. `run` is the task's; `cancel` ends it without a word to the store."""
+
+    def __init__(
+        self,
+        live: LiveEndpoint,
+        store: JobStore,
+        claim: Claim,
+        *,
+        outbound: MakeOutbound,
+        tasks: Tasks,
+        arrived: float,
+        began: Callable[[], None],
+    ) -> None:
+        """`arrived`: its place in line, monotonic seconds. `began` is told when it leaves it."""
+        self.claim = claim
+        self.begun = False
+        self.detached = claim.record.job.detached
+        self.task: asyncio.Task[None] | None = None
+        self._live = live
+        self._store = store
+        self._make_outbound = outbound
+        self._tasks = tasks
+        self._began = began
+        self._envelope = claim.record.envelope
+        self._ticket = Ticket(
+            urgency=claim.record.job.urgency,
+            affinity=self._envelope.affinity,
+            arrived=max(0.0, arrived),
+        )
+        self._granted: asyncio.Future[Replica] | None = None
+        self._replica: LiveReplica | None = None
+        self._attempt: Attempt | None = None
+        self._connected = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._news = asyncio.Event()
+        self._head: ResultHead | None = None
+        self._unstored: list[bytes] = []
+        self._unstored_size = 0
+        self._stored = 0
+        self._trailers: tuple[bytes, ...] | None = None
+        """Of the whole answer, once it has ended."""
+        self._failure: Failure | None = None
+        self._broken: Exception | None = None
+
+    def cancel(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+
+    async def run(self) -> None:
+        gate = self._live.gate
+        gate.arrive()
+        try:
+            await self._run()
+        except Superseded:
+            pass
+        except ResultTooLarge as error:
+            self._release()
+            await self._end(Outcome(JobState.FAILED, TOO_LARGE, str(error)))
+        except ActivatorError as error:
+            self._release()
+            await self._try_again(error)
+        finally:
+            self._release()
+            gate.leave(served=self.begun)
+
+    async def _run(self) -> None:
+        """Raises what ended it, if another attempt may mend it."""
+        while True:
+            replica = await self._turn()
+            if not self.begun:
+                await self._persist(lambda: self._store.begin(self.claim))
+                self.begun = True
+                self._began()
+            failure = await self._try(replica)
+            if failure is None:
+                return
+            self._release()
+            if failure.unreachable:
+                self._live.unreachable(replica.replica.id, failure.detail)
+            self._ticket.exclude += (replica.replica.id,)
+            others = self._live.replicas.keys() - set(self._ticket.exclude)
+            untouched = failure.ending in (Ending.UNREACHABLE, Ending.UNSENT)
+            if not untouched or not others or len(self._ticket.exclude) >= REPLICAS:
+                await self._failed(failure)
+                return
+            self._live.metrics.retried(failure.ending.name.lower())
+
+    # --- in line
+
+    @property
+    def held_bytes(self) -> int:
+        return 0
+
+    def refused(self, error: ActivatorError) -> None:
+        self._live.gate.unhold(self)
+        if self._granted is not None and not self._granted.done():
+            self._granted.set_exception(error)
+
+    async def _turn(self) -> LiveReplica:
+        gate, ticket = self._live.gate, self._ticket
+        while True:
+            self._granted = asyncio.get_running_loop().create_future()
+            gate.hold_again(self)
+            try:
+                replica = gate.acquire(ticket, self._on_granted) or await self._granted
+            finally:
+                gate.unhold(self)
+            found = self._live.replicas.get(replica.id)
+            if found is not None:
+                return found
+            gate.release(ticket)  # it has just gone
+            ticket.exclude += (replica.id,)
+
+    def _on_granted(self, ticket: Ticket, replica: Replica) -> None:
+        if self._granted is not None and not self._granted.done():
+            self._granted.set_result(replica)
+
+    def _release(self) -> None:
+        """Slot, place and connection."""
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.abort()
+        self._live.gate.unhold(self)
+        self._live.gate.withdraw(self._ticket)
+
+    # --- at a replica
+
+    async def _try(self, replica: LiveReplica) -> Failure | None:
+        self._replica = replica
+        self._failure = None
+        self._connected.clear()
+        self._writable.set()
+        outbound = self._make_outbound(self._envelope, replica.replica)
+        attempt = self._attempt = Attempt(self._live, replica, outbound, self)
+        feeding = None
+        if outbound.length:
+            feeding = self._tasks.spawn(self._feed(attempt), name=f"feed {self.claim.id}")
+        attempt.begin()
+        try:
+            return await self._store_answer(attempt)
+        finally:
+            if feeding is not None:
+                feeding.cancel()
+
+    async def _feed(self, attempt: Attempt) -> None:
+        await self._connected.wait()
+        try:
+            async for piece in self._store.body(self.claim):
+                await self._writable.wait()
+                attempt.send(piece)
+        except (StoreUnavailable, Superseded) as error:
+            self._broken = error
+            self._news.set()
+            return
+        attempt.finish([_field(line) for line in self._envelope.trailers])
+
+    async def _store_answer(self, attempt: Attempt) -> Failure | None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            if self._broken is not None:
+                raise self._broken
+            if self._failure is not None:
+                return self._failure
+            ended, output = self._trailers, self._take()
+            if ended is not None:
+                await self._persist(
+                    lambda out=output, last=ended: self._store.finish(  # type: ignore[misc]
+                        self.claim, output=out, trailers=last
+                    )
+                )
+                return None
+            if output.next > output.at:
+                await self._persist(lambda out=output: self._store.append(self.claim, out))  # type: ignore[misc]
+            attempt.resume()
+
+    def _take(self) -> Output:
+        joined = b"".join(self._unstored)
+        self._unstored, self._unstored_size = [], 0
+        chunks = tuple(joined[at : at + PIECE] for at in range(0, len(joined), PIECE))
+        output = Output(at=self._stored, head=self._head, chunks=chunks)
+        self._stored, self._head = output.next, None
+        return output
+
+    # --- as Attempt's Answer
+
+    @property
+    def body_at_hand(self) -> bool:
+        return False
+
+    def connected(self) -> None:
+        self._connected.set()
+
+    def interim(self, head: ResponseHead) -> None:
+        """There is nobody who could be told."""
+
+    def answered(self, head: ResponseHead, *, followed: bool) -> None:
+        live = self._live
+        live.gate.answered(self._ticket)
+        live.retries.earn()
+        if self._replica is not None and self._replica.unproven:
+            self._replica.unproven = False
+            live.answered(self._replica.replica.id)
+        self._head = ResultHead(
+            status=head.status,
+            reason=head.reason,
+            lines=tuple(
+                line
+                for name, _, line in head.fields
+                if name not in head.connection or name == b"content-length"
+            ),
+            minor=head.minor,
+            length=head.length,
+        )
+        self._news.set()
+
+    def data(self, data: bytes) -> None:
+        self._unstored.append(data)
+        self._unstored_size += len(data)
+        if self._unstored_size > UNSTORED and self._attempt is not None:
+            self._attempt.pause()
+        self._news.set()
+
+    def ended(self, trailers: list[Field]) -> None:
+        self._trailers = tuple(line for _, _, line in trailers)
+        self._news.set()
+
+    def upgraded(self, head: ResponseHead, rest: bytes, connection: ClientConnection) -> None:
+        raise AssertionError("a job asks for no upgrade")
+
+    def failed(self, failure: Failure) -> None:
+        self._failure = failure
+        self._news.set()
+
+    def upstream_writable(self, *, ok: bool) -> None:
+        if ok:
+            self._writable.set()
+        else:
+            self._writable.clear()
+
+    # --- how it ended
+
+    async def _failed(self, failure: Failure) -> None:
+        """Raises what another attempt may mend (CONTRACT "Retries"), else ends the job."""
+        match failure.ending:
+            case Ending.UNREACHABLE | Ending.UNSENT:
+                raise UpstreamUnreachable(failure.detail)
+            case Ending.UNANSWERED if self._envelope.method in IDEMPOTENT:
+                raise UpstreamUnreachable(failure.detail)
+            case Ending.UNANSWERED | Ending.INVALID:
+                reason = UpstreamUnreachable.reason
+            case Ending.FIRST_BYTE:
+                reason = UpstreamTimeout.reason
+            case Ending.MIDWAY:
+                reason = BROKEN_OFF
+        await self._end(Outcome(JobState.FAILED, reason, failure.detail))
+
+    async def _end(self, outcome: Outcome) -> None:
+        await self._report(lambda: self._store.finish(self.claim, outcome))
+
+    async def _try_again(self, why: ActivatorError) -> None:
+        """Later, unless somebody waits for the answer now: a client is told at once."""
+        record = await self._report(lambda: self._store.get(self.claim.id))
+        if record is not None and not record.job.detached:
+            await self._end(Outcome(JobState.FAILED, why.reason, why.detail))
+        else:
+            await self._report(
+                lambda: self._store.requeue(self.claim, reason=why.reason, detail=why.detail)
+            )
+
+    async def _report(self, step: Callable[[], Awaitable[T]]) -> T | None:
+        """However long the store is away; None: it is another's job by now."""
+        try:
+            return await self._persist(step, patience=float("inf"))
+        except Superseded:
+            return None
+
+    async def _persist(self, step: Callable[[], Awaitable[T]], *, patience: float = PATIENCE) -> T:
+        """Raises StoreUnavailable after `patience` seconds."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + patience
+        while True:
+            try:
+                return await step()
+            except StoreUnavailable:
+                if loop.time() >= until:
+                    raise
+            await asyncio.sleep(PAUSE)
+
+
+def _field(line: bytes) -> Field:
+    name, _, value = line.partition(b":")
+    return name.lower(), value.strip(b" \t"), line

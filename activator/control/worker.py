@@ -1,0 +1,234 @@
+"""One endpoint's jobs at this activator: claimed in order, run, and let go in good order.
+
+Decides how many are claimed at a time and which claim yields to a more urgent job. The line itself
+is the store's, the slots are the gate's, and how one job fares is `run`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Final
+
+from activator.aiokit.tasks import Tasks
+from activator.control.run import PAUSE, JobRun
+from activator.core.jobs import Superseded, order
+from activator.errors import ActivatorError, ShuttingDown, StoreUnavailable
+from activator.queueing.jobs import Lost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from activator.control.run import MakeOutbound
+    from activator.queueing.jobs import Claim, JobStore, Told
+    from activator.upstream.registry import LiveEndpoint
+
+_log = logging.getLogger("activator.jobs")
+
+WINDOW: Final = 8
+"""Claimed jobs that wait for a slot here: enough to fill slots as they come free, and few enough
+to leave the rest of the line to other activators."""
+MOST: Final = 64
+"""Claimed jobs of one endpoint at one activator, where nothing else bounds them: each keeps a
+connection and up to a megabyte of its answer."""
+SWEEP: Final = 1.0
+"""Seconds between two looks at what time has brought to the jobs of an endpoint."""
+LETTING_GO: Final = 5.0
+"""Seconds that the store may take, when the activator stops, to have the claims back."""
+
+
+class Worker:
+    """See the module. `wall` is wall-clock time, as in records of jobs."""
+
+    def __init__(
+        self,
+        live: LiveEndpoint,
+        store: JobStore,
+        *,
+        outbound: MakeOutbound,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self._live = live
+        self._name = live.endpoint.name
+        self._store = store
+        self._outbound = outbound
+        self._clock = clock
+        self._wall = wall
+        self._runs: dict[str, JobRun] = {}
+        self._tasks = Tasks(f"worker/{self._name}")
+        self._wake = asyncio.Event()
+        self._claiming = True
+
+    def start(self) -> None:
+        live = self._live
+        live.queued = lambda: self._store.queued(self._name)
+        live.take_claim = self.take
+        self._listening = self._store.watch(self._name, self._told)
+        self._claims = self._tasks.spawn(self._claim_on(), name="claim")
+        self._sweeping = self._tasks.spawn(self._sweep_on(), name="sweep")
+
+    @property
+    def running(self) -> int:
+        """Jobs that are at a replica."""
+        return sum(run.begun for run in self._runs.values())
+
+    def take(self, claim: Claim) -> None:
+        """Run a job that is claimed already."""
+        run = JobRun(
+            self._live,
+            self._store,
+            claim,
+            outbound=self._outbound,
+            tasks=self._tasks,
+            arrived=self._clock() - (self._wall() - claim.record.job.arrived),
+            began=self._wake.set,
+        )
+        self._runs[claim.id] = run
+        run.task = self._tasks.spawn(self._run(run), name=f"run {claim.id}")
+
+    async def _run(self, run: JobRun) -> None:
+        try:
+            await run.run()
+        finally:
+            if self._runs.get(run.claim.id) is run:
+                del self._runs[run.claim.id]
+            self._wake.set()
+
+    # --- claiming
+
+    def _told(self, told: Told) -> None:
+        if not isinstance(told, Lost):
+            self._wake.set()
+            self._live.gate.wake()
+        elif told.job_id in self._runs:
+            self._tasks.spawn(self._check(self._runs[told.job_id]), name="check")
+
+    async def _check(self, run: JobRun) -> None:
+        """Stop it unless what was told is old news and the job has been claimed anew."""
+        with contextlib.suppress(StoreUnavailable):
+            record = await self._store.get(run.claim.id)
+            if record is not None and record.job.holder == run.claim.holder:
+                return
+        run.cancel()
+
+    async def _claim_on(self) -> None:
+        while self._claiming:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._claim_some()
+            except StoreUnavailable:
+                await asyncio.sleep(PAUSE)
+                self._wake.set()
+
+    async def _claim_some(self) -> None:
+        waiting = self._waiting
+        room = min(WINDOW - len(waiting), MOST - len(self._runs))
+        if room > 0:
+            await self._claim(room, before=None)
+        elif waiting:
+            last = max(waiting, key=self._order)
+            if await self._claim(1, before=self._order(last)):
+                await self._let_go([last])
+
+    async def _claim(self, room: int, *, before: float | None) -> int:
+        endpoint, live = self._live.endpoint, self._live
+        found = await self._store.claim(
+            self._name, room, age=endpoint.queue.age, cold=live.cold, before=before
+        )
+        for claim in found.claims:
+            self.take(claim)
+        if found.again_in is not None:
+            asyncio.get_running_loop().call_later(found.again_in + 0.001, self._wake.set)
+        return len(found.claims)
+
+    @property
+    def _waiting(self) -> list[JobRun]:
+        """Detached ones: whose clients wait have a place in line however many they are."""
+        return [run for run in self._runs.values() if not run.begun and run.detached]
+
+    def _order(self, run: JobRun) -> float:
+        job = run.claim.record.job
+        return order(urgency=job.urgency, arrived=job.arrived, age=self._live.endpoint.queue.age)
+
+    async def _sweep_on(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP)
+            with contextlib.suppress(StoreUnavailable):
+                await self._store.sweep(self._name)
+
+    # --- endings
+
+    async def stop_claiming(self) -> None:
+        """Detached jobs that wait go back in line; what is at a replica goes on."""
+        self._claiming = False
+        self._claims.cancel()
+        await self._let_go(self._waiting)
+
+    async def retire(self) -> None:
+        """The endpoint is gone from the configuration: finish what is at its replicas."""
+        await self.stop_claiming()
+        while running := [run.task for run in self._runs.values() if run.begun and run.task]:
+            await asyncio.wait(running)
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Everything that is still claimed goes back in line, or is repeated if it had begun."""
+        self._claiming = False
+        self._claims.cancel()
+        self._sweeping.cancel()
+        try:
+            async with asyncio.timeout(LETTING_GO):
+                await self._let_go(list(self._runs.values()))
+        except TimeoutError:
+            _log.warning(
+                "jobs not given back",
+                extra={"action": "jobs_not_given_back", "endpoint": self._name},
+            )
+        self._listening.close()
+        await self._tasks.aclose()
+
+    async def _let_go(self, runs: Iterable[JobRun]) -> None:
+        for run in runs:
+            run.cancel()
+            if run.task is not None:
+                await asyncio.wait({run.task})
+            with contextlib.suppress(Superseded, StoreUnavailable):
+                await self._return(run)
+
+    async def _return(self, run: JobRun) -> None:
+        why: ActivatorError = ShuttingDown()
+        if run.begun:
+            await self._store.requeue(run.claim, reason=why.reason, detail=why.detail, delay=0)
+        else:
+            await self._store.give_back(run.claim)
+
+
+class Workers:
+    """The workers of all endpoints."""
+
+    def __init__(self, make: Callable[[LiveEndpoint], Worker]) -> None:
+        self._make = make
+        self._workers: dict[str, Worker] = {}
+        self._tasks = Tasks("workers")
+
+    def add(self, live: LiveEndpoint) -> None:
+        worker = self._workers[live.endpoint.name] = self._make(live)
+        worker.start()
+
+    def remove(self, live: LiveEndpoint) -> None:
+        worker = self._workers.pop(live.endpoint.name)
+        self._tasks.spawn(worker.retire(), name=f"retire {live.endpoint.name}")
+
+    @property
+    def running(self) -> int:
+        return sum(worker.running for worker in self._workers.values())
+
+    async def stop_claiming(self) -> None:
+        await asyncio.gather(*(worker.stop_claiming() for worker in self._workers.values()))
+
+    async def aclose(self) -> None:
+        await asyncio.gather(*(worker.aclose() for worker in self._workers.values()))
+        await self._tasks.aclose()

@@ -1,0 +1,251 @@
+"""A request that becomes a job: recorded, then waited for, or answered with its address.
+
+`Prefer: respond-async` and `Prefer: wait=N` end in a 202 that tells where the answer will be; with
+an `Idempotency-Key` alone the client waits as ever, but for a job that the same key finds again.
+Running the job is a worker's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from activator.core.jobs import WAITING, JobState, Outcome
+from activator.errors import BadRequest, KeyReuse, StoreUnavailable
+from activator.proxy.outcomes import PATH, described, why_unanswered
+from activator.proxy.preferences import key_of
+from activator.proxy.recorded import envelope_of
+from activator.proxy.replies import status_line
+from activator.proxy.talk import Talk
+from activator.proxy.waiting import refuse_hopeless, why_over
+from activator.queueing.following import ResultReader
+from activator.queueing.jobs import Conflict, Created, NewJob
+
+if TYPE_CHECKING:
+    from activator.proxy.admission import Admitted
+    from activator.proxy.listener import Proxy
+    from activator.proxy.preferences import Wanted
+    from activator.queueing.jobs import Admission, JobStore, Record, ResultHead, Upload
+    from activator.wire.heads import RequestHead
+    from activator.wire.server import ServerConnection
+
+DETACHED_URGENCY: Final = 5
+"""Of a job whose client does not wait and has not said how urgent it is."""
+
+
+class Asking(Talk):
+    """See the module."""
+
+    def __init__(
+        self,
+        proxy: Proxy,
+        connection: ServerConnection,
+        head: RequestHead,
+        admitted: Admitted,
+        asked: Wanted,
+        *,
+        request_id: bytes,
+        arrived: float,
+    ) -> None:
+        super().__init__(proxy, connection, head, request_id=request_id)
+        self._admitted = admitted
+        self._asked = asked
+        self._live = admitted.live
+        self._arrived = arrived
+        self._cold = admitted.live.cold
+        self._reading = asked.wait != 0
+        self._job_id = ""
+
+    @property
+    def _store(self) -> JobStore:
+        if self.proxy.jobs is None:
+            raise StoreUnavailable("The store that is configured keeps no jobs")
+        return self.proxy.jobs
+
+    async def work(self) -> None:
+        if self._reading:
+            refuse_hopeless(self._live, within=self._admitted.within)
+        try:
+            record = await self._admit()
+            if self._reading:
+                await self._wait(record)
+            else:
+                if not record.job.detached:
+                    await self._store.detach(record.job.id)
+                await self._tell(record)
+        finally:
+            self._leave()
+
+    def ended(self, *, code: int, reason: str) -> None:
+        self._live.metrics.request(
+            code=code,
+            reason=reason,
+            duration=self.proxy.clock() - self._arrived,
+            overhead=0.0,
+        )
+
+    # --- recording it
+
+    async def _admit(self) -> Record:
+        webhook = self._webhook()
+        upload = self._store.upload(self._live.endpoint.name)
+        try:
+            async for data in self.chunks():
+                await upload.write(data)
+            admission = await self._create(upload, webhook)
+        finally:
+            await upload.discard()
+        if isinstance(admission, Conflict):
+            raise KeyReuse
+        return admission.record
+
+    async def _create(self, upload: Upload, webhook: str) -> Admission:
+        """To its end even if the client leaves: what has been created must be let go of."""
+        creating = self.proxy.tasks.spawn(
+            self._store.create(self._new(webhook), upload), name="create"
+        )
+        try:
+            admission: Admission = await asyncio.shield(creating)
+        except asyncio.CancelledError:
+            self.proxy.tasks.spawn(self._orphaned(creating), name="orphaned")
+            raise
+        self._take(admission)
+        return admission
+
+    def _take(self, admission: Admission) -> None:
+        if isinstance(admission, Conflict):
+            return
+        self._job_id = admission.record.job.id
+        if isinstance(admission, Created) and admission.claim is not None:
+            self._live.take_claim(admission.claim)
+
+    async def _orphaned(self, creating: asyncio.Task[Admission]) -> None:
+        self._take(await creating)
+        self._leave()
+
+    def _new(self, webhook: str) -> NewJob:
+        live, ticket, head = self._live, self._admitted.ticket, self.head
+        urgency = ticket.urgency
+        if not self._reading and head.get(b"priority") is None:
+            urgency = max(urgency, DETACHED_URGENCY)
+        queue = live.endpoint.queue
+        return NewJob(
+            envelope_of(
+                head,
+                self._admitted,
+                request_id=self.id,
+                peer=self.connection.peer,
+                tls=self.proxy.tls,
+                trusted=self.proxy.door.trusts(self.connection.peer),
+                trailers=self.trailers,
+                webhook=webhook,
+            ),
+            urgency=urgency,
+            age=queue.age,
+            waited=self.proxy.clock() - self._arrived,
+            detached=not self._reading,
+            reading=self._reading,
+            key=key_of(head, self._asked, owner=self._admitted.owner, target=self._admitted.target),
+            most=queue.max_requests,
+            claim=self._reading,
+            cold=live.cold,
+        )
+
+    def _webhook(self) -> str:
+        given = self.head.get(b"x-activator-webhook")
+        if given is None:
+            return ""
+        if self._asked.wait is None:
+            raise BadRequest("X-Activator-Webhook: only with Prefer: respond-async or wait")
+        try:
+            return self.proxy.webhook(given.decode("ascii"))
+        except ValueError as error:
+            raise BadRequest(f"X-Activator-Webhook: {error}") from error
+
+    # --- waiting for it
+
+    async def _wait(self, record: Record) -> None:
+        reader = ResultReader(self._store, record.job.id)
+        try:
+            answer = await self._first(reader)
+            if answer is None:
+                await self._store.detach(record.job.id)
+                self._reading = False
+                await self._tell(record)
+            elif isinstance(answer, Outcome):
+                raise why_unanswered(answer)
+            else:
+                await self.relay(
+                    reader,
+                    answer,
+                    method=record.envelope.method,
+                    cold=self._cold,
+                    timing=await self._timing(),
+                )
+        finally:
+            reader.close()
+
+    async def _first(self, reader: ResultReader) -> ResultHead | Outcome | None:
+        """None: the client does not wait any longer. Raises what ends its time in line."""
+        seconds = self._asked.wait
+        timeout = self._live.endpoint.queue.timeout or None
+        within = self._admitted.within
+        if seconds is None and not (timeout is None and within is None):
+            seconds = min(timeout or inf, inf if within is None else within)
+        try:
+            async with asyncio.timeout(seconds):
+                return await reader.head()
+        except TimeoutError:
+            if self._asked.wait is not None:
+                return None
+        record = await self._store.get(self._job_id)
+        if record is None or record.job.state in WAITING:
+            waited = self.proxy.clock() - self._arrived
+            raise why_over(self._live, waited=waited, within=within)
+        return await reader.head()
+
+    async def _timing(self) -> bytes:
+        record = await self._store.get(self._job_id)
+        now = self.proxy.clock() - self._arrived
+        if record is None or not record.job.began:
+            return b"queue;dur=0, activate;dur=0, upstream;dur=0"
+        queued = min(now, max(0.0, record.job.began - record.job.created))
+        return b"queue;dur=%.1f, activate;dur=0, upstream;dur=%.1f" % (
+            queued * 1e3,
+            (now - queued) * 1e3,
+        )
+
+    async def _tell(self, record: Record) -> None:
+        """202: the store has it."""
+        store, job = self._store, record.job
+        fresh = await store.get(job.id)
+        said = described(
+            job if fresh is None else fresh.job,
+            place=await store.place(job.id),
+            eta=self._live.eta() if self._live.cold else None,
+        )
+        body = json.dumps(said).encode() + b"\n"
+        self.code = 202
+        self.answer(
+            status_line(202)
+            + b"Content-Type: application/json\r\nContent-Length: %d\r\nLocation: %b%b\r\n"
+            b"Preference-Applied: %b\r\nX-Request-Id: %b\r\nCache-Control: no-store\r\n"
+            % (len(body), PATH.encode(), job.id.encode(), self._asked.applied, self.id),
+            body,
+        )
+
+    def _leave(self) -> None:
+        """No reader any more; a job that nobody can find again is cancelled at once."""
+        if self._reading and self._job_id:
+            self._reading = False
+            self.proxy.tasks.spawn(self._left(self._job_id), name="leave")
+
+    async def _left(self, job_id: str) -> None:
+        store = self._store
+        await store.leave(job_id)
+        if not self._asked.key:
+            record = await store.get(job_id)
+            if record is not None and record.job.state is not JobState.SUCCEEDED:
+                await store.cancel(job_id, reason="client_left", detail="its client has left")

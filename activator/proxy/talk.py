@@ -1,0 +1,172 @@
+"""A request that a coroutine answers: for what is not the warm path and may cost a task.
+
+It turns what `wire` tells into something to await: pieces of the body, room to send. When the
+client leaves the coroutine is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from activator.core.jobs import JobState, Superseded
+from activator.errors import ActivatorError, JobGone
+from activator.proxy.headers import downstream_head
+from activator.proxy.recorded import answer_of, field_of
+from activator.proxy.replies import error_reply
+from activator.wire.heads import CHUNKED, UNTIL_CLOSE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+
+    from activator.proxy.listener import Proxy
+    from activator.queueing.following import ResultReader
+    from activator.queueing.jobs import ResultHead
+    from activator.wire.heads import Field, RequestHead
+    from activator.wire.server import ServerConnection
+
+UNREAD: Final = 256 << 10
+"""Bytes of a body that have come and nobody has taken; then its socket is left alone."""
+
+
+class Talk:
+    """Implements wire's `Receiver`. `work` does everything and raises what is to be answered."""
+
+    def __init__(
+        self, proxy: Proxy, connection: ServerConnection, head: RequestHead, *, request_id: bytes
+    ) -> None:
+        self.proxy = proxy
+        self.connection = connection
+        self.head = head
+        self.id = request_id
+        self.code = 200
+        """Of the answer; `reason` as in the metrics."""
+        self.reason = ""
+        self.trailers: list[Field] = []
+        self._pieces: list[bytes] = []
+        self._unread = 0
+        self._whole = not head.length
+        self._broken: ActivatorError | None = None
+        self._news = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self.connection.receiver = self
+        self._task = self.proxy.tasks.spawn(self._run(), name="talk")
+
+    def work(self) -> Coroutine[None, None, None]:
+        raise NotImplementedError
+
+    def ended(self, *, code: int, reason: str) -> None:
+        """It is over, whichever way."""
+
+    async def _run(self) -> None:
+        code, reason = 499, "client_left"
+        try:
+            code, reason = await self._answered()
+        finally:
+            self.ended(code=code, reason=reason)
+
+    async def _answered(self) -> tuple[int, str]:
+        try:
+            await self.work()
+        except Superseded:
+            return self._refuse(JobGone("Another attempt has taken its place, or it was deleted"))
+        except ActivatorError as error:
+            return self._refuse(error)
+        except Exception:
+            self.connection.abort()
+            raise
+        return self.code, self.reason
+
+    def _refuse(self, error: ActivatorError) -> tuple[int, str]:
+        if self.connection.answering:
+            self.connection.abort()
+            return self.code, "broken_off"
+        self.answer(*error_reply(error, request_id=self.id))
+        return error.status, error.reason
+
+    # --- the request's body
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises what breaks it."""
+        self.connection.send_continue()
+        while True:
+            self._news.clear()
+            pieces, self._pieces, self._unread = self._pieces, [], 0
+            for piece in pieces:
+                yield piece
+            if self._pieces:
+                continue
+            if self._broken is not None:
+                raise self._broken
+            if self._whole:
+                return
+            self.connection.resume_body()
+            await self._news.wait()
+
+    # --- the answer
+
+    def answer(self, head: bytes, body: bytes = b"") -> None:
+        """`head` with its Content-Length."""
+        connection = self.connection
+        connection.begin_answer(head, length=len(body))
+        if self.head.method != b"HEAD":
+            connection.send(body)
+        connection.finish()
+
+    async def send(self, data: bytes) -> None:
+        self.connection.send(data)
+        await self._writable.wait()
+
+    async def relay(
+        self, reader: ResultReader, head: ResultHead, *, method: bytes, cold: bool, timing: bytes
+    ) -> None:
+        """A job's answer as the model gave it, to its end. `method`: of the job's request."""
+        mine = self.head.method
+        answer = answer_of(head, bodiless=method == b"HEAD" != mine)
+        self.code = head.status
+        self.connection.begin_answer(
+            downstream_head(
+                answer, via=self.proxy.via, request_id=self.id, cold=cold, timing=timing
+            ),
+            length=0 if mine == b"HEAD" else CHUNKED if head.length == UNTIL_CLOSE else head.length,
+        )
+        while chunks := await reader.more():
+            for chunk in chunks if mine != b"HEAD" else ():
+                await self.send(chunk)
+        if reader.outcome is not None and reader.outcome.state is JobState.SUCCEEDED:
+            self.connection.finish([field_of(line) for line in reader.trailers])
+        else:
+            self.reason = "broken_off"
+            self.connection.abort()
+
+    # --- what the connection tells
+
+    def body(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._unread += len(data)
+        if self._unread > UNREAD:
+            self.connection.pause_body()
+        self._news.set()
+
+    def body_ended(self, trailers: list[Field]) -> None:
+        self.trailers = trailers
+        self._whole = True
+        self._news.set()
+
+    def body_broken(self, error: ActivatorError) -> None:
+        self._broken = error
+        self._news.set()
+
+    def client_left(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def writable(self, *, ok: bool) -> None:
+        if ok:
+            self._writable.set()
+        else:
+            self._writable.clear()
