@@ -34,7 +34,9 @@ AT_ONCE: Final = 4
 """Bodies on their way to or from Redis: more would not be faster, and each is in memory."""
 PATIENCE: Final = 5.0
 """Seconds that a request whose turn has come waits for a store that has just gone: a restart or a
-failover takes no longer."""
+failover takes no longer. Later ones wait no more for one that has been away so long."""
+NOTICED: Final = 0.1
+"""Seconds within which a store that has failed is known to be away, if it is."""
 MOST_SAID: Final = 1024
 """Characters of what is written beside a body: a target can be longer than its body."""
 BATCH: Final = 100
@@ -64,6 +66,9 @@ class RedisBodies:
         self._link = link
         self._holder = holder or secrets.token_hex(8)
         self._failed = failed
+        self._clock = clock
+        self._gone_at: float | None = None
+        """Since when the store is away."""
         self.budget = RedisBudget(link, max_bytes=max_bytes, clock=clock)
         self._numbers = count()
         self._kept: dict[str, int] = {}
@@ -128,8 +133,7 @@ class RedisBodies:
     async def take(self, handle: Handle) -> Sequence[bytes]:
         if not self._forget(handle):
             raise self._gone()
-        async with self._coming_out:
-            body = await self._read(handle)
+        body = await self._read(handle)
         self._leave(handle)
         if body is None:
             raise self._gone()
@@ -154,17 +158,26 @@ class RedisBodies:
         await self.budget.aclose()
 
     async def _read(self, handle: Handle) -> bytes | None:
-        """Once more if the store has just gone and comes back: nothing is lost by asking."""
+        """Again if the store has just gone and comes back: nothing is lost by asking."""
         key = _Body(self._link.keys, handle).keys[0]
-        try:
-            return cast("bytes | None", await self._link.command("GET", key))
-        except StoreUnavailable as failure:
+        asked_at = self._clock()
+        while True:
             try:
-                async with asyncio.timeout(PATIENCE):
-                    await self._link.until_up()
-            except TimeoutError:
-                raise failure from None
-        return cast("bytes | None", await self._link.command("GET", key))
+                async with self._coming_out:
+                    return cast("bytes | None", await self._link.command("GET", key))
+            except StoreUnavailable:
+                since = asked_at if self._gone_at is None else min(asked_at, self._gone_at)
+                if not await self._is_back(within=since + PATIENCE - self._clock()):
+                    raise
+
+    async def _is_back(self, *, within: float) -> bool:
+        try:
+            async with asyncio.timeout(max(0.0, within)):
+                await asyncio.sleep(NOTICED)
+                await self._link.until_up()
+        except TimeoutError:
+            return False
+        return True
 
     def _leave(self, handle: Handle) -> asyncio.Task[None]:
         self._leaving.append(handle)
@@ -191,6 +204,7 @@ class RedisBodies:
                 self.budget.note(body.endpoint, used)
 
     def _changed(self, up: bool) -> None:
+        self._gone_at = None if up else self._clock()
         if up and self._leaving:
             self._dropper()
 

@@ -115,13 +115,13 @@ local function give_room(job, size)
 end
 
 local function drop_body(job)
-  call('DEL', of('body', job.id))
+  call('UNLINK', of('body', job.id))
   give_room(job, tonumber(job.bb))
   set(job, 'bb', '0')
 end
 
 local function drop_result(job)
-  call('DEL', of('out', job.id))
+  call('UNLINK', of('out', job.id))
   give_room(job, tonumber(job.ob))
   set(job, 'ob', '0')
   set(job, 'tr', '')
@@ -142,8 +142,10 @@ end
 local function tell(job, kind, detail)
   set(job, 't', tonumber(job.t) + 1)
   local events = of('ev', job.id)
-  call('RPUSH', events, job.a .. '-' .. job.t .. '\t' .. stamp(now) .. '\t' .. kind .. '\t' .. (detail or ''))
-  call('LTRIM', events, -EVENTS, -1)
+  local said = job.a .. '-' .. job.t .. '\t' .. stamp(now) .. '\t' .. kind .. '\t' .. (detail or '')
+  if call('RPUSH', events, said) > EVENTS then
+    call('LTRIM', events, -EVENTS, -1)
+  end
   job.rings = true
 end
 
@@ -235,7 +237,8 @@ local function look_again(job)
   return at
 end
 
--- Beyond its life, so that it ends even if nobody sweeps any more.
+-- Beyond its life, so that it ends even if nobody sweeps any more; what runs is kept by its holder's
+-- sweeps.
 local function keep(job)
   local left = retention
   if not ENDED[job.s] then
@@ -259,22 +262,25 @@ local function place(job)
   return job.ar + job.u * (age > 0 and age or STRICT)
 end
 
+-- Returns by how many more are queued then.
 local function put_in_line(job)
-  call('ZREM', line, job.id)
-  call('ZREM', later, job.id)
+  local more = -call('ZREM', line, job.id) - call('ZREM', later, job.id)
   call('ZREM', held, job.id)
   if WAITING[job.s] then
+    local name, at = line, job.nb
     if job.h ~= '' then
-      call('ZADD', held, string.format('%.17g', place(job)), job.id)
-      lives(held)
+      name = held
     elseif tonumber(job.nb) > now then
-      call('ZADD', later, job.nb, job.id)
-      lives(later)
-    else
-      call('ZADD', line, string.format('%.17g', place(job)), job.id)
-      lives(line)
+      name = later
     end
+    if name ~= later then
+      at = string.format('%.17g', place(job))
+    end
+    call('ZADD', name, at, job.id)
+    lives(name)
+    more = more + (name ~= held and 1 or 0)
   end
+  return more
 end
 
 -- Write down what has changed, and everything that follows from it.
@@ -298,22 +304,18 @@ local function save(job)
     if job.before ~= '' then
       call('HINCRBY', meta, 'n:' .. job.before, -1)
     end
-    call('HINCRBY', meta, 'n:' .. job.s, 1)
-    lives(meta)
-    keep(job)
-  end
-  if job.moved then
-    local count = queued()
-    put_in_line(job)
-    local after = queued()
-    if after ~= count then
-      call('PUBLISH', told, 'w\t' .. after)
+    if call('HINCRBY', meta, 'n:' .. job.s, 1) == 1 then
+      lives(meta)
     end
+  end
+  if job.moved and put_in_line(job) ~= 0 then
+    call('PUBLISH', told, 'w\t' .. queued())
   end
   local at = look_again(job)
   if at then
-    call('ZADD', due, stamp(at), job.id)
-    lives(due)
+    if call('ZADD', due, stamp(at), job.id) == 1 then
+      lives(due)
+    end
   else
     call('ZREM', due, job.id)
   end

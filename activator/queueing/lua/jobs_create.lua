@@ -91,4 +91,5 @@ if holder ~= '' then
   hold(job, holder, cold)
 end
 save(job)
+keep(job)
 return reply('created', job)

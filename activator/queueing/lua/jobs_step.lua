@@ -49,6 +49,7 @@ elseif step == 'retry' then
     call('ZREM', hooks, id)
     number_attempt(job, job.a + 1)
     enter(job, 'queued')
+    keep(job)
   end
 elseif step == 'detach' then
   set(job, 'd', '1')

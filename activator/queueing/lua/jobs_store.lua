@@ -51,7 +51,8 @@ if ends then
   let_go(job, holder)
   set(job, 'tr', ARGV[15])
   finish(job, 'succeeded', '', '')
-else
+end
+if known == 0 then
   keep(job)
 end
 save(job)

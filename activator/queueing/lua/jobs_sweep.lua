@@ -14,7 +14,7 @@ local function delete(job)
       forget_activator(act)
     end
   end
-  call('DEL', of('job', id), of('env', id), of('body', id), of('out', id), of('ev', id))
+  call('UNLINK', of('job', id), of('env', id), of('body', id), of('out', id), of('ev', id))
   for _, name in ipairs({line, later, held, all, due, hooks}) do
     call('ZREM', name, id)
   end
