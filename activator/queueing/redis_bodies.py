@@ -133,8 +133,10 @@ class RedisBodies:
     async def take(self, handle: Handle) -> Sequence[bytes]:
         if not self._forget(handle):
             raise self._gone()
-        body = await self._read(handle)
-        self._leave(handle)
+        try:
+            body = await self._read(handle)
+        finally:
+            self._leave(handle)
         if body is None:
             raise self._gone()
         return (body,)

@@ -1,0 +1,172 @@
+"""Bodies in Redis when activators share it, die, or lose it in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from activator.errors import StoreUnavailable
+from activator.queueing import redis_bodies
+from activator.queueing.redis_bodies import RedisBodies
+from tests.faulty_proxy import FaultyProxy
+from tests.redis_server import (
+    APPEND_ONLY,
+    fresh_prefix,
+    opened_link,
+    redis_server,
+    shared_server,
+)
+from tests.support import eventually
+
+if TYPE_CHECKING:
+    from activator.queueing.base import Handle
+    from activator.redisio.keys import Keys
+
+LIMIT = 1 << 20
+
+
+def left(keys: Keys) -> list[str]:
+    """Everything but the names of endpoints, which have an expiry."""
+    registry = keys.shared("bytes", "endpoints")
+    return [key for key in shared_server().keys(keys.prefix) if key != registry]
+
+
+async def test_the_bound_of_an_endpoint_holds_over_all_activators() -> None:
+    prefix = fresh_prefix()
+    async with opened_link(prefix=prefix) as one, opened_link(prefix=prefix) as other:
+        stores = [RedisBodies(link, max_bytes=LIMIT) for link in (one, other)]
+
+        async def keep(number: int) -> bool:
+            try:
+                await stores[number % 2].keep("m", [b"x" * (LIMIT // 10)])
+            except StoreUnavailable:
+                return False
+            return True
+
+        kept = await asyncio.gather(*(keep(number) for number in range(30)))
+
+        assert sum(kept) == 10
+        for store in stores:
+            await store.aclose()
+        assert not left(one.keys)
+
+
+async def test_what_a_dead_activator_has_left_lapses_and_is_counted_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(redis_bodies, "MARGIN", 0.0)
+    prefix = fresh_prefix()
+    async with opened_link(prefix=prefix) as one, opened_link(prefix=prefix) as other:
+        dead, living = (RedisBodies(link, max_bytes=LIMIT) for link in (one, other))
+        await dead.keep("m", [b"x" * LIMIT], ttl=0.2)
+        with pytest.raises(StoreUnavailable):
+            await living.keep("m", [b"y"])
+
+        await eventually(lambda: not shared_server().keys(one.keys.of("m", "body")))
+
+        await living.keep("m", [b"y" * LIMIT])
+        await living.aclose()
+        assert not left(one.keys)
+
+
+@pytest.mark.parametrize("direction", ["sent", "received"])
+async def test_cut_at_any_byte_nothing_half_is_kept_and_nothing_stays(direction: str) -> None:
+    async with (
+        FaultyProxy(shared_server().port) as proxy,
+        opened_link(f"redis://127.0.0.1:{proxy.port}") as link,
+    ):
+        store = RedisBodies(link, max_bytes=LIMIT)
+        refused = 0
+        for cut in range(0, 1200, 31):
+            await link.until_up()
+            proxy.cut_after(**{direction: cut})
+            body = b"%d" % cut * 100
+            try:
+                handle = await store.keep("m", [body])
+            except StoreUnavailable:
+                refused += 1
+            else:
+                proxy.cut_after()
+                await link.until_up()
+                assert b"".join(await store.take(handle)) == body
+            proxy.cut_after()
+        assert refused > 2
+        assert store.bytes_kept == 0
+        await eventually(lambda: link.up and not left(link.keys), within=5.0)
+        await store.aclose()
+
+
+async def test_what_leaves_while_redis_is_away_is_removed_when_it_is_back() -> None:
+    with redis_server(*APPEND_ONLY) as redis:
+        async with opened_link(redis.url, timeout=0.3) as link:
+            store = RedisBodies(link, max_bytes=LIMIT)
+            handles = [await store.keep("m", [b"x"]) for _ in range(250)]
+            redis.kill()
+            for handle in handles:
+                await store.discard(handle)
+            assert store.bytes_kept == 0
+
+            redis.start()
+
+            await eventually(lambda: not redis.keys(link.keys.of("m", "")) and link.up, within=5.0)
+            await store.aclose()
+
+
+async def test_whose_turn_comes_while_redis_restarts_waits_for_it() -> None:
+    with redis_server(*APPEND_ONLY) as redis:
+        async with opened_link(redis.url, timeout=0.3) as link:
+            store = RedisBodies(link, max_bytes=LIMIT)
+            handle = await store.keep("m", [b"body"])
+            redis.kill()
+            taking = asyncio.get_running_loop().create_task(store.take(handle))
+            await eventually(lambda: not link.up, within=3.0)
+
+            redis.start()
+
+            assert b"".join(await taking) == b"body"
+            await store.aclose()
+
+
+async def test_nobody_waits_for_a_redis_that_has_been_away_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(redis_bodies, "PATIENCE", 0.5)
+    with redis_server(*APPEND_ONLY) as redis:
+        async with opened_link(redis.url, timeout=0.3) as link:
+            store = RedisBodies(link, max_bytes=LIMIT)
+            handles = [await store.keep("m", [b"body"]) for _ in range(50)]
+            redis.kill()
+            loop = asyncio.get_running_loop()
+            since = loop.time()
+
+            for handle in handles:
+                with pytest.raises(StoreUnavailable):
+                    await store.take(handle)
+
+            assert loop.time() - since < 1.5
+            redis.start()
+            await eventually(lambda: not redis.keys(link.keys.of("m", "")) and link.up)
+            await store.aclose()
+
+
+async def test_a_redis_without_memory_refuses_a_body_and_keeps_nothing_of_it() -> None:
+    with redis_server("--maxmemory", "8mb") as redis:
+        async with opened_link(redis.url) as link:
+            store = RedisBodies(link, max_bytes=1 << 30)
+            kept: list[Handle] = []
+
+            async def keep_many() -> None:
+                while len(kept) < 30:
+                    kept.append(await store.keep("m", [b"x" * (1 << 20)]))
+
+            with pytest.raises(StoreUnavailable, match="full"):
+                await keep_many()
+
+            assert kept
+            assert store.bytes_kept == len(kept) << 20
+            for handle in kept:
+                assert len(b"".join(await store.take(handle))) == 1 << 20
+            await eventually(lambda: not redis.keys(link.keys.of("m", "")), within=5.0)
+            await store.aclose()
