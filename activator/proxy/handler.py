@@ -121,27 +121,26 @@ class Exchange:
             )
         except ActivatorError as error:
             self._state = _State.OVER
-            self._say(error)
             if isinstance(error, OwnPath):
                 page = JobPage(
                     self._proxy, self._connection, self._head, error, request_id=self._id
                 )
                 page.start()
                 return
+            self._say(error)
             self._proxy.metrics.unrouted.request(
                 code=error.status, reason=error.reason, duration=0.0, overhead=0.0
             )
             return
         self._live = admitted.live
-        if admitted.passive is None:
         first = self._head.first
         if (b"prefer" in first or b"idempotency-key" in first) and self._becomes_job():
             self._state = _State.OVER
             return
+        if admitted.passive is None:
             self._live.gate.arrive()
         self._ask(admitted.ticket)
 
-    def _ask(self, ticket: Ticket) -> None:
     def _becomes_job(self) -> bool:
         try:
             asked = wanted(self._head)
@@ -164,6 +163,7 @@ class Exchange:
         ).start()
         return True
 
+    def _ask(self, ticket: Ticket) -> None:
         """For a slot, now or never."""
         replica = self._live.gate.acquire_now(ticket, self._decided)
         if replica is ASKED:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from activator.proxy.body import HeldMemory
     from activator.proxy.door import Door
     from activator.queueing.base import BodyStore
-    from activator.telemetry.metrics import Metrics
     from activator.queueing.jobs import JobStore
+    from activator.telemetry.metrics import Metrics
     from activator.upstream.registry import Registry
     from activator.wire.hangup import HangupWatch
     from activator.wire.heads import RequestHead
@@ -82,13 +82,13 @@ class Proxy:
         self.via = via_name()
         self.tls = certificate is not None
         self.draining = False
-        self._certificate = certificate
         self.jobs: JobStore | None = None
         """None: there are no jobs."""
         self.webhook = no_webhooks
         """The webhook of a job as it is kept; ValueError says why it may not be called."""
         self.tasks = Tasks("proxy")
         """Of requests that are answered by a coroutine."""
+        self._certificate = certificate
         self._most_connections = most_connections
         self._kit = ServerKit(
             loop=loop, service=self, deadlines=deadlines, hangups=hangups, limits=limits
@@ -163,13 +163,13 @@ class Proxy:
         self.stop_accepting()
         for connection in list(self._connections):
             connection.break_off()
+        await self.tasks.aclose()
         self._servers.clear()
 
 
 def _address(listening: socket.socket) -> tuple[str, int]:
     name = listening.getsockname()
     return name[0], name[1]
-        await self.tasks.aclose()
 
 
 def no_webhooks(url: str) -> str:
