@@ -12,6 +12,8 @@ from aiohttp import ClientSession
 from activator.app import build
 from activator.config.settings import load
 from activator.demo.show import Options, configuration
+from tests.redis_server import fresh_prefix, shared_server
+from tests.replica import PROBE_PATH, Replica, hello
 
 CONFIG = Path(__file__).parents[2] / "config"
 SHIPPED = sorted(CONFIG.rglob("*.yaml"))
@@ -34,6 +36,29 @@ def test_the_demos_configuration_is_valid(tmp_path: Path) -> None:
     assert [endpoint.name for endpoint in settings.endpoints] == ["alpha", "beta"]
     assert {endpoint.concurrency for endpoint in settings.endpoints} == {4}
     assert {endpoint.scale.idle_timeout for endpoint in settings.endpoints} == {3.0}
+
+
+async def test_two_activators_share_a_redis_as_shipped(tmp_path: Path) -> None:
+    config = yaml.safe_load((CONFIG / "redis.yaml").read_text(encoding="utf-8"))
+    config["server"] |= {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0"}
+    config["store"] |= {"url": shared_server().url, "prefix": fresh_prefix()}
+    model = Replica(hello)
+    await model.start()
+    (endpoint,) = config["endpoints"]
+    endpoint["backend"]["urls"] = [f"http://127.0.0.1:{model.port}"]
+    endpoint["probe"]["path"] = PROBE_PATH
+    activators = [build(written(config, tmp_path)) for _ in range(2)]
+    try:
+        for activator in activators:
+            await activator.start()
+            async with ClientSession(f"http://127.0.0.1:{activator.data_port}") as client:
+                response = await client.post("/", data=b"x", headers={"Host": "alpha.localhost"})
+                assert response.status == 200, await response.text()
+        assert len(model.requests) == 2
+    finally:
+        for activator in activators:
+            await activator.stop()
+        await model.stop()
 
 
 async def test_the_quickstart_answers_from_zero_on_both_endpoints(tmp_path: Path) -> None:
