@@ -16,6 +16,7 @@ from activator.queueing import redis_job_calls as scripts
 from activator.queueing.codec import encode_head, encode_lines
 from activator.queueing.jobs import Claim, Claims
 from activator.queueing.redis_job_records import job_of, record_of
+from activator.redisio.failures import Unanswered
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -67,11 +68,23 @@ class Running:
     async def claim(
         self, endpoint: str, limit: int, *, age: float, cold: bool, before: float | None
     ) -> Claims:
+        began = self._calls.now()
+        try:
+            return await self._claim(endpoint, limit, age=age, cold=cold, before=before)
+        except Unanswered:
+            if self._calls.now() - began > scripts.SOON:
+                raise
+        # what the first may have claimed, the second gives back before it begins
+        return await self._claim(endpoint, limit, age=age, cold=cold, before=before)
+
+    async def _claim(
+        self, endpoint: str, limit: int, *, age: float, cold: bool, before: float | None
+    ) -> Claims:
         first = self._number + 1
         self._number += limit
         unheard = self._unheard.pop(endpoint, [])
         try:
-            again_in, *records = await self._calls.run(
+            again_in, *records = await self._calls.run_once(
                 scripts.CLAIM, endpoint, limit, age, int(cold), "" if before is None else before,
                 first, *(number for numbers in unheard for number in numbers),
             )  # fmt: skip

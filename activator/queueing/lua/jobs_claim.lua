@@ -20,7 +20,7 @@ if #ARGV > 11 then
   for _, id in ipairs(call('SMEMBERS', of('claims', me))) do
     local job = load(id)
     local theirs = job and tonumber(string.match(job.h, ':([^:]*)$'))
-    if theirs and theirs ~= number and never_heard(theirs) and WAITING[job.s] then
+    if theirs and never_heard(theirs) and WAITING[job.s] then
       let_go(job, job.h)
       back_in_line(job)
       save(job)
