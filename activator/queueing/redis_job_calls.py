@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from activator.core.jobs import ForbiddenStep, Superseded
+from activator.errors import StoreUnavailable
 from activator.queueing.jobs import ResultTooLarge
 from activator.queueing.redis_budget import counting_keys
 from activator.queueing.redis_job_records import newer
@@ -61,14 +62,18 @@ class Calls:
         return self.link.keys.of(endpoint, "jobs")
 
     async def run(self, script: Script, endpoint: str, *args: Word) -> Any:
-        """Raises StoreUnavailable."""
+        """Raises StoreUnavailable: Unanswered if any of it may have been done."""
         began = self.now()
         try:
             return await self.run_once(script, endpoint, *args)
-        except Unanswered:
-            if self.now() - began > SOON:
-                raise
-        return await self.run_once(script, endpoint, *args)
+        except Unanswered as failure:
+            unanswered = failure
+        if self.now() - began > SOON:
+            raise unanswered
+        try:
+            return await self.run_once(script, endpoint, *args)
+        except StoreUnavailable as failure:
+            raise unanswered from failure
 
     @staticmethod
     def now() -> float:
