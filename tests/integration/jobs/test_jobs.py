@@ -11,6 +11,7 @@ from tests.support import eventually
 
 if TYPE_CHECKING:
     from tests.rawclient import Reply
+    from tests.replica import Behaviour
     from tests.stage import Stage
 
 ASYNC = {"Prefer": "respond-async"}
@@ -148,15 +149,50 @@ async def test_a_running_job_that_is_cancelled_is_broken_off_at_the_model() -> N
         assert (await described(s, job))["state"] == "cancelled"
 
 
-async def test_a_job_that_finds_no_replica_is_tried_again_and_then_given_up() -> None:
-    async with stage(echo, config={"jobs": {"attempts": 1}}) as s:
-        await s.replica.refuse()
-        job = await post_job(s)
+def leaves_first(times: int) -> Behaviour:
+    """Closes the connection without an answer, so many times; answers afterwards."""
+
+    async def behave(talk: Talk) -> None:
+        if len(talk.replica.requests) <= times:
+            talk.writer.close()
+        else:
+            await talk.answer(200, b"at last")
+
+    return behave
+
+
+async def test_an_idempotent_job_that_gets_no_answer_is_tried_again_as_another_attempt() -> None:
+    async with stage(leaves_first(1)) as s:
+        job = (await s.get("/", headers=ASYNC)).json()
+        await until_state(s, job, "succeeded")
+        assert (await described(s, job))["attempt"] == 2
+        assert (await result(s, job)).body == b"at last"
+
+
+async def test_with_its_attempts_used_up_a_job_is_given_up_with_the_cause() -> None:
+    async with stage(leaves_first(9), config={"jobs": {"attempts": 1}}) as s:
+        job = (await s.get("/", headers=ASYNC)).json()
         await until_state(s, job, "failed")
         told = await described(s, job)
         assert (told["reason"], told["attempt"]) == ("upstream_unreachable", 1)
         answer = await result(s, job)
         assert (answer.status, answer.why) == (502, "upstream_unreachable")
+
+
+async def test_a_job_that_is_no_idempotent_request_is_not_given_to_a_model_twice() -> None:
+    async with stage(leaves_first(9)) as s:
+        job = await post_job(s)
+        await until_state(s, job, "failed")
+        assert len(s.replica.requests) == 1
+
+
+async def test_a_start_that_fails_is_tried_again_by_the_jobs_it_was_for() -> None:
+    async with stage(echo, from_zero=True) as s:
+        assert s.driver is not None
+        s.driver.fail_next("no such image")
+        job = await post_job(s)
+        await until_state(s, job, "succeeded", within=15)
+        assert s.driver.calls
 
 
 async def test_an_answer_that_is_cut_fails_the_job_and_is_not_kept() -> None:
