@@ -1,5 +1,6 @@
-"""The store of held requests (and, with a durable store, of jobs): protocol in `base`.
+"""The store of bodies of held requests (protocol in `base`), and of jobs (protocol in `jobs`).
 
-`memory` is the form for a single process. The order of the line is not here but in
-`coordination` (slots and places) and `core.dispatch`.
+Each in two forms: `memory…` for a single process, `redis…` for several activators, with its
+scripts in `lua/`. The order of those who wait for a slot is not here but in `coordination` and
+`core.dispatch`; what may become of a job is decided in `core.jobs`.
 """

@@ -28,14 +28,13 @@ from activator.queueing.jobs import (
     Work,
 )
 from activator.queueing.memory_book import OVERHEAD, Book, Entry
+from activator.queueing.memory_upload import MemoryUpload
 from activator.queueing.memory_views import record_of
-from activator.queueing.uploads import PiecewiseUpload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
     from activator.core.jobs import Event, JobsPolicy, Outcome, Step
-    from activator.queueing.budget import Budget
     from activator.queueing.jobs import (
         Admission,
         Listening,
@@ -46,32 +45,6 @@ if TYPE_CHECKING:
         Told,
         Upload,
     )
-
-
-class _Upload(PiecewiseUpload):
-    """Its pieces take room from the first on."""
-
-    def __init__(self, endpoint: str, *, most: int, budget: Budget) -> None:
-        super().__init__(endpoint, most=most, keep=self._keep_piece, forget=self._forget_all)
-        self._kept: list[bytes] = []
-        self._budget = budget
-        self.room = 0
-
-    async def _keep_piece(self, upload: PiecewiseUpload, number: int, piece: bytes) -> None:
-        self._budget.take(len(piece))
-        self._kept.append(piece)
-        self.room += len(piece)
-
-    async def _forget_all(self, upload: PiecewiseUpload) -> None:
-        self._budget.give(self.room)
-        self.take()
-
-    def take(self) -> tuple[bytes, ...]:
-        """The body; its room is the taker's."""
-        body = (*self._kept, self.rest) if self.rest else tuple(self._kept)
-        self._kept, self.room = [], 0
-        self.used_up()
-        return body
 
 
 class MemoryJobs:
@@ -102,11 +75,11 @@ class MemoryJobs:
 
     # --- creating
 
-    def upload(self, endpoint: str) -> _Upload:
-        return _Upload(endpoint, most=self._policy.max_body, budget=self._book.budget)
+    def upload(self, endpoint: str) -> MemoryUpload:
+        return MemoryUpload(endpoint, most=self._policy.max_body, budget=self._book.budget)
 
     async def create(self, new: NewJob, upload: Upload) -> Admission:
-        assert isinstance(upload, _Upload)
+        assert isinstance(upload, MemoryUpload)
         kept = self._book.shelf(upload.endpoint).keys.get(new.key) if new.key else None
         known = self._book.entry(kept or upload.job_id)
         if known is not None:
@@ -116,7 +89,7 @@ class MemoryJobs:
         finally:
             await upload.discard()  # what has become a job is not the upload's any more
 
-    async def _join(self, known: Entry, new: NewJob, upload: _Upload) -> Admission:
+    async def _join(self, known: Entry, new: NewJob, upload: MemoryUpload) -> Admission:
         verdict = judge(known.job, stored=known.fingerprint, fingerprint=upload.fingerprint)
         await upload.discard()
         if verdict is Verdict.CONFLICT:
@@ -125,7 +98,7 @@ class MemoryJobs:
             self._read(known, 1)
         return Joined(record_of(known))
 
-    def _created(self, new: NewJob, upload: _Upload) -> Created:
+    def _created(self, new: NewJob, upload: MemoryUpload) -> Created:
         book, now, policy = self._book, self._clock(), self._policy
         endpoint = upload.endpoint
         shelf = book.shelf(endpoint)
