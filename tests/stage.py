@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
+from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ import yaml
 
 from activator.app import App
 from activator.config.settings import load
+from activator.coordination.memory import MemoryLedger
 from tests.rawclient import RawClient, Reply
 from tests.replica import PROBE_PATH, Replica, hello
 from tests.scripted import ScriptedDriver
@@ -35,6 +38,10 @@ if TYPE_CHECKING:
 
 WITHIN = 20.0
 """Seconds for everything that happens on a stage: a test that hangs fails."""
+
+store: ContextVar[Mapping[str, Any] | None] = ContextVar("store", default=None)
+"""The file's `store`, where a stage is not told its own; endpoints then have a limit, since slots
+without one are nobody's to share."""
 
 NAME = "m"
 """Of the endpoint that a stage has unless told otherwise."""
@@ -165,7 +172,7 @@ class Stage:
             found[f"{name}: held bytes"] = gate.held_bytes
             found[f"{name}: tunnels"] = gate.has_tunnels
             found[f"{name}: in line"] = ledger.waiting
-            found[f"{name}: slots taken"] = ledger._dispatcher.in_flight
+            found[f"{name}: slots taken"] = _slots_taken(ledger)
             for each in live.replicas.values():
                 pool = _inside(each.pool)
                 busy = pool._open - set(pool._idle)
@@ -221,6 +228,7 @@ async def stage(
         await s.app.start()
         if ready and not from_zero:
             await eventually(lambda: len(s.live.replicas) == replicas)
+            await eventually(partial(_is_settled, s.live.gate))
         yield s
         if checked and not s.stopped:
             await s.at_rest()
@@ -285,11 +293,25 @@ def _config(
     else:
         backend = {"type": "process", "command": ["never-started", "{port}"]}
     probe = {"path": PROBE_PATH, "interval": "10ms"}
+    shared = store.get()
+    if shared:
+        endpoint = {"concurrency": 64, **endpoint}
+        config = {"store": shared, **config}
     return {
         "server": {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "drainDelay": 0, **server},
         "endpoints": [{"name": NAME, "backend": backend, "probe": probe, **endpoint}],
         **config,
     }
+
+
+def _is_settled(gate: Any) -> bool:
+    return bool(getattr(gate._ledger, "is_settled", True))
+
+
+def _slots_taken(ledger: Any) -> int:
+    if isinstance(ledger, MemoryLedger):
+        return _inside(ledger)._dispatcher.in_flight
+    return len(ledger._entries)
 
 
 def _inside(part: object) -> Any:

@@ -1,15 +1,27 @@
-"""The data path is played on the loop it is made for."""
+"""What tests of the data path can ask for."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import uvloop
+import pytest
+
+from tests import stage
+from tests.redis_server import fresh_prefix, shared_server
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator
 
 
-def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {"uvloop": uvloop.new_event_loop}
+@pytest.fixture(params=["memory", "redis"])
+def each_store(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Once with everything in this process, once with a real Redis that is asked for each slot."""
+    if request.param == "memory":
+        yield
+        return
+    url, prefix = shared_server().url, fresh_prefix()
+    before = stage.store.set({"url": url, "prefix": prefix, "timeout": "2s"})
+    yield
+    stage.store.reset(before)
+    lasting = [key for key in shared_server().keys(prefix) if shared_server().ask("PTTL", key) < 0]
+    assert lasting == []

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tests.rawclient import RawClient
     from tests.replica import Talk
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 BYTES = st.binary(max_size=40) | st.binary(min_size=1, max_size=40).map(lambda some: some * 5000)
 CUTS = st.lists(st.integers(1, 70_000), max_size=6)
 FRAMINGS = st.sampled_from(["length", "chunked"])

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tests.rawclient import RawClient
     from tests.replica import Talk
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 GRACE = 1.0
 """Seconds that CONTRACT gives."""
 

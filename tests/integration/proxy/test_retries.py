@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from activator.upstream.pool import Pool
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 UNREACHABLE = (502, "upstream_unreachable")
 
 
