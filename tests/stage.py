@@ -310,7 +310,7 @@ def _is_settled(gate: Any) -> bool:
 
 def _slots_taken(ledger: Any) -> int:
     if isinstance(ledger, MemoryLedger):
-        return _inside(ledger)._dispatcher.in_flight
+        return int(_inside(ledger)._dispatcher.in_flight)
     return len(ledger._entries)
 
 
