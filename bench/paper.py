@@ -84,6 +84,7 @@ class Replies:
     """An empty answer to every request once it is whole: a `Service`, and its only `Receiver`."""
 
     draining = False
+    crowded = False
 
     def __init__(self) -> None:
         self._connection: ServerConnection

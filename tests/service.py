@@ -122,6 +122,7 @@ class RecordingService:
         self.once_whole = once_whole
         self.most = most
         self.draining = False
+        self.crowded = False
         self.heard: list[Heard] = []
         self.refusals: list[ActivatorError] = []
         self.connections: set[ServerConnection] = set()

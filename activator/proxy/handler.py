@@ -27,6 +27,7 @@ from activator.proxy.job_pages import JobPage
 from activator.proxy.preferences import wanted
 from activator.proxy.replies import error_reply, plain_reply, preflight_reply
 from activator.upstream.forward import IDEMPOTENT, Attempt, Ending, Failure, Outbound
+from activator.wire.heads import CHUNKED
 from activator.wire.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -166,12 +167,26 @@ class Exchange:
     def _ask(self, ticket: Ticket) -> None:
         """For a slot, now or never."""
         replica = self._live.gate.acquire_now(ticket, self._decided)
-        if replica is ASKED:
-            self._state = _State.ASKING
-        else:
+        if replica is not ASKED:
             self._decided(ticket, replica)
+            return
+        self._state = _State.ASKING
+        length = self._head.length
+        if length:
+            room = BEFORE_CONNECTED if length == CHUNKED else min(length, BEFORE_CONNECTED)
+            if not self._proxy.intake.enter(self, room):
+                self._connection.pause_body()
+
+    @property
+    def held_bytes(self) -> int:
+        return self._body.size
+
+    def may_read(self) -> None:
+        self._connection.resume_body()
 
     def _decided(self, ticket: Ticket, replica: Replica | None) -> None:
+        if self._state == _State.ASKING and self._head.length:
+            self._proxy.intake.leave(self)
         passive = self._admitted.passive
         if replica is not None:
             self._dispatch(replica)
@@ -474,6 +489,8 @@ class Exchange:
         if self._state == _State.OVER:
             return
         served = self._state in (_State.FORWARDING, _State.TUNNEL)
+        if self._state == _State.ASKING:
+            self._proxy.intake.leave(self)
         self._state = _State.OVER
         holding = self._holding
         if holding is not None:

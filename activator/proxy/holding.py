@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from activator.errors import ActivatorError, StoreUnavailable
 from activator.proxy.waiting import refuse_hopeless, why_over
 from activator.queueing.base import DEFAULT_TTL
+from activator.wire.heads import CHUNKED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,15 +117,20 @@ class Holding:
         self._live.gate.hold(self)
         self._start_clock()
         self._state = _State.COLLECTING
-        most = self._live.endpoint.queue.buffer_bytes
+        length, most = self._head.length, self._live.endpoint.queue.buffer_bytes
         if self._body.complete:
             self._line_up()
-        elif self._head.length > most or self._body.size > most:
+        elif length > most or self._body.size > most:
             self._connection.pause_body()
             self._line_up()
+        elif self._proxy.intake.enter(self, most if length == CHUNKED else length):
+            self.may_read()
         else:
-            self._connection.send_continue()
-            self._connection.resume_body()
+            self._connection.pause_body()
+
+    def may_read(self) -> None:
+        self._connection.send_continue()
+        self._connection.resume_body()
 
     def begin_again(self) -> None:
         """Back at its old place after a replica failed it; no bound applies any more."""
@@ -162,6 +168,7 @@ class Holding:
             self.woken_after += min(max(0.0, self._live.warm_since - self._since), waited)
         self.deadline = inf
         self._proxy.deadlines.forget(self)
+        self._proxy.intake.leave(self)
         self._live.gate.unhold(self)
         if self._reserved:
             self._proxy.held_memory.free(self._reserved)
@@ -202,6 +209,7 @@ class Holding:
             self._wait()
         else:
             self._state = _State.STORING
+            self._proxy.intake.squeeze_in(self)
             self._live.tasks.spawn(self._store(), name="store")
 
     async def _store(self) -> None:
@@ -237,6 +245,7 @@ class Holding:
 
     def _wait(self) -> None:
         self._state = _State.WAITING
+        self._proxy.intake.leave(self)
         replica = self._live.gate.acquire(self._ticket, self._granted)
         if replica is not None:
             self._granted(self._ticket, replica)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from activator.aiokit.tasks import Tasks
 from activator.proxy.handler import Exchange
 from activator.proxy.headers import new_request_id, via_name
+from activator.proxy.intake import Intake
 from activator.proxy.replies import error_reply
 from activator.wire.server import ServerConnection, ServerKit, ServerLimits
 
@@ -88,6 +89,8 @@ class Proxy:
         """The webhook of a job as it is kept; ValueError says why it may not be called."""
         self.tasks = Tasks("proxy")
         """Of requests that are answered by a coroutine."""
+        self.crowded = False
+        self.intake = Intake(loop=loop, crowded=self._crowd)
         self._certificate = certificate
         self._most_connections = most_connections
         self._kit = ServerKit(
@@ -95,6 +98,14 @@ class Proxy:
         )
         self._connections: set[ServerConnection] = set()
         self._servers: list[asyncio.Server] = []
+
+    def _crowd(self, crowded: bool) -> None:
+        self.crowded = crowded
+        for connection in self._connections:
+            if crowded:
+                connection.sip()
+            else:
+                connection.gulp()
 
     # --- wire's Service -------------------------------------------------------------------------
 
@@ -161,6 +172,7 @@ class Proxy:
     async def aclose(self) -> None:
         """Break off whatever is left."""
         self.stop_accepting()
+        self.intake.close()
         for connection in list(self._connections):
             connection.break_off()
         await self.tasks.aclose()

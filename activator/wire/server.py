@@ -20,6 +20,7 @@ from activator.wire.framing import chunk, last_chunk
 from activator.wire.heads import CHUNKED, UNTIL_CLOSE, Field, Malformed, RequestHead, TooLarge
 from activator.wire.incoming import Incoming
 from activator.wire.service import Receiver, ServerKit, ServerLimits, Service
+from activator.wire.sipping import Sipping, hand_over
 
 if TYPE_CHECKING:
     from activator.wire.tunnel import Tunnel
@@ -58,6 +59,7 @@ class ServerConnection(asyncio.Protocol):
         "_incoming",
         "_kit",
         "_reading",
+        "_sipping",
         "_state",
         "_told",
         "_transport",
@@ -77,6 +79,7 @@ class ServerConnection(asyncio.Protocol):
         self._fd = -1
         self._incoming = Incoming(kit.limits.head)
         self._reading = True
+        self._sipping = False
         self._body_paused = False
         self._advancing = False
         self._answering = False
@@ -108,6 +111,9 @@ class ServerConnection(asyncio.Protocol):
             self._transport.abort()
             return
         self._set_deadline(self._kit.limits.head_timeout)
+        if self._kit.service.crowded:
+            self._sipping = True
+            hand_over(self._transport, Sipping(self, self._kit.cup), reading=False)
 
     def data_received(self, data: bytes) -> None:
         if self._state == _HEAD:
@@ -188,6 +194,8 @@ class ServerConnection(asyncio.Protocol):
         if self._body_paused:
             self._body_paused = False
             self._apply_reading()
+        if self._sipping:
+            self.gulp()
 
     def send_continue(self) -> None:
         """100 (Continue), at most once, only to a client that waits for it."""
@@ -257,6 +265,8 @@ class ServerConnection(asyncio.Protocol):
         elif self._state == _ANSWER:
             self._state = _HEAD
             self._set_deadline(self._kit.limits.keep_alive)
+            if self._kit.service.crowded:
+                self.sip()
             if self._incoming.rest:
                 self._advance()
 
@@ -284,6 +294,7 @@ class ServerConnection(asyncio.Protocol):
         self._state = _TUNNEL
         self.deadline = inf
         self._body_paused = False
+        self.gulp()
         rest = self._incoming.take()
         self._apply_reading()
         self._transport.write(head + b"\r\n")
@@ -306,6 +317,20 @@ class ServerConnection(asyncio.Protocol):
     def close_raw(self) -> None:
         self.tunnel = None
         self._depart(linger=self._transport.can_write_eof())
+
+    # --- how much is read at a time -------------------------------------------------------------
+
+    def sip(self) -> None:
+        """Read a little at a time, if no body is being read."""
+        if self._state == _HEAD and not self._sipping and not self._transport.is_closing():
+            self._sipping = True
+            hand_over(self._transport, Sipping(self, self._kit.cup), reading=self._reading)
+
+    def gulp(self) -> None:
+        """Read whatever there is."""
+        if self._sipping:
+            self._sipping = False
+            hand_over(self._transport, self, reading=self._reading)
 
     # --- clocks ---------------------------------------------------------------------------------
 
@@ -456,6 +481,7 @@ class ServerConnection(asyncio.Protocol):
         if self._state == _CLOSED:
             return
         reading = self._reading
+        self.gulp()
         self._let_go()
         farewell = Farewell(self._transport, deadlines=self._kit.deadlines, gone=self._tell_closed)
         if linger:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from activator.wire.heads import Field, HeadLimits, RequestHead
+from activator.wire.sipping import make_cup
 
 if TYPE_CHECKING:
     import asyncio
@@ -52,6 +53,8 @@ class Service(Protocol):
 
     draining: bool
     """Answers carry `Connection: close` from now on."""
+    crowded: bool
+    """Connections between requests read a little at a time (`sipping`)."""
 
     def opened(self, connection: ServerConnection) -> bool:
         """False: too many; it is closed at once, and `closed` is not called."""
@@ -75,3 +78,4 @@ class ServerKit:
     hangups: HangupWatch
     limits: ServerLimits
     tls: bool = False
+    cup: memoryview = field(default_factory=make_cup)

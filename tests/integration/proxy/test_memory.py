@@ -46,11 +46,14 @@ class Measured:
 
 
 @contextlib.asynccontextmanager
-async def serving(folder: Path, replica: Replica, **endpoint: object) -> AsyncIterator[Serving]:
+async def serving(
+    folder: Path, replica: Replica, *, store: str = "memory://", **endpoint: object
+) -> AsyncIterator[Serving]:
     await replica.start()
     backend = {"type": "static", "urls": [f"http://127.0.0.1:{replica.port}"]}
     config = {
         "server": {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "drainDelay": 0},
+        "store": {"url": store},
         "endpoints": [
             {
                 "name": "m",

@@ -215,3 +215,17 @@ async def test_clients_that_reset_at_any_moment_disturb_nobody(tls: Contexts) ->
                 await asyncio.sleep(0)
             client.reset()
         await eventually(lambda: not service.connections)
+
+
+async def test_bodies_come_through_in_sips(tls: Contexts) -> None:
+    service = RecordingService()
+    async with listening(service, tls=tls) as house:
+        client = await house.client()
+        await eventually(lambda: service.connections)
+        for crowded in (True, False, True):
+            service.crowded = crowded
+            for connection in service.connections:
+                (connection.sip if crowded else connection.gulp)()
+            client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
+            client.send(bytes(100_000))
+            assert (await client.reply()).body == b"POST / " + bytes(100_000)

@@ -1,0 +1,90 @@
+"""What a real `activator serve` takes when held requests' bodies are in Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.proxy.test_memory import MIB, Measured, held, serving
+from tests.redis_server import RedisServer, redis_server
+from tests.replica import Replica, hello
+from tests.stage import request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.serving import Serving
+
+REQUESTS = 5000
+STAYING = 100
+SIZE = 64 * 1024
+BODY = bytes(range(256)) * (SIZE // 256)
+
+
+@pytest.fixture(autouse=True)
+def _many_files() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def is_cold(s: Serving) -> bool:
+    status = (await s.ask_admin("/api/endpoints/m")).json()
+    return not any(replica["phase"] == "ready" for replica in status["replicas"])
+
+
+async def until_kept(redis: RedisServer, bodies: int) -> None:
+    kept = b"%d" % (bodies * SIZE) if bodies else None
+    async with asyncio.timeout(30):
+        while redis.ask("GET", "activator:{m}:bytes:bodies") != kept:
+            await asyncio.sleep(0.05)
+
+
+async def test_bodies_that_wait_are_in_redis_and_not_in_the_process(tmp_path: Path) -> None:
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < REQUESTS + 200:
+        pytest.skip(f"a process may not have {REQUESTS} sockets here")
+    replica = Replica(hello)
+    queue = {"maxRequests": REQUESTS + 1, "maxBytes": "1GiB"}
+    with redis_server() as redis:
+        async with (
+            serving(tmp_path, replica, store=redis.url, queue=queue, concurrency=0) as s,
+            contextlib.AsyncExitStack() as endings,
+        ):
+            memory = Measured(s.process.pid)
+            first = await endings.enter_async_context(await s.connect())
+            first.send(request("/"))
+            await first.reply()
+            await replica.refuse()
+            replica.drop_connections()
+            first.send(request("/"))
+            async with asyncio.timeout(10):
+                while not await is_cold(s):
+                    await asyncio.sleep(0.02)
+            memory.forget_peak()
+            before = memory.now()
+
+            clients = [
+                await endings.enter_async_context(await s.connect()) for _ in range(REQUESTS)
+            ]
+            for client in clients:
+                client.send(request("/held", method="POST", body=BODY))
+            await until_kept(redis, REQUESTS)
+            assert (await held(s))[1] == REQUESTS * SIZE
+            assert memory.peak() - before < 200 * MIB
+
+            for client in clients[STAYING:]:
+                await client.close()
+            await until_kept(redis, STAYING)
+            await replica.start()
+            for client in clients[:STAYING]:
+                assert (await client.reply(within=30.0)).status == 200
+            assert [bytes(one.body) for one in replica.requests[-STAYING:]] == [BODY] * STAYING
+            await until_kept(redis, 0)
+            assert memory.peak() - before < 200 * MIB
+            assert redis.keys("activator:{m}:b") == []
