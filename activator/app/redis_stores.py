@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from activator.coordination.memory import MemoryBoard, MemoryLease
+from activator.coordination.board import SharedBoard
+from activator.coordination.lease import SharedLease
+from activator.coordination.redis_board import RedisBoardStore
+from activator.coordination.redis_lease import RedisLeaseStore
 from activator.coordination.redis_ledgers import RedisLedgers
 from activator.coordination.redis_roster import RedisRosterStore
 from activator.coordination.roster import SharedRoster
@@ -41,6 +44,7 @@ class RedisStores:
     ) -> None:
         loop = asyncio.get_running_loop()
         self._events = events
+        self._metrics = metrics
         self._was_down = False
         self.link = Link(store.url, prefix=store.prefix, timeout=store.timeout)
         self.link.on_failure(metrics.store_failed)
@@ -61,8 +65,14 @@ class RedisStores:
             policy=jobs,
             failed=metrics.store_failed,
         )
-        self.board = MemoryBoard()
-        self.lease = MemoryLease()
+        self.lease = SharedLease(RedisLeaseStore(self.link), self.roster, pace=times.pace)
+        self.board = SharedBoard(
+            RedisBoardStore(self.link),
+            self.roster,
+            term=lambda: self.lease.term,
+            overruled=self._overruled,
+            call_later=loop.call_later,
+        )
         self._ledgers = RedisLedgers(
             self.link, self.roster, clock=loop.time, call_at=loop.call_at, make_local=make_local
         )
@@ -75,8 +85,11 @@ class RedisStores:
         if not self.link.up:
             self._changed(False)
         await self.roster.open()
+        self.lease.open()
 
     async def aclose(self) -> None:
+        await self.board.aclose()
+        await self.lease.aclose()
         await self._ledgers.aclose()
         await self.jobs.aclose()
         await self.bodies.aclose()
@@ -89,3 +102,8 @@ class RedisStores:
             self._events.record("", "store_down", self.link.cause)
         elif self._was_down:
             self._events.record("", "store_up", "the store is back")
+
+    def _overruled(self, endpoint: str, act: str) -> None:
+        self._metrics.overruled += 1
+        why = f"activator {act}, which may exist, was silent for longer than `timeouts.total`"
+        self._events.record(endpoint, "activator_overruled", why, activator=act)

@@ -171,6 +171,8 @@ class Metrics:
         self.connections = 0
         """Client connections that are open now."""
         self.store_errors = 0
+        self.overruled = 0
+        """Times that an endpoint went to sleep although a silent activator may exist."""
         self.leader: Callable[[], bool] = bool
         """Whether this activator leads; asked at each scrape."""
         self._registry = CollectorRegistry(auto_describe=False)
@@ -224,6 +226,12 @@ class _Collector:
             "Operations of the store that failed",
             (),
             [((), self._metrics.store_errors)],
+        )
+        yield _counter(
+            "activator_overruled",
+            "Times that scaling down waited no longer for a silent activator",
+            (),
+            [((), self._metrics.overruled)],
         )
         yield _gauge(
             "activator_leader",

@@ -28,6 +28,7 @@ DOCUMENTED = {
     "activator_cost_saved": {"endpoint"},
     "activator_retries": {"endpoint", "reason"},
     "activator_store_errors": set(),
+    "activator_overruled": set(),
     "activator_leader": set(),
     "activator_connections": set(),
 }
