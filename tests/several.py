@@ -1,0 +1,266 @@
+"""Several activator processes over one Redis, in front of replicas that they share.
+
+    async with several(3, concurrency=1) as s:
+        reply = await s.activators[0].get("/x")
+
+Redis, the replicas and the World that starts them live in the test's process, so that a test sees
+what no activator can: how many requests are in flight at a replica, in which order they came, and
+what was cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+import tempfile
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from activator.aiokit.tasks import Tasks
+from tests.rawclient import RawClient
+from tests.redis_server import RedisServer, fresh_prefix, redis_server
+from tests.replica import PROBE_PATH, Replica, hello
+from tests.shared_driver import World
+from tests.stage import NAME, request
+from tests.support import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from tests.rawclient import Reply
+    from tests.replica import Behaviour
+
+WITHIN = 120.0
+"""Seconds for everything that happens in one test."""
+STARTED_WITHIN = 45.0
+"""Seconds: several interpreters start at the same time, perhaps on a busy machine."""
+
+
+class Activator:
+    """One process."""
+
+    def __init__(self, process: Process, tasks: Tasks) -> None:
+        self.process = process
+        self.data = 0
+        self.admin = 0
+        self.log: list[dict[str, Any]] = []
+        self._reading = tasks.spawn(self._read(), name="log")
+
+    async def _read(self) -> None:
+        assert self.process.stderr is not None
+        while line := await self.process.stderr.readline():
+            with contextlib.suppress(ValueError):
+                self.log.append(json.loads(line))
+                continue
+            self.log.append({"text": line.decode()})
+
+    def logged(self, action: str) -> list[dict[str, Any]]:
+        return [each for each in self.log if each.get("action") == action]
+
+    async def until_logged(self, action: str, *, within: float = 15.0) -> dict[str, Any]:
+        try:
+            found = await eventually(lambda: self.logged(action), within=within)
+        except AssertionError:
+            raise AssertionError(f"no {action} in {self.log[-20:]}") from None
+        return found[-1]
+
+    async def listens(self) -> None:
+        listening = await self.until_logged("listening", within=STARTED_WITHIN)
+        self.data = int(listening["data"].rpartition(":")[2])
+        self.admin = int(listening["admin"].rpartition(":")[2])
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def runs(self) -> bool:
+        return self.process.returncode is None
+
+    def tell(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    async def ended(self, *, within: float = 15.0) -> int:
+        async with asyncio.timeout(within):
+            status = await self.process.wait()
+            await self._reading
+        return status
+
+    async def get(
+        self, target: str = "/", *, headers: Mapping[str, str] | None = None, within: float = 20.0
+    ) -> Reply:
+        client = await RawClient.connect("127.0.0.1", self.data)
+        try:
+            client.send(request(target, headers=headers))
+            return await client.reply(within=within)
+        finally:
+            await client.close()
+
+    async def ask_admin(self, target: str) -> Reply:
+        client = await RawClient.connect("127.0.0.1", self.admin)
+        try:
+            client.send(request(target, host=f"127.0.0.1:{self.admin}"))
+            return await client.reply()
+        finally:
+            await client.close()
+
+    async def metric(self, name: str) -> float:
+        """The sum over all its labels."""
+        text = (await self.ask_admin("/metrics")).body.decode()
+        values = [
+            float(line.rpartition(" ")[2])
+            for line in text.splitlines()
+            if line.startswith((f"{name} ", f"{name}{{"))
+        ]
+        return sum(values)
+
+    async def leads(self) -> bool:
+        return bool(await self.metric("activator_leader"))
+
+
+class Several:
+    """See the module; made by `several`."""
+
+    def __init__(
+        self, folder: Path, *, redis: RedisServer, behave: Behaviour, endpoint: dict[str, Any]
+    ) -> None:
+        self.folder = folder
+        self.redis = redis
+        self.prefix = fresh_prefix()
+        self.behave = behave
+        """Of replicas that start from now on."""
+        self.endpoint = endpoint
+        self.world = World(folder / "world.sock")
+        self.activators: list[Activator] = []
+        self.replicas: dict[str, Replica] = {}
+        self.cut: list[tuple[str, int]] = []
+        """Replicas that were stopped with so many requests in flight."""
+        self.tasks = Tasks("several")
+
+    # --- the replicas
+
+    async def open(self) -> None:
+        await self.world.open()
+        self.driver = self.world.add(NAME, factory=self._start, dispose=self._stop)
+
+    async def _start(self, replica_id: str) -> tuple[str, int]:
+        replica = self.replicas[replica_id] = Replica(self.behave)
+        await replica.start()
+        return replica.host, replica.port
+
+    async def _stop(self, replica_id: str) -> None:
+        replica = self.replicas.get(replica_id)
+        if replica is not None:
+            if replica.in_flight:
+                self.cut.append((replica_id, replica.in_flight))
+            await replica.stop()
+
+    @property
+    def running(self) -> list[Replica]:
+        return [self.replicas[each] for each in self.driver.running]
+
+    @property
+    def most_in_flight(self) -> int:
+        """At any replica, ever."""
+        return max((each.most_in_flight for each in self.replicas.values()), default=0)
+
+    # --- the activators
+
+    async def start(self, count: int, *, hesitates: float = 0.0) -> list[Activator]:
+        """So many more, all at the same time."""
+        made = [await self._spawn(hesitates) for _ in range(count)]
+        self.activators += made
+        for each in made:
+            await each.listens()
+        return made
+
+    async def _spawn(self, hesitates: float) -> Activator:
+        path = self.folder / "activator.yaml"
+        if not path.exists():
+            path.write_text(yaml.safe_dump(self._config()), encoding="utf-8")
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.activator_process"),
+            *(str(path), str(self.world.address), str(hesitates)),
+            stdin=DEVNULL,
+            stderr=PIPE,
+            limit=1 << 20,
+        )
+        return Activator(process, self.tasks)
+
+    def _config(self) -> dict[str, Any]:
+        backend = {"type": "process", "command": ["never-started", "{port}"]}
+        one = {"name": NAME, "backend": backend, "probe": {"path": PROBE_PATH, "interval": "20ms"}}
+        listen = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "drainDelay": 0}
+        return {
+            "server": {**listen, "shutdownGrace": "5s"},
+            "store": {"url": self.redis.url, "prefix": self.prefix},
+            "endpoints": [{**one, **self.endpoint}],
+        }
+
+    async def leader(self, *, within: float = 15.0, other_than: int = 0) -> Activator:
+        """The one that leads, once one does; `other_than` this pid."""
+        deadline = asyncio.get_running_loop().time() + within
+        while asyncio.get_running_loop().time() < deadline:
+            for each in self.activators:
+                if each.runs and each.pid != other_than and await each.leads():
+                    return each
+            await asyncio.sleep(0.02)
+        raise AssertionError("nobody leads")
+
+    async def until_all_know_each_other(self) -> None:
+        """Each has seen all the others that run."""
+        running = [each for each in self.activators if each.runs]
+        for each in running:
+            await eventually(
+                lambda each=each: len(each.logged("activator_joined")) >= len(running) - 1,  # type: ignore[misc]
+                within=10.0,
+            )
+
+    async def in_line(self) -> int:
+        """Requests that wait for a slot, over all activators."""
+        key = f"{self.prefix}:{{{NAME}}}:slots:line"
+        return int(self.redis.ask("ZCARD", key))
+
+    async def until_in_line(self, count: int, *, within: float = 5.0) -> None:
+        deadline = asyncio.get_running_loop().time() + within
+        while (now := await self.in_line()) != count:
+            assert asyncio.get_running_loop().time() < deadline, f"{now} are in line, not {count}"
+            await asyncio.sleep(0.005)
+
+    async def until_zero(self, *, within: float = 15.0) -> None:
+        await eventually(lambda: not self.driver._replicas and self.replicas, within=within)
+
+    async def aclose(self) -> None:
+        for each in self.activators:
+            if each.runs:
+                each.tell(signal.SIGCONT)
+                each.process.kill()
+            await each.process.wait()
+        await self.tasks.aclose()
+        await self.world.aclose()
+        for replica in self.replicas.values():
+            await replica.stop()
+
+
+@contextlib.asynccontextmanager
+async def several(
+    count: int, *, behave: Behaviour = hello, hesitates: float = 0.0, **endpoint: Any
+) -> AsyncIterator[Several]:
+    """`endpoint`: keys of the one endpoint as in the file; `hesitates`: see SharedDriver."""
+    async with asyncio.timeout(WITHIN), contextlib.AsyncExitStack() as endings:
+        folder = Path(endings.enter_context(tempfile.TemporaryDirectory()))
+        redis = endings.enter_context(redis_server())
+        s = Several(folder, redis=redis, behave=behave, endpoint=endpoint)
+        endings.push_async_callback(s.aclose)
+        await s.open()
+        await s.start(count, hesitates=hesitates)
+        await s.until_all_know_each_other()
+        yield s
+    failures = [failure for each in s.replicas.values() for failure in each.failures]
+    assert not failures, failures
