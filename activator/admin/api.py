@@ -15,6 +15,7 @@ from aiohttp import web
 
 from activator.admin.follow import Follow
 from activator.admin.guard import COOKIE, SESSION_SECONDS, Hosts, Sessions, guard
+from activator.admin.jobs import JobCalls
 from activator.admin.openapi import describe
 from activator.admin.ports import Conflict, Unavailable, UnknownEndpoint
 from activator.admin.problems import Problem, problems
@@ -23,7 +24,7 @@ from activator.telemetry.logs import plain
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
 
-    from activator.admin.ports import Operations
+    from activator.admin.ports import JobOperations, Operations
     from activator.telemetry.events import EventLog
     from activator.telemetry.metrics import Metrics
 
@@ -41,6 +42,7 @@ def make_app(
     *,
     token: str | None,
     hosts: Collection[str],
+    jobs: JobOperations | None = None,
     keep_alive: float = KEEP_ALIVE,
     clock: Callable[[], float] = time.monotonic,
 ) -> web.Application:
@@ -58,6 +60,7 @@ def make_app(
     follow = Follow(events, keep_alive=keep_alive)
     _add_reading(app, operations, metrics)
     _add_changing(app, operations)
+    JobCalls(jobs).add_to(app)
     app.router.add_post("/api/login", _Login(sessions).trade)
     # no HEAD: the stream is endless
     app.router.add_get("/api/events", follow.stream, allow_head=False)

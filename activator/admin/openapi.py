@@ -47,11 +47,14 @@ class Call:
     problems: tuple[int, ...] = ()
     since: bool = False
     """Takes `?since=`."""
+    query: tuple[str, ...] = ()
+    """Other parameters of the query."""
     body: Json | None = None
     """JSON Schema of the request's body."""
 
 
 _TEXT: Json = {"type": "string"}
+_NO_TEXT: Json = {"type": ["string", "null"]}
 _CHANGE: Json = {
     "answer": _reference("EndpointStatus"),
     "problems": (400, 403, 404, 409, 413, 415, 503),
@@ -61,6 +64,7 @@ _LOGIN = _object(("token",), token=_TEXT)
 _ENDPOINTS = _object(endpoints=_list("EndpointStatus"), configuration=_reference("ConfigStatus"))
 _CONFIG = _object(config={"type": "object"}, status=_reference("ConfigStatus"))
 _ONE = "/api/endpoints/{name}"
+_JOB = "/api/jobs/{id}"
 
 CALLS: dict[tuple[str, str], Call] = {
     ("GET", "/livez"): Call("Is the process alive?", _TEXT, media_type="text/plain"),
@@ -92,6 +96,24 @@ CALLS: dict[tuple[str, str], Call] = {
         media_type="text/event-stream",
         problems=(400, 503),
         since=True,
+    ),
+    ("GET", "/api/jobs"): Call(
+        "Jobs, the latest first; `endpoint`, `state` (several) and `limit` choose",
+        _object(jobs=_list("Job")),
+        problems=(400, 404, 503),
+        query=("endpoint", "state", "limit"),
+    ),
+    ("GET", _JOB): Call("One job", _reference("Job"), problems=(404, 503)),
+    ("DELETE", _JOB): Call(
+        "Cancel it: queued, it never runs; running, its model is left within a second",
+        _reference("Job"),
+        problems=(403, 404, 415, 503),
+    ),
+    ("POST", f"{_JOB}/retry"): Call(
+        "Try a failed job again, with all its attempts",
+        _reference("Job"),
+        body=_object(),
+        problems=(403, 404, 413, 415, 503),
     ),
     ("GET", "/api/config"): Call("The configuration in force, secrets masked", _CONFIG),
 }
@@ -135,8 +157,11 @@ def _operation(call: Call, path: str) -> Json:
         "responses": {str(call.status): answer} | {str(one): refused for one in sorted(statuses)},
     }
     parameters = []
-    if "{name}" in path:
-        parameters.append({"name": "name", "in": "path", "required": True, "schema": _TEXT})
+    for name in ("name", "id"):
+        if f"{{{name}}}" in path:
+            parameters.append({"name": name, "in": "path", "required": True, "schema": _TEXT})
+    for name in call.query:
+        parameters.append({"name": name, "in": "query", "schema": _TEXT})
     if call.since:
         number = {"type": "integer", "minimum": 0}
         parameters.append({"name": "since", "in": "query", "schema": number})
@@ -160,6 +185,20 @@ def _schemas() -> Json:
             status=number,
             detail=_TEXT,
         )
+    }
+    schemas["Job"] = {
+        "type": "object",
+        "description": "As clients see it; moments are ISO 8601",
+        "properties": {
+            **{name: _TEXT for name in ("id", "endpoint", "state", "created", "expires")},
+            **{name: _NO_TEXT for name in ("began", "ended", "reason", "detail")},
+            "attempt": number,
+            "urgency": number,
+            "status": {"type": ["integer", "null"]},
+            "place": {"type": ["integer", "null"]},
+            "eta": {"type": ["number", "null"]},
+            "links": {"type": "object"},
+        },
     }
     for shape in (EndpointStatus, ConfigStatus, Event):
         schema = TypeAdapter(shape).json_schema(ref_template=_REF + "{model}")

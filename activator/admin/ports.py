@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from activator.core.jobs import JobState
     from activator.core.status import EndpointStatus
 
 
@@ -69,3 +70,21 @@ class Operations(Protocol):
 
     def ready(self) -> str | None:
         """None: clients may be sent here. Otherwise why not."""
+
+
+class JobOperations(Protocol):
+    """What an operator may see and do of jobs, each described as clients see theirs. Raises
+    Unavailable, and `jobs` UnknownEndpoint; None: there is no such job (any more)."""
+
+    async def jobs(
+        self, *, endpoint: str | None, states: Sequence[JobState], limit: int
+    ) -> list[dict[str, Any]]:
+        """The latest first, of all endpoints or one, in any of the states or in whichever."""
+
+    async def job(self, job_id: str) -> dict[str, Any] | None: ...
+
+    async def cancel_job(self, job_id: str) -> dict[str, Any] | None:
+        """One that has ended stays as it is."""
+
+    async def retry_job(self, job_id: str) -> dict[str, Any] | None:
+        """A failed one; any other stays as it is."""

@@ -19,6 +19,7 @@ from aiohttp import web
 from activator.admin.api import make_app
 from activator.aiokit.deadlines import Deadlines
 from activator.aiokit.tasks import Tasks
+from activator.app.job_operations import StoredJobs
 from activator.app.operations import AppOperations
 from activator.app.reloading import Reloading
 from activator.app.stores import make_stores
@@ -211,7 +212,12 @@ class App:
         except ValueError as error:
             raise StartError(f"auth.adminTokenFile: {error}") from error
         application = make_app(
-            self.operations, self.metrics, self.events, token=token, hosts=(host, "localhost")
+            self.operations,
+            self.metrics,
+            self.events,
+            token=token,
+            hosts=(host, "localhost"),
+            jobs=StoredJobs(self._stores.jobs, self.registry),
         )
         self._runner = web.AppRunner(
             application, access_log=None, handle_signals=False, shutdown_timeout=1.0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import activator
 from activator.cli.outcome import WrongUsage
+from activator.core.jobs import JobState
 from activator.telemetry.logs import FORMATS, LEVELS
 
 if TYPE_CHECKING:
@@ -161,6 +162,25 @@ def _events(parser: argparse.ArgumentParser) -> None:
     _client(parser)
 
 
+def _jobs(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", required=True)
+    listed = verbs.add_parser("list", help="the latest first", allow_abbrev=False)
+    listed.add_argument("endpoint", nargs="?", metavar="ENDPOINT", help="only its jobs")
+    listed.add_argument(
+        "--state", action="append", choices=[str(one) for one in JobState], help="only these"
+    )
+    listed.add_argument("--limit", default="100", metavar="N", help="at most so many (100)")
+    _client(listed)
+    for verb, summary in (
+        ("show", "one job"),
+        ("cancel", "queued, it never runs; running, its model is left within a second"),
+        ("retry", "try a failed job again, with all its attempts"),
+    ):
+        one = verbs.add_parser(verb, help=summary, allow_abbrev=False)
+        one.add_argument("job", metavar="ID")
+        _client(one)
+
+
 COMMANDS = {
     "serve": Command(
         "proxy, control loops and admin API in one process, until SIGTERM or SIGINT",
@@ -213,5 +233,11 @@ COMMANDS = {
         "activator events -f --since 10m",
         "events",
         _events,
+    ),
+    "jobs": Command(
+        "list, show, cancel and retry jobs: list, show ID, cancel ID, retry ID",
+        "activator jobs list llama-8b --state failed",
+        "jobs",
+        _jobs,
     ),
 }

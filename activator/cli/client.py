@@ -10,7 +10,7 @@ import json
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from activator.cli.arguments import DEFAULT_ADMIN, environment
 from activator.cli.outcome import Failed, WrongUsage
@@ -44,9 +44,13 @@ class Client:
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
 
-    def get(self, *path: str) -> Any:
+    def get(self, *path: str, query: dict[str, list[str]] | None = None) -> Any:
         """The JSON at `/api/` and these segments."""
-        return self._whole("GET", path)
+        asked = urlencode(query or {}, doseq=True)
+        return self._whole("GET", path, query=f"?{asked}" if asked else "")
+
+    def delete(self, *path: str) -> Any:
+        return self._whole("DELETE", path)
 
     def post(self, *path: str, body: dict[str, Any]) -> Any:
         return self._whole("POST", path, body=json.dumps(body))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from activator.aiokit.tasks import Tasks
 from activator.control.run import PAUSE, JobRun
-from activator.core.jobs import Superseded, order
+from activator.core.jobs import JobState, Superseded, order
 from activator.errors import ActivatorError, ShuttingDown, StoreUnavailable
 from activator.queueing.jobs import Lost
 
@@ -158,6 +158,8 @@ class Worker:
             await asyncio.sleep(SWEEP)
             with contextlib.suppress(StoreUnavailable):
                 await self._store.sweep(self._name)
+                counts = await self._store.counts(self._name)
+                self._live.metrics.jobs = {str(state): counts.get(state, 0) for state in JobState}
 
     # --- endings
 

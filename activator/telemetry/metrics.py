@@ -98,6 +98,7 @@ class EndpointMetrics:
         "cold_starts",
         "durations",
         "gauges",
+        "jobs",
         "overheads",
         "phases",
         "requests",
@@ -116,6 +117,8 @@ class EndpointMetrics:
         self.scale_actions: dict[tuple[str, str], int] = {}
         self.retries: dict[str, int] = {}
         self.gauges: Callable[[], Gauges] | None = None
+        self.jobs: Mapping[str, int] = {}
+        """By state, over all activators; some seconds old."""
 
     def request(self, *, code: int, reason: str, duration: float, overhead: float) -> None:
         """A request has ended.
@@ -221,6 +224,7 @@ class _Collector:
         yield from _of_requests(rows)
         yield from _of_scaling(rows)
         yield from _of_now(gauges)
+        yield from _of_jobs(rows)
         yield _counter(
             "activator_store_errors",
             "Operations of the store that failed",
@@ -309,6 +313,15 @@ def _of_scaling(rows: _Rows) -> Iterator[Metric]:
             for name, one in rows
             for (direction, why), count in one.scale_actions.items()
         ],
+    )
+
+
+def _of_jobs(rows: _Rows) -> Iterator[Metric]:
+    yield _gauge(
+        "activator_jobs",
+        "Jobs that are kept, by state; every activator of a store tells the same",
+        ("endpoint", "state"),
+        [((name, state), n) for name, one in rows for state, n in one.jobs.items()],
     )
 
 
