@@ -220,7 +220,7 @@ class Book:
         known = (entry.head is not None) + len(entry.pieces)
         first = output.at + (output.head is not None)
         """The number of the first chunk."""
-        if output.at > known or (output.chunks and first == 0):
+        if output.next > output.at and (output.at > known or first == 0):
             raise jobs.ForbiddenStep(f"{entry.job.id}: piece {known} comes before these")
         new = output.chunks[max(0, known - first) :]
         size = sum(map(len, new))
@@ -231,5 +231,5 @@ class Book:
         entry.result_bytes += size
         entry.head = entry.head or output.head
         entry.pieces += new
-        if output.next > known:
+        if output.next > max(known, output.at):
             self.of_job.ring(entry.job.id, None)

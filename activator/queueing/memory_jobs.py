@@ -170,8 +170,6 @@ class MemoryJobs:
     def _append(self, entry: Entry, holder: str, output: Output) -> None:
         if entry.job.holder != holder:
             raise Superseded(f"{entry.job.id} is another's now")
-        if output.next == 0:
-            return
         if entry.job.state is not JobState.RUNNING:
             raise jobs.ForbiddenStep(f"{entry.job.id} is {entry.job.state}")
         self._book.store(entry, output, policy=self._policy)

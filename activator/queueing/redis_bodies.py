@@ -42,6 +42,8 @@ MOST_SAID: Final = 1024
 BATCH: Final = 100
 MOST_LEAVING: Final = 100_000
 """Bodies that could not be removed and are tried again; beyond these they lapse."""
+AGAIN: Final = 1.0
+"""Seconds until what could not be removed is tried again."""
 CLOSING: Final = 2.0
 """Seconds for leaving nothing behind."""
 
@@ -77,6 +79,7 @@ class RedisBodies:
         self._coming_out = asyncio.Semaphore(AT_ONCE)
         self._leaving: deque[Handle] = deque(maxlen=MOST_LEAVING)
         self._dropping: asyncio.Task[None] | None = None
+        self._again: asyncio.TimerHandle | None = None
         self._tasks = Tasks("bodies")
         link.on_change(self._changed)
 
@@ -156,6 +159,8 @@ class RedisBodies:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSING):
                 await asyncio.shield(self._dropper())
+        if self._again is not None:
+            self._again.cancel()
         await self._tasks.aclose()
         await self.budget.aclose()
 
@@ -187,6 +192,8 @@ class RedisBodies:
 
     def _dropper(self) -> asyncio.Task[None]:
         """The one that takes out whatever leaves, many at a time."""
+        if self._again is not None:
+            self._again.cancel()
         if self._dropping is None or self._dropping.done():
             self._dropping = self._tasks.spawn(self._drop(), name="drop")
         return self._dropping
@@ -201,6 +208,8 @@ class RedisBodies:
                 )
             except StoreUnavailable:
                 self._leaving += some
+                if self._link.up:
+                    self._again = asyncio.get_running_loop().call_later(AGAIN, self._dropper)
                 return
             for body, used in zip(bodies, sums, strict=True):
                 self.budget.note(body.endpoint, used)

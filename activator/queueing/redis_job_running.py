@@ -111,8 +111,7 @@ class Running:
         return await self._step(claim, "begin")
 
     async def append(self, claim: Claim, output: Output) -> None:
-        if output.next:
-            await self._store(claim, output, ends=False, trailers=())
+        await self._store(claim, output, ends=False, trailers=())
 
     async def finish(
         self, claim: Claim, outcome: Outcome, output: Output, *, trailers: tuple[bytes, ...]
