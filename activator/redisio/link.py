@@ -175,10 +175,20 @@ class Link:
         keys = [_key(command) for command in commands]
         packed = [_packed(command) for command in commands]
         replies = await self._exchange(keys, packed, until)
-        for index, (command, reply) in enumerate(zip(commands, replies, strict=True)):
-            if isinstance(reply, NoScriptError) and isinstance(command, Call):
-                whole = pack_call(command, whole=True)
-                (replies[index],) = await self._exchange((keys[index],), (whole,), until)
+        while unknown := {
+            index: call
+            for index, call in enumerate(commands)
+            if isinstance(replies[index], NoScriptError) and isinstance(call, Call)
+        }:
+            told: set[str] = set()
+            for index, call in unknown.items():
+                packed[index] = pack_call(call, whole=call.script.sha not in told)
+                told.add(call.script.sha)
+            again = await self._exchange(
+                [keys[index] for index in unknown], [packed[index] for index in unknown], until
+            )
+            for index, reply in zip(unknown, again, strict=True):
+                replies[index] = reply
         return [self._value(reply) for reply in replies]
 
     def _until(self) -> float:
