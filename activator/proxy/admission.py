@@ -25,7 +25,6 @@ from activator.errors import (
     Loop,
     MethodNotAllowed,
     NoRoute,
-    NotFound,
 )
 from activator.proxy.headers import is_loop
 
@@ -48,11 +47,11 @@ PREFLIGHT = Preflight()
 NO_FIELDS: Final[frozenset[bytes]] = frozenset()
 
 
-class OwnPath(NotFound):
-    """A path of the activator's own: `owner` as in Admitted."""
+class OwnPath(Exception):
+    """It is meant for the activator itself: a path of its own. `owner` as in Admitted."""
 
     def __init__(self, path: str, *, owner: str) -> None:
-        super().__init__("There is nothing at this path of the activator's own")
+        super().__init__(path)
         self.path = path
         self.owner = owner
 
@@ -78,7 +77,8 @@ class Admitted:
 def admit(
     head: RequestHead, *, door: Door, registry: Registry, via: bytes, arrived: float
 ) -> Admitted:
-    """`arrived`: when it came, monotonic seconds. Raises the ActivatorError that says why not."""
+    """`arrived`: when it came, monotonic seconds. Raises OwnPath, or the ActivatorError that says
+    why not."""
     if head.method in (b"CONNECT", b"TRACE"):
         raise MethodNotAllowed
     first = head.first

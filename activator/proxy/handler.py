@@ -120,14 +120,12 @@ class Exchange:
                 via=self._proxy.via,
                 arrived=self._arrived,
             )
+        except OwnPath as path:
+            self._state = _State.OVER
+            JobPage(self._proxy, self._connection, self._head, path, request_id=self._id).start()
+            return
         except ActivatorError as error:
             self._state = _State.OVER
-            if isinstance(error, OwnPath):
-                page = JobPage(
-                    self._proxy, self._connection, self._head, error, request_id=self._id
-                )
-                page.start()
-                return
             self._say(error)
             self._proxy.metrics.unrouted.request(
                 code=error.status, reason=error.reason, duration=0.0, overhead=0.0

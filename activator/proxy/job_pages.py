@@ -53,10 +53,10 @@ class JobPage(Talk):
 
     async def work(self) -> None:
         if not self._path.path.startswith(PATH):
-            raise self._path
+            raise NotFound("There is nothing at this path of the activator's own")
         job_id, _, page = self._path.path.removeprefix(PATH).partition("/")
         if endpoint_of(job_id) is None or page not in ("", "result", "events"):
-            raise self._path
+            raise NotFound("There is nothing at this path of the activator's own")
         method = self.head.method
         if method not in (b"GET", b"HEAD") and (method != b"DELETE" or page):
             raise MethodNotAllowed("GET and HEAD are served here, and DELETE of a job")

@@ -60,7 +60,7 @@ def test_every_admin_call_is_in_the_table() -> None:
     text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
     for _, path in CALLS:
         if path != "/openapi.json":
-            last = path.replace("{name}", "NAME").rpartition("/")[2]
+            last = path.replace("{name}", "NAME").replace("{id}", "ID").rpartition("/")[2]
             assert re.search(rf"^\|.*/{last}`", text, re.MULTILINE), path
 
 

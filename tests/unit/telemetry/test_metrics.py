@@ -17,6 +17,7 @@ DOCUMENTED = {
     "activator_request_duration_seconds": {"endpoint", "le"},
     "activator_overhead_seconds": {"endpoint", "le"},
     "activator_held_requests": {"endpoint"},
+    "activator_jobs": {"endpoint", "state"},
     "activator_queue_wait_seconds": {"endpoint", "le"},
     "activator_inflight_requests": {"endpoint"},
     "activator_cold_starts": {"endpoint", "outcome"},
@@ -44,6 +45,7 @@ def busy() -> Metrics:
     one.phase("started", 4.0)
     one.scaled(direction="up", reason="demand")
     one.retried("refused")
+    one.jobs = {"queued": 4}
     one.gauges = lambda: Gauges(
         held=3,
         in_flight=2,
