@@ -188,6 +188,7 @@ class App:
     def _employ(self) -> None:
         """Workers for the endpoints."""
         jobs = self._proxy.jobs = self._stores.jobs
+        roster = self._stores.roster
 
         def make(live: LiveEndpoint) -> Worker:
             return Worker(
@@ -196,6 +197,7 @@ class App:
                 outbound=lambda envelope, replica: outbound_of(
                     envelope, replica, via=self._proxy.via
                 ),
+                is_gone=lambda act: roster.is_gone(act) or roster.silent_since(act) is not None,
                 clock=self._clock,
                 wall=time.time,
             )

@@ -39,7 +39,8 @@ LETTING_GO: Final = 5.0
 
 
 class Worker:
-    """See the module. `wall` is wall-clock time, as in records of jobs."""
+    """See the module. `is_gone`: this activator (its id) does no work any more, as far as can be
+    seen. `wall` is wall-clock time, as in records of jobs."""
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class Worker:
         store: JobStore,
         *,
         outbound: MakeOutbound,
+        is_gone: Callable[[str], bool],
         clock: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
@@ -54,6 +56,7 @@ class Worker:
         self._name = live.endpoint.name
         self._store = store
         self._outbound = outbound
+        self._is_gone = is_gone
         self._clock = clock
         self._wall = wall
         self._runs: dict[str, JobRun] = {}
@@ -157,9 +160,16 @@ class Worker:
         while True:
             await asyncio.sleep(SWEEP)
             with contextlib.suppress(StoreUnavailable):
-                await self._store.sweep(self._name)
-                counts = await self._store.counts(self._name)
-                self._live.metrics.jobs = {str(state): counts.get(state, 0) for state in JobState}
+                await self._sweep()
+
+    async def _sweep(self) -> None:
+        store, name = self._store, self._name
+        await store.sweep(name)
+        for activator in await store.claimants(name):
+            if activator != store.me and self._is_gone(activator):
+                await store.requeue_claims_of(activator, name)
+        counts = await store.counts(name)
+        self._live.metrics.jobs = {str(state): counts.get(state, 0) for state in JobState}
 
     # --- endings
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
+from activator.core.jobs import JobsPolicy
+from activator.queueing.jobs import Created, Envelope, NewJob
+from activator.queueing.memory_jobs import MemoryJobs
 from tests.replica import Talk, says
 from tests.stage import request, stage
 from tests.support import eventually
@@ -263,3 +267,22 @@ async def test_an_answer_beyond_jobs_max_result_fails_the_job() -> None:
         job = await post_job(s, b"x" * 2000)
         await until_state(s, job, "failed")
         assert (await described(s, job))["reason"] == "result_too_large"
+
+
+async def test_what_an_activator_had_claimed_that_is_gone_is_run_by_another() -> None:
+    async with stage(echo, ready=False) as s:
+        ours: Any = s.app._stores.jobs
+        dead = MemoryJobs(
+            ours._book, me="dead", policy=JobsPolicy(), clock=time.time, dice=lambda: 0.0
+        )
+        upload = dead.upload("m")
+        created = await dead.create(
+            NewJob(Envelope(b"GET", b"/", b"m.example"), claim=True), upload
+        )
+        assert isinstance(created, Created)
+        assert created.claim is not None
+        await dead.begin(created.claim)
+        await s.replica.start()
+        job = {"links": {"self": f"/.activator/jobs/{upload.job_id}"}}
+        await until_state(s, job, "succeeded")
+        assert (await described(s, job))["attempt"] == 2
