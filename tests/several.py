@@ -236,6 +236,16 @@ class Several:
     async def until_zero(self, *, within: float = 15.0) -> None:
         await eventually(lambda: not self.driver._replicas and self.replicas, within=within)
 
+    def tell_what_happened(self) -> None:
+        """For whoever reads why a test failed."""
+        for each in self.activators:
+            print(f"--- activator {each.pid}, {'runs' if each.runs else 'has ended'}")
+            for record in each.log[-60:]:
+                print("   ", {key: value for key, value in record.items() if value != "info"})
+        print("--- the last orders")
+        for asked in self.world.asked[-20:]:
+            print("   ", asked)
+
     async def aclose(self) -> None:
         for each in self.activators:
             if each.runs:
@@ -261,6 +271,10 @@ async def several(
         await s.open()
         await s.start(count, hesitates=hesitates)
         await s.until_all_know_each_other()
-        yield s
+        try:
+            yield s
+        except BaseException:
+            s.tell_what_happened()
+            raise
     failures = [failure for each in s.replicas.values() for failure in each.failures]
     assert not failures, failures
