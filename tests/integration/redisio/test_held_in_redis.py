@@ -79,7 +79,7 @@ async def test_bodies_that_wait_are_in_redis_and_not_in_the_process(tmp_path: Pa
             assert memory.peak() - before < 200 * MIB
 
             for client in clients[STAYING:]:
-                await client.close()
+                client.reset()
             await until_kept(redis, STAYING)
             await replica.start()
             for client in clients[:STAYING]:
