@@ -271,9 +271,13 @@ def answer(job: Job, *, holder: str, status: int, now: float) -> Step:
 
 def finish(job: Job, *, holder: str, outcome: Outcome, now: float) -> Step:
     if _done_before(job, holder):
+        if not job.has_ended:
+            raise Superseded(f"{job.id} has been given back by {holder}")
         return Step(job, None)
     if outcome.state not in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED):
         raise ForbiddenStep(f"{outcome.state} is not how an attempt ends")
+    if outcome.state is JobState.SUCCEEDED and not job.status:
+        raise ForbiddenStep(f"{job.id} has no answer: it cannot have succeeded")
     job = replace(job, holder="", last_holder=holder)
     return _end(job, outcome.state, outcome.reason, outcome.detail, now=now)
 

@@ -130,6 +130,8 @@ class Book:
     def take(self, entry: Entry, step: Step, *, now: float) -> None:
         """What follows from a step of the job."""
         before, job = entry.job, step.job
+        if job == before:
+            return
         entry.job = job
         if step.event is not None:
             entry.events.append(step.event)

@@ -9,7 +9,7 @@ end
 
 local FENCED = {begin = true, give_back = true, requeue = true, finish = true}
 if FENCED[step] and job.h ~= holder then
-  local made_before = job.h == '' and job.lh == holder and step ~= 'begin'
+  local made_before = job.h == '' and job.lh == holder and step ~= 'begin' and (step ~= 'finish' or ENDED[job.s])
   return made_before and {'ok', unpack(shown(job))} or {'superseded', job.s}
 end
 write_anyway()

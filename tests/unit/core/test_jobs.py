@@ -32,6 +32,10 @@ def running(job: Job = NEW, *, holder: str = "a:1") -> Job:
     return jobs.begin(claimed(job, holder=holder), holder=holder, now=21.0).job
 
 
+def answered(job: Job) -> Job:
+    return jobs.answer(job, holder="a:1", status=200, now=21.5).job
+
+
 def failed_once(job: Job, *, holder: str = "a:1", delay: float = 0.0) -> Job:
     step = jobs.requeue(
         job,
@@ -109,9 +113,9 @@ def test_a_step_made_twice_by_its_holder_is_made_once() -> None:
     begun = running()
     again = jobs.begin(begun, holder="a:1", now=99.0)
     assert again == (begun, None)
-    answered = jobs.answer(begun, holder="a:1", status=200, now=22.0).job
-    assert jobs.answer(answered, holder="a:1", status=200, now=99.0) == (answered, None)
-    finished = jobs.finish(answered, holder="a:1", outcome=SUCCESS, now=23.0).job
+    seen = answered(begun)
+    assert jobs.answer(seen, holder="a:1", status=200, now=99.0) == (seen, None)
+    finished = jobs.finish(seen, holder="a:1", outcome=SUCCESS, now=23.0).job
     assert jobs.finish(finished, holder="a:1", outcome=SUCCESS, now=99.0) == (finished, None)
     requeued = failed_once(begun)
     assert failed_once(requeued) == requeued
@@ -126,8 +130,9 @@ def test_a_cancelled_job_lets_its_holder_do_nothing_more() -> None:
 
 
 def test_what_the_table_does_not_know_is_a_bug() -> None:
-    with pytest.raises(ForbiddenStep):
-        jobs.finish(claimed(), holder="a:1", outcome=SUCCESS, now=30.0)
+    for unanswered in (claimed(), running()):
+        with pytest.raises(ForbiddenStep):
+            jobs.finish(unanswered, holder="a:1", outcome=SUCCESS, now=30.0)
     with pytest.raises(ForbiddenStep):
         jobs.claim(running(), holder="b:1", cold=False, now=30.0)
     with pytest.raises(ForbiddenStep):
@@ -249,7 +254,14 @@ def test_what_waits_beyond_its_ttl_expires_claimed_or_not() -> None:
 
 
 def test_what_has_ended_is_deleted_after_retention() -> None:
-    job = jobs.finish(running(), holder="a:1", outcome=SUCCESS, now=30.0).job
+    job = jobs.finish(answered(running()), holder="a:1", outcome=SUCCESS, now=30.0).job
     assert look_again(job, POLICY) == 130.0
     assert due(job, POLICY, now=129.0) is None
     assert due(job, POLICY, now=130.0) is Due.DELETE
+
+
+def test_what_was_given_back_cannot_be_finished() -> None:
+    given = jobs.give_back(claimed(), holder="a:1", now=30.0).job
+
+    with pytest.raises(Superseded):
+        jobs.finish(given, holder="a:1", outcome=BROKEN, now=31.0)
