@@ -198,9 +198,22 @@ local function pass_on_missed()
   end
 end
 
+local present  -- replicas that somebody offers; nil: to be found out anew
+local function is_present(id)
+  if not present then
+    present = {}
+    for _, ids in pairs(offers) do
+      for _, each in ipairs(ids) do
+        present[each] = true
+      end
+    end
+  end
+  return present[id]
+end
+
 local function any_free()
-  for _, replica in pairs(replicas) do
-    if is_free(replica) then
+  for id, replica in pairs(replicas) do
+    if is_free(replica) and is_present(id) then
       return true
     end
   end
@@ -304,14 +317,9 @@ local function drop_all(activator)
 end
 
 local function forget_the_gone()
-  local present = {}
-  for _, ids in pairs(offers) do
-    for _, id in ipairs(ids) do
-      present[id] = true
-    end
-  end
+  present = nil
   for id, replica in pairs(replicas) do
-    if not present[id] and replica.n == 0 then
+    if not is_present(id) and replica.n == 0 then
       if replica.window > 0 then
         paced = paced - 1
       end
@@ -411,6 +419,7 @@ while at <= #ARGV do
       end
     end
     waiting, offered = redis.call('ZCARD', line), redis.call('ZCARD', off)
+    forget_the_gone()
     lasts = true
     at = at + 1
   elseif op == 'D' then  -- born as I knew it, a name if there is none: what follows is all that I have
@@ -425,7 +434,7 @@ while at <= #ARGV do
       redis.call('HSET', state, 'grace', grace)
     end
     redis.call('HSET', state, 'a:' .. me, '')
-    offers[me] = {}
+    offers[me], present = {}, nil
     lasts = true
     at = at + 3
   elseif op == 'G' then  -- seq replica: I have this in flight
@@ -441,6 +450,7 @@ while at <= #ARGV do
       drop_all(ARGV[at + 1])
       redis.call('HDEL', state, 'a:' .. ARGV[at + 1])
       offers[ARGV[at + 1]] = nil
+      forget_the_gone()
       result = 'buried'
     end
     at = at + 2
@@ -448,6 +458,7 @@ while at <= #ARGV do
     drop_all(me)
     redis.call('HDEL', state, 'a:' .. me)
     offers[me] = nil
+    forget_the_gone()
     at = at + 1
   else
     return redis.error_reply('ERR unknown operation ' .. tostring(op))

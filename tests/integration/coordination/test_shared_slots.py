@@ -69,8 +69,12 @@ class House:
 
     def calls(self) -> int:
         """Scripts that Redis has run."""
+        return self.commands("evalsha")
+
+    def commands(self, name: str) -> int:
+        """How often Redis has carried this one out, within scripts too."""
         stats = self.server.ask("INFO", "commandstats").decode()
-        lines = [line for line in stats.splitlines() if line.startswith("cmdstat_evalsha:")]
+        lines = [line for line in stats.splitlines() if line.startswith(f"cmdstat_{name}:")]
         return int(lines[0].split("calls=")[1].split(",")[0]) if lines else 0
 
 
@@ -385,3 +389,24 @@ async def test_when_the_last_has_left_nothing_is_left_behind() -> None:
         for each in h.activators:
             await each.ledgers.aclose()
         assert server.keys(prefix) == []
+
+
+async def test_a_replica_that_nobody_offers_any_more_is_no_reason_to_look_through_the_line() -> (
+    None
+):
+    async with house("x", model=endpoint(concurrency=1)) as h:
+        running = h.line_up(0)
+        await h.grants(1)
+        h.ledgers[0].offer([])
+        await settled(*h.ledgers)
+        h.end(0, running)
+        for _ in range(500):
+            h.line_up(0)
+        await settled(*h.ledgers)
+        before = h.commands("hget")
+
+        for _ in range(20):
+            h.line_up(0)
+            await settled(*h.ledgers)
+
+        assert h.commands("hget") - before < 100
