@@ -93,8 +93,8 @@ async def world(
         folder, {"server": listen, "store": {"url": redis.url}, "endpoints": endpoints}
     )
     w = World(serving, warm=warm, cold=cold)
-    await serving.start()
     try:
+        await serving.start()
         await w.until_ready("warm")
         yield w
     finally:
