@@ -31,7 +31,7 @@ from tests.stage import NAME, request
 from tests.support import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from tests.rawclient import Reply
     from tests.replica import Behaviour
@@ -95,9 +95,12 @@ class Activator:
     async def get(
         self, target: str = "/", *, headers: Mapping[str, str] | None = None, within: float = 20.0
     ) -> Reply:
+        return await self.ask(request(target, headers=headers), within=within)
+
+    async def ask(self, raw: bytes, *, within: float = 20.0) -> Reply:
         client = await RawClient.connect("127.0.0.1", self.data)
         try:
-            client.send(request(target, headers=headers))
+            client.send(raw)
             return await client.reply(within=within)
         finally:
             await client.close()
@@ -260,12 +263,18 @@ class Several:
 
 @contextlib.asynccontextmanager
 async def several(
-    count: int, *, behave: Behaviour = hello, hesitates: float = 0.0, **endpoint: Any
+    count: int,
+    *,
+    behave: Behaviour = hello,
+    hesitates: float = 0.0,
+    redis_options: Sequence[str] = (),
+    **endpoint: Any,
 ) -> AsyncIterator[Several]:
-    """`endpoint`: keys of the one endpoint as in the file; `hesitates`: see SharedDriver."""
+    """`endpoint`: keys of the one endpoint as in the file; `hesitates`: see SharedDriver;
+    `redis_options` as for redis-server."""
     async with asyncio.timeout(WITHIN), contextlib.AsyncExitStack() as endings:
         folder = Path(endings.enter_context(tempfile.TemporaryDirectory()))
-        redis = endings.enter_context(redis_server())
+        redis = endings.enter_context(redis_server(*redis_options))
         s = Several(folder, redis=redis, behave=behave, endpoint=endpoint)
         endings.push_async_callback(s.aclose)
         await s.open()
