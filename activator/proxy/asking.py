@@ -13,7 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from activator.core.jobs import WAITING, JobState, Outcome
-from activator.errors import BadRequest, KeyReuse, StoreUnavailable
+from activator.errors import ActivatorError, BadRequest, KeyReuse, StoreUnavailable
 from activator.proxy.outcomes import PATH, described, why_unanswered
 from activator.proxy.preferences import key_of
 from activator.proxy.recorded import envelope_of
@@ -103,16 +103,23 @@ class Asking(Talk):
 
     async def _create(self, upload: Upload, webhook: str) -> Admission:
         """To its end even if the client leaves: what has been created must be let go of."""
-        creating = self.proxy.tasks.spawn(
-            self._store.create(self._new(webhook), upload), name="create"
-        )
+        creating = self.proxy.tasks.spawn(self._created(webhook, upload), name="create")
         try:
-            admission: Admission = await asyncio.shield(creating)
+            admission: Admission | ActivatorError = await asyncio.shield(creating)
         except asyncio.CancelledError:
             self.proxy.tasks.spawn(self._orphaned(creating), name="orphaned")
             raise
+        if isinstance(admission, ActivatorError):
+            raise admission
         self._take(admission)
         return admission
+
+    async def _created(self, webhook: str, upload: Upload) -> Admission | ActivatorError:
+        """A refusal is an answer here: whoever waits for it may have left."""
+        try:
+            return await self._store.create(self._new(webhook), upload)
+        except ActivatorError as error:
+            return error
 
     def _take(self, admission: Admission) -> None:
         if isinstance(admission, Conflict):
@@ -121,8 +128,10 @@ class Asking(Talk):
         if isinstance(admission, Created) and admission.claim is not None:
             self._live.take_claim(admission.claim)
 
-    async def _orphaned(self, creating: asyncio.Task[Admission]) -> None:
-        self._take(await creating)
+    async def _orphaned(self, creating: asyncio.Task[Admission | ActivatorError]) -> None:
+        admission = await creating
+        if not isinstance(admission, ActivatorError):
+            self._take(admission)
         self._leave()
 
     def _new(self, webhook: str) -> NewJob:

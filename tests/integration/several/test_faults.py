@@ -114,6 +114,7 @@ async def test_without_redis_warm_traffic_goes_on_and_detached_requests_are_refu
         assert Counter(reply.status for reply in replies) == {200: 40}
         assert (refused.status, refused.why) == (503, "store_unavailable")
         assert len(s.running) == 1  # nothing is scaled down
+        assert not one.logged("task_failed")
 
         s.redis.start()
         back = asyncio.get_running_loop().time()
