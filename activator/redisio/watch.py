@@ -90,9 +90,12 @@ class Watch:
             return failure
         self.fullness = max(info.fullness for info in infos)
         identity = frozenset(info.run_id for info in infos)
-        if self.up and identity != self._identity:
-            self._went_down(Unreachable("The store was restarted"))
-        self._identity = identity
+        known, self._identity = self._identity, identity
+        if self.up and identity != known:
+            # whoever is told that it is back finds connections: they are made by the next look
+            restarted = Unreachable("The store was restarted")
+            self._went_down(restarted)
+            return restarted
         if not self.up:
             self._is_back()
         return None

@@ -144,6 +144,7 @@ async def test_a_restart_that_nobody_noticed_is_told_all_the_same() -> None:
             redis.restart()
 
             await eventually(lambda: told == [False, True], within=5.0)
+            assert await link.command("PING") == b"PONG"
 
 
 async def test_opens_without_redis_and_finds_it_later() -> None:
