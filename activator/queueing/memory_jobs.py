@@ -186,14 +186,12 @@ class MemoryJobs:
         trailers: tuple[bytes, ...] = (),
     ) -> Job:
         entry = self._held(claim)
-        step = jobs.finish(entry.job, holder=claim.holder, outcome=outcome, now=self._clock())
-        if step.event is None:
-            return entry.job
-        if outcome.state is JobState.SUCCEEDED:
+        succeeds = outcome.state is JobState.SUCCEEDED and entry.job.holder == claim.holder
+        if succeeds:
             self._append(entry, claim.holder, output)
+        step = jobs.finish(entry.job, holder=claim.holder, outcome=outcome, now=self._clock())
+        if succeeds:
             entry.trailers = trailers
-            now = self._clock()
-            step = jobs.finish(entry.job, holder=claim.holder, outcome=outcome, now=now)
         return self._take(entry, step)
 
     async def give_back(self, claim: Claim) -> None:

@@ -15,7 +15,8 @@ if job.h ~= holder then
 end
 local name = of('out', id)
 local known, count = call('LLEN', name), #ARGV - PIECES + 1
-if job.s ~= 'running' or (count > 0 and at > known) or (count > 0 and at == 0 and not has_head) then
+local answered = has_head or job.st ~= '0'
+if job.s ~= 'running' or (count > 0 and (at > known or at == 0 and not has_head)) or (ends and not answered) then
   return {'forbidden', job.s}
 end
 

@@ -179,10 +179,9 @@ class Side:
                 await store.append(claim, _output(**said))
             case "finish":
                 output = _output(0, said["head"], [b"z"] if said["head"] else [])
-                trailers = (b"T: 1",) if said["head"] else ()
                 reason = "" if said["state"] is JobState.SUCCEEDED else said["reason"]
                 outcome = Outcome(said["state"], reason, reason)
-                return self._job(await store.finish(claim, outcome, output, trailers=trailers))
+                return self._job(await store.finish(claim, outcome, output, trailers=(b"T: 1",)))
             case "give_back":
                 await store.give_back(claim)
             case "requeue":
