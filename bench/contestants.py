@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 from contextlib import contextmanager
@@ -51,8 +52,18 @@ class Activator:
         status: dict[str, Any] = self._call("GET", f"/api/endpoints/{name}")
         return status
 
+    def order(self, name: str, verb: str) -> None:
+        """`activate`, `deactivate`, `pause`, `resume`."""
+        self._call("POST", f"/api/endpoints/{name}/{verb}")
+
     def deactivate(self, name: str) -> None:
-        self._call("POST", f"/api/endpoints/{name}/deactivate")
+        self.order(name, "deactivate")
+
+    def jobs(self, name: str) -> dict[str, int]:
+        """State → how many, as its metrics tell."""
+        pattern = rf'^activator_jobs{{endpoint="{name}",state="(\w+)"}} (\S+)$'
+        found = re.findall(pattern, self._ask("GET", "/metrics").decode(), re.MULTILINE)
+        return {state: int(float(count)) for state, count in found}
 
     def wait_for(self, name: str, *, within: float, **wanted: object) -> None:
         """Until the endpoint's status has these values. Raises BenchError if it never has."""
@@ -68,6 +79,10 @@ class Activator:
             time.sleep(0.01)
 
     def _call(self, method: str, path: str) -> Any:
+        said = self._ask(method, path)
+        return json.loads(said) if said else None
+
+    def _ask(self, method: str, path: str) -> bytes:
         connection = HTTPConnection(LOOPBACK, self._admin_port, timeout=ADMIN_PATIENCE)
         try:
             body = b"{}" if method == "POST" else None
@@ -80,12 +95,14 @@ class Activator:
             connection.close()
         if answer.status >= 300:
             raise BenchError(f"{method} {path}: {answer.status} {said.decode()}")
-        return json.loads(said) if said else None
+        return said
 
 
 @contextmanager
-def activator(lab: Lab, endpoints: Sequence[Mapping[str, Any]]) -> Iterator[Activator]:
-    """`activator serve` with these endpoints, in the form of its configuration file."""
+def activator(
+    lab: Lab, endpoints: Sequence[Mapping[str, Any]], **sections: Mapping[str, Any]
+) -> Iterator[Activator]:
+    """`activator serve` with these endpoints and other sections of its configuration file."""
     port, admin_port = free_port(), free_port()
     configuration = {
         "server": {
@@ -95,6 +112,7 @@ def activator(lab: Lab, endpoints: Sequence[Mapping[str, Any]]) -> Iterator[Acti
             "shutdownGrace": "1s",
         },
         "endpoints": list(endpoints),
+        **sections,
     }
     file = lab.folder / f"activator-{port}.yaml"
     file.write_text(yaml.safe_dump(configuration), encoding="utf-8")

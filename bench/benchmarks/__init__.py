@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from bench.benchmarks import bulk, cold, drain, growth, held, latency, slots, throughput
+from bench.benchmarks import bulk, cold, drain, growth, held, jobs, latency, slots, throughput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,4 +21,5 @@ ALL: Final[Mapping[str, Callable[[Lab], Result]]] = {
     "bulk": bulk.run,
     "growth": growth.run,
     "slots": slots.run,
+    "jobs": jobs.run,
 }

@@ -59,6 +59,16 @@ async def test_shared_slots_are_measured_where_there_is_a_redis(tmp_path: Path) 
     assert "acquire and release, p50 over a bare GET" in out
 
 
+async def test_jobs_are_measured_and_none_is_lost(tmp_path: Path) -> None:
+    executable()
+    status, out, err = await run_bench("jobs", "--smoke", "--out", str(tmp_path))
+
+    assert (status, err) == (0, "")
+    written = json.loads((tmp_path / "jobs.json").read_text())
+    assert written["raw"]["jobs per second"] > 0
+    assert "PASS  jobs without a result, of 60: 0" in out
+
+
 async def test_an_unknown_benchmark_is_refused_with_the_known_ones() -> None:
     status, _, err = await run_bench("cod")
 
