@@ -56,6 +56,7 @@ class SharedLease:
         self._me = roster.me
         self._clock = clock
         self._election = Election(roster.me, pace=pace)
+        self._reached = float("-inf")
         self._tasks = Tasks("lease")
         self._wake = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
@@ -66,7 +67,7 @@ class SharedLease:
 
     @property
     def leading(self) -> bool:
-        return self._election.leads(now=self._clock())
+        return self._election.leads(now=self._now)
 
     @property
     def term(self) -> int:
@@ -94,7 +95,7 @@ class SharedLease:
     async def _run(self) -> None:
         while True:
             self._wake.clear()
-            match self._election.step(now=self._clock()):
+            match self._election.step(now=self._now):
                 case Wait(until):
                     await self._sleep(until)
                 case StepDown():
@@ -103,12 +104,17 @@ class SharedLease:
                     await self._ask(question)
                     self._tell()
 
+    @property
+    def _now(self) -> float:
+        """Timers may fire a hair early: what was slept until has come."""
+        return max(self._reached, self._clock())
+
     async def _sleep(self, until: float) -> None:
         try:
             async with asyncio.timeout(max(0.0, until - self._clock())):
                 await self._wake.wait()
         except TimeoutError:
-            return
+            self._reached = until
 
     async def _ask(self, question: Question) -> None:
         asked = self._clock()
