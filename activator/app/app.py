@@ -27,16 +27,19 @@ from activator.config.keys import load_keys
 from activator.config.references import read_secret
 from activator.config.settings import load
 from activator.control.controller import Controller
+from activator.control.hooks import Hooks
 from activator.control.supervisor import Supervisor
 from activator.control.worker import Worker, Workers
 from activator.coordination.memory import MemoryLedger
 from activator.core.endpoint import ProcessBackend, StaticBackend
+from activator.core.webhooks import checked_url
 from activator.drivers.process import ProcessDriver
 from activator.drivers.static import StaticDriver
 from activator.errors import ConfigError, ShuttingDown, StartError
 from activator.proxy.body import HeldMemory
 from activator.proxy.door import Door
 from activator.proxy.listener import Certificate, Proxy
+from activator.proxy.outcomes import described
 from activator.proxy.recorded import outbound_of
 from activator.telemetry.events import EventLog
 from activator.telemetry.metrics import Metrics
@@ -202,6 +205,16 @@ class App:
                 wall=time.time,
             )
 
+        self._proxy.webhook = lambda url: checked_url(url, self.reloading.settings.webhooks)
+        self._hooks = Hooks(
+            jobs,
+            self.registry,
+            policy=lambda: self.reloading.settings.webhooks,
+            describe=lambda job: described(job, place=None, eta=None),
+            wall=time.time,
+            dice=self._dice.random,
+        )
+        self._hooks.start()
         self.workers = Workers(make)
         self.registry.added = self.workers.add
         self.registry.removed = self.workers.remove
@@ -322,6 +335,8 @@ class App:
         if hasattr(self, "_proxy"):
             await self._proxy.aclose()
         await self._tasks.aclose()
+        if hasattr(self, "_hooks"):
+            await self._hooks.aclose()
         if hasattr(self, "_stores"):
             await self._stores.aclose()
         self.events.close()

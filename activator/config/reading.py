@@ -53,6 +53,8 @@ class Reading:
 
     root: RootKeys
     store_url: StoreUrl
+    webhook_secret: str
+    """Empty: there is none."""
     declared: tuple[Declared, ...]
     endpoints: tuple[Endpoint, ...]
 
@@ -77,10 +79,12 @@ class Reader:
         self._check_names(declared)
         self._check_matches(built)
         store_url = self._store_url(root) if root else None
+        secret = self._webhook_secret(root) if root else ""
         self._problems.raise_any()
         assert root is not None  # else there was a problem
         assert store_url is not None
-        return Reading(root, store_url, declared, tuple(endpoint for _, endpoint in built))
+        endpoints = tuple(endpoint for _, endpoint in built)
+        return Reading(root, store_url, secret, declared, endpoints)
 
     def _root(self) -> RootKeys | None:
         tree = Table(self._tree.line)
@@ -169,6 +173,15 @@ class Reader:
             return None
         self._tell(self._tree, rules.store_url_problems(url))
         return url
+
+    def _webhook_secret(self, root: RootKeys) -> str:
+        if root.webhooks.secret is None:
+            return ""
+        try:
+            return resolve(root.webhooks.secret, environ=self._environ, base=self._base)
+        except ValueError as error:
+            self._problems.at(self._tree, ("webhooks", "secret"), str(error))
+            return ""
 
     def _check_files(self, root: RootKeys) -> None:
         tls = root.server.tls

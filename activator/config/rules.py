@@ -79,6 +79,8 @@ def root_problems(root: RootKeys) -> Iterator[Finding]:
     yield from unavailable(root)
     if "{" in root.store.prefix or "}" in root.store.prefix:
         yield ("store", "prefix"), "cannot have braces: they decide where in a cluster a key lies"
+    if root.webhooks.allow and root.webhooks.secret is None:
+        yield ("webhooks", "secret"), "is needed: a call that is not signed could be anybody's"
     server = root.server
     if not is_loopback(server.admin[0]) and root.auth.admin_token_file is None:
         yield ("server", "admin"), "listens beyond loopback, which needs `auth.adminTokenFile`"

@@ -157,11 +157,21 @@ class JobsSection(Section):
 
 
 class WebhooksSection(Section):
-    """Who is told when a job is done."""
+    """Who may be told when a detached job has ended (`X-Activator-Webhook`)."""
 
-    allow: tuple[HostPattern, ...] = key([], "Hosts that may be called.")
-    secret: Secret | None = key(None, "Signs the calls: `${NAME}` or `file:PATH`.")
-    private_addresses: Flag = key(False, "Whether private addresses may be called.")
+    allow: tuple[HostPattern, ...] = key(
+        [], "Hosts that may be called, or `*.` and a domain. Empty: nobody is."
+    )
+    secret: Secret | None = key(
+        None,
+        "Signs the calls (Standard Webhooks): `${NAME}` or `file:PATH`, of `whsec_` and base64, or"
+        " any text. Needed with `allow`.",
+    )
+    private_addresses: Flag = key(
+        False,
+        "Whether addresses may be called that are not on the public internet. A client could"
+        " reach with it what only the activator can.",
+    )
 
 
 class AllowSection(Section):
@@ -207,7 +217,7 @@ class RootKeys(Section):
     store: StoreSection = key({}, "Where held requests wait, and what several activators share.")
     auth: AuthSection = key({}, "Who may come in.")
     jobs: JobsSection = key({}, "Requests that outlive their connection.")
-    webhooks: WebhooksSection = later({}, "Who is told when a job is done.")
+    webhooks: WebhooksSection = key({}, "Who is told when a job is done.")
     sources: SourcesSection = key({}, "Where endpoints are declared besides this file.")
     tracing: TracingSection | None = later(None, "Where traces go.")
     openai: OpenAISection = later({}, "How the endpoint is found by the body's `model`.")

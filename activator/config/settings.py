@@ -17,6 +17,7 @@ from activator.config.problems import Problems
 from activator.config.reading import Reader
 from activator.config.tree import override
 from activator.core.jobs import JobsPolicy
+from activator.core.webhooks import WebhookPolicy
 from activator.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Settings:
     server: Server
     store: Store
     jobs: JobsPolicy
+    webhooks: WebhookPolicy
     auth: Auth
     endpoints: tuple[Endpoint, ...]
     warnings: tuple[str, ...] = field(compare=False)
@@ -129,6 +131,11 @@ def load(
             timeout=store.timeout,
         ),
         jobs=_jobs(root.jobs),
+        webhooks=WebhookPolicy(
+            allow=root.webhooks.allow,
+            secret=reading.webhook_secret,
+            private_addresses=root.webhooks.private_addresses,
+        ),
         auth=Auth(
             api_keys_file=base / auth.api_keys_file if auth.api_keys_file else None,
             admin_token_file=base / auth.admin_token_file if auth.admin_token_file else None,

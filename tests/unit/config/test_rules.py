@@ -50,7 +50,6 @@ def test_what_comes_later_may_be_switched_off(tmp_path: Path, keys: str) -> None
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ("webhooks: {allow: [a.test]}\n", "webhooks"),
         ("tracing: {endpoint: 'http://x'}\n", "tracing"),
         ("openai: {peekBytes: 1MiB}\n", "openai"),
         ("sources: {kubernetes: {namespaces: [x]}}\n", "sources.kubernetes"),
@@ -60,7 +59,7 @@ def test_sections_that_come_later_are_refused(tmp_path: Path, text: str, key: st
     (problem,) = problems_of(tmp_path, text + MINIMAL)
     assert problem.startswith(f"1: {key}: ")
     assert "not available in this version" in problem
-    assert settings_of(tmp_path, "tracing:\nwebhooks:\nsources: {kubernetes: null}\n" + MINIMAL)
+    assert settings_of(tmp_path, "tracing:\nsources: {kubernetes: null}\n" + MINIMAL)
 
 
 @pytest.mark.parametrize(
