@@ -310,6 +310,7 @@ def retry(job: Job, *, policy: JobsPolicy, now: float) -> Step:
         expires=now + policy.ttl,
         detached=True,  # its readers have been told of the failure
         unread_since=0.0,
+        not_before=0.0,
         ended=0.0,
     )
     return _enter(_numbered(job, job.attempt + 1), JobState.QUEUED, now=now)

@@ -166,11 +166,12 @@ def test_attempts_without_a_dispatch_count_too() -> None:
 
 
 def test_an_operator_gives_a_failed_job_all_attempts_anew() -> None:
-    failed = jobs.finish(running(), holder="a:1", outcome=BROKEN, now=30.0).job
+    begun_again = running(failed_once(running(), delay=5.0), holder="a:2")
+    failed = jobs.finish(begun_again, holder="a:2", outcome=BROKEN, now=30.0).job
     job, event = jobs.retry(failed, policy=POLICY, now=50.0)
     assert event is not None
-    assert (job.state, job.attempt, event.id) == (JobState.QUEUED, 2, "2-1")
-    assert (job.expires, job.detached) == (1050.0, True)
+    assert (job.state, job.attempt, event.id) == (JobState.QUEUED, 3, "3-1")
+    assert (job.expires, job.detached, job.not_before) == (1050.0, True, 0.0)
     assert jobs.attempts_left(job, POLICY) == 2
     assert jobs.retry(job, policy=POLICY, now=60.0) == (job, None)
 
