@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from activator.aiokit.tasks import Tasks
-from tests.rawclient import RawClient
+from tests.rawclient import Cut, RawClient
 from tests.redis_server import RedisServer, fresh_prefix, redis_server
 from tests.replica import PROBE_PATH, Replica, hello
 from tests.shared_driver import World
@@ -239,10 +239,12 @@ class Several:
     async def until_zero(self, *, within: float = 15.0) -> None:
         await eventually(lambda: not self.driver._replicas and self.replicas, within=within)
 
-    def tell_what_happened(self) -> None:
+    async def tell_what_happened(self) -> None:
         """For whoever reads why a test failed."""
         for each in self.activators:
             print(f"--- activator {each.pid}, {'runs' if each.runs else 'has ended'}")
+            with contextlib.suppress(Cut, OSError, TimeoutError):
+                print(await each.ask_admin(f"/api/endpoints/{NAME}"))
             for record in each.log[-60:]:
                 print("   ", {key: value for key, value in record.items() if value != "info"})
         print("--- the last orders")
@@ -283,7 +285,7 @@ async def several(
         try:
             yield s
         except BaseException:
-            s.tell_what_happened()
+            await s.tell_what_happened()
             raise
     failures = [failure for each in s.replicas.values() for failure in each.failures]
     assert not failures, failures
