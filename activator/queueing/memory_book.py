@@ -170,7 +170,10 @@ class Book:
         self._leave_line(entry)
         self._free_key(entry)
         self.budget.give(entry.room)
-        del self.shelf(entry.job.endpoint).entries[entry.job.id]
+        shelf = self.shelf(entry.job.endpoint)
+        del shelf.entries[entry.job.id]
+        if not shelf.entries:
+            shelf.age = None
         self.of_job.ring(entry.job.id, None)
 
     # --- lines
@@ -204,7 +207,7 @@ class Book:
 
     def ready(self, shelf: Shelf, *, age: float, now: float) -> Sequence[Place]:
         """The line as it is at this moment."""
-        if age != shelf.age:
+        if shelf.entries and age != shelf.age:
             shelf.age = age
             self._put_in_line(shelf, [*shelf.line, *shelf.held], now=now)
         due = shelf.later[: bisect_left(shelf.later, (now, "\x7f"))]

@@ -4,7 +4,7 @@
 -- Reply {seconds until one that backs off is ready or '', record, …}
 local limit, age, cold, before = tonumber(ARGV[7]), ARGV[8], ARGV[9], tonumber(ARGV[10])
 local number = tonumber(ARGV[11])
-if queued() + call('ZCARD', held) == 0 then
+if call('EXISTS', meta) == 0 then  -- there are no jobs
   return {''}
 end
 write_anyway()
