@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from activator.coordination.board_talk import Declared
+from activator.coordination.board_talk import Answered, Declared, Revived
 from activator.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from activator.aiokit.tasks import Tasks
     from activator.coordination.base import Roster
-    from activator.coordination.board_talk import Answered, Revived
     from activator.coordination.drain_store import DrainStore
     from activator.coordination.words import Words
 
@@ -35,6 +34,7 @@ class _Question:
 
     declared: Declared
     members: frozenset[str]
+    """Who has joined; whoever is present is asked as well."""
     said: set[str] = field(default_factory=set)
     excused: tuple[str, ...] = ()
     failed: bool = False
@@ -43,6 +43,13 @@ class _Question:
     def fail(self) -> None:
         self.failed = True
         self.changed.set()
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """The store is being told what is asked."""
+
+    early: list[Answered | Revived] = field(default_factory=list)
 
 
 class Asking:
@@ -68,6 +75,8 @@ class Asking:
         self._clock = clock
         self._overruled = overruled
         self._questions: dict[str, _Question] = {}
+        self._attempts: dict[str, _Attempt] = {}
+        """By endpoint, unless it was called off."""
 
     def is_ours(self, endpoint: str, number: int) -> bool:
         """This drain is this activator's own, and not concluded."""
@@ -77,15 +86,23 @@ class Asking:
     async def ask(self, endpoint: str, replicas: tuple[str, ...] | None) -> bool:
         """See `DemandBoard.ask_quiet`."""
         by = self._roster.me
+        attempt = self._attempts[endpoint] = _Attempt()
         try:
             drain = await self._store.declare(endpoint, by=by, term=self._term(), replicas=replicas)
         except StoreUnavailable:
-            return False
+            drain = None
+        called_off = self._attempts.get(endpoint) is not attempt
+        if not called_off:
+            del self._attempts[endpoint]
         if drain is None:
             return False
         declared = Declared(endpoint, drain.number, by, replicas)
-        question = _Question(declared, frozenset(drain.words))
-        self._questions[endpoint] = question
+        if called_off:
+            await self._conclude(declared, ordered=False)
+            return False
+        question = self._questions[endpoint] = _Question(declared, frozenset(drain.words))
+        for said in attempt.early:
+            self._heard(question, said)
         self._words.declared(declared)
         if await self._all_say_yes(question):
             return True
@@ -107,6 +124,7 @@ class Asking:
 
     def conclude(self, endpoint: str, *, ordered: bool) -> None:
         """The question is answered for good: to this activator its own word means nothing now."""
+        self._attempts.pop(endpoint, None)
         question = self._questions.pop(endpoint, None)
         if question is None:
             return
@@ -116,17 +134,21 @@ class Asking:
         )
         self._words.called_off(endpoint, question.declared.number)
 
-    def heard_answer(self, said: Answered) -> None:
-        question = self._questions.get(said.endpoint)
-        if question is not None and question.declared.number == said.number:
-            question.said.add(said.act)
-            question.failed |= not said.quiet
-            question.changed.set()
+    def heard(self, said: Answered | Revived) -> None:
+        question, attempt = self._questions.get(said.endpoint), self._attempts.get(said.endpoint)
+        if question is not None:
+            self._heard(question, said)
+        elif attempt is not None:  # others may hear the question before we know its number
+            attempt.early.append(said)
 
-    def heard_revival(self, said: Revived) -> None:
-        question = self._questions.get(said.endpoint)
-        if question is not None and question.declared.number == said.number:
-            question.fail()
+    def _heard(self, question: _Question, said: Answered | Revived) -> None:
+        if said.number != question.declared.number:
+            return
+        if isinstance(said, Answered):
+            question.said.add(said.act)
+        if isinstance(said, Revived) or not said.quiet:
+            question.failed = True
+        question.changed.set()
 
     async def _all_say_yes(self, question: _Question) -> bool:
         endpoint = question.declared.endpoint
@@ -150,7 +172,9 @@ class Asking:
     async def _missing(self, question: _Question) -> set[str]:
         """Whose answer is waited for."""
         endpoint = question.declared.endpoint
-        missing = set(question.members - question.said)
+        # one that serves the endpoint may not have been able to say so
+        present = self._roster.members | self._roster.unknown
+        missing = set((question.members | present) - question.said)
         for act in [act for act in missing if self._roster.is_gone(act)]:
             try:
                 await self._store.leave([endpoint], act)

@@ -44,7 +44,7 @@ class BoardStore(DrainStore, Protocol):
 
     def listen(self, heard: Callable[[Said], None], missed: Callable[[], None]) -> None:
         """`heard` for everything that anybody calls out, also this activator itself; `missed`
-        when something may not have been heard."""
+        whenever that begins: what was said before may not have been heard."""
 
 
 class SharedBoard:
@@ -72,6 +72,7 @@ class SharedBoard:
             roster.me,
             self._tasks,
             is_ours=self._is_ours,
+            clock=clock,
         )
         self._asking = Asking(
             store,
@@ -94,7 +95,7 @@ class SharedBoard:
         roster.on_joined(self._joined)
         roster.on_silent(self._silent)
         roster.on_left(self._left)
-        roster.on_forgotten(self._words.join_again)
+        roster.on_forgotten(self._missed)
 
     async def aclose(self) -> None:
         """Whoever has left is told to the store, if it answers in time."""
@@ -173,24 +174,23 @@ class SharedBoard:
     def _heard(self, said: Said) -> None:
         match said:
             case Shares():
+                if said.asks and said.act != self._roster.me:
+                    self._shares.tell_all()
                 for endpoint in self._shares.heard(said):
                     self._tell(endpoint)
             case Declared(by=by) if by != self._roster.me:
                 self._words.declared(said)
-            case Answered():
-                self._asking.heard_answer(said)
-            case Revived():
-                self._asking.heard_revival(said)
+            case Answered() | Revived():
+                self._asking.heard(said)
             case Concluded(endpoint, number, ordered) if not ordered:
                 self._words.called_off(endpoint, number)
 
     def _missed(self) -> None:
         self._words.join_again()
-        self._shares.tell_all()
+        self._shares.tell_all(asking=True)
 
     def _joined(self, _act: str) -> None:
         self._shares.roster_changed()
-        self._shares.tell_all()
         self._tell_all()
 
     def _silent(self, _act: str) -> None:

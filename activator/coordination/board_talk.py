@@ -30,11 +30,13 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """What one activator has; `whole`: and of all other endpoints nothing."""
+    """What one activator has; `whole`: and of all other endpoints nothing. `asks`: it knows
+    nothing of what the others have."""
 
     act: str
     told: Mapping[str, Told]
     whole: bool
+    asks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +80,10 @@ Said = Shares | Declared | Answered | Revived | Concluded
 def encode(said: Shares | Declared) -> bytes:
     """What is not said by the store itself, while it changes a record."""
     match said:
-        case Shares(act, told, whole):
+        case Shares(act, told, whole, asks):
             words = {name: _words(each) for name, each in told.items()}
             message: dict[str, Any] = {"k": "shares", "a": act, "w": int(whole), "s": words}
+            message["q"] = int(asks)
         case Declared(endpoint, number, by, replicas):
             message = {"k": "declared", "e": endpoint, "n": str(number), "a": by}
             message["r"] = replicas_word(replicas)
@@ -109,7 +112,8 @@ def _decoded(words: Mapping[str, Any]) -> Said | None:
     match words["k"]:
         case "shares":
             told = {str(name): _told(each) for name, each in words["s"].items()}
-            return Shares(str(words["a"]), told, whole=bool(words["w"]))
+            whole, asks = words["w"] == 1, words["q"] == 1
+            return Shares(str(words["a"]), told, whole=whole, asks=asks)
         case "declared":
             replicas = read_replicas(words["r"])
             return Declared(str(words["e"]), int(words["n"]), str(words["a"]), replicas)

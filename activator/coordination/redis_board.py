@@ -33,8 +33,7 @@ class RedisBoardStore:
             if said is not None:
                 heard(said)
 
-        self._link.subscribe(self._channel, hear)
-        self._link.on_resubscribed(missed)
+        self._link.subscribe(self._channel, hear, confirmed=missed)
 
     async def join(self, endpoints: Sequence[str], act: str) -> Sequence[Drain]:
         replies = await self._link.pipeline([self._call(each, "join", act) for each in endpoints])

@@ -99,8 +99,9 @@ class SharesKept:
             self._soon = True
             self._look_in(max(0.0, self._said_at + EVERY - self._clock()))
 
-    def tell_all(self) -> None:
-        """Somebody knows nothing of what was told, or may have missed some of it."""
+    def tell_all(self, *, asking: bool = False) -> None:
+        """Somebody knows nothing of what was told, or may have missed some of it. `asking`: we
+        do, and everybody is to tell all of it."""
         now = self._clock()
         told = {}
         for endpoint, ours in self._ours.items():
@@ -109,7 +110,7 @@ class SharesKept:
                 self._stirring[endpoint] = None
             if ours.told.demand or now - ours.ended < RECENT:
                 told[endpoint] = Told(ours.told, max(0.0, now - ours.ended))
-        self._say(Shares(self._me, told, whole=True))
+        self._say(Shares(self._me, told, whole=True, asks=asking))
         if self._stirring and self._timer is None:
             self._look_in(EVERY)
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 LEAVES_WITHIN = 10.0
 """Seconds that single replicas are kept out of rotation on the word given for them: then they are
 gone, or nobody has carried it out."""
+ALONE_AFTER = 3.0
+"""Seconds after which an activator that cannot tell the store of its endpoints serves them all the
+same. By then whoever reaches the store knows by the roster that it must be asked."""
 AT_ONCE = 100
 """Endpoints that are joined in one operation."""
 
@@ -55,8 +58,10 @@ class _Seat:
     word: _Word | None = None
     joined: bool = False
     """The store knows."""
-    tried: bool = False
-    """It was asked at least once."""
+    is_known: bool = False
+    """The store knew at least once."""
+    failed_at: float | None = None
+    """When it could not be told for the first time."""
     heard: int = 0
     """The latest drain that was heard of."""
     reviving: bool = False
@@ -72,6 +77,7 @@ class Words:
         tasks: Tasks,
         *,
         is_ours: Callable[[str, int], bool],
+        clock: Callable[[], float],
     ) -> None:
         """`is_ours`: whether a drain of an endpoint is this activator's own and not over; who
         asked for it then calls it off when a request comes."""
@@ -81,6 +87,7 @@ class Words:
         self._lasting = Tasks("words")
         """What goes on until it succeeds; `tasks` for what the store is told once."""
         self._is_ours = is_ours
+        self._clock = clock
         self._seats: dict[str, _Seat] = {}
         self._joining = False
 
@@ -140,11 +147,11 @@ class Words:
             drains = await self._store.join([seat.endpoint for seat in seats], self._me)
         except StoreUnavailable:
             for seat in seats:
-                seat.tried = True
+                seat.failed_at = self._clock() if seat.failed_at is None else seat.failed_at
                 self._revive_if_wanted(seat)
             return False
         for seat, drain in zip(seats, drains, strict=True):
-            seat.joined = seat.tried = True
+            seat.joined = seat.is_known = True
             if self._seats.get(seat.endpoint) is seat:
                 self._joined(seat, drain)
         return True
@@ -177,6 +184,8 @@ class Words:
         seat = self._seats.get(said.endpoint)
         if seat is not None:
             self._declared(seat, said.number, said.replicas)
+        else:  # we do not have it, and say so
+            self._spawn_answer(said.endpoint, said.number, quiet=True)
 
     def called_off(self, endpoint: str, number: int) -> None:
         """By the asker itself: it will never order on this word, or has ordered and knows how
@@ -193,7 +202,7 @@ class Words:
     def emptied(self, endpoint: str) -> None:
         """No replica is left that there was when the word was given."""
         seat = self._seats.get(endpoint)
-        if seat is not None and seat.word is not None and seat.tried:
+        if seat is not None and seat.word is not None and seat.is_known:
             self._let_go(seat)
 
     def _declared(self, seat: _Seat, number: int, replicas: tuple[str, ...] | None) -> None:
@@ -207,7 +216,7 @@ class Words:
             quiet = seat.member.quiesce(replicas)
             if quiet:
                 self._give(seat, number, replicas)
-        self._tasks.spawn(self._answer(seat, number, quiet=quiet), name=f"answer {seat.endpoint}")
+        self._spawn_answer(seat.endpoint, number, quiet=quiet)
 
     def _give(self, seat: _Seat, number: int, replicas: tuple[str, ...] | None) -> None:
         word = seat.word
@@ -217,9 +226,12 @@ class Words:
         if replicas is not None:
             self._lasting.spawn(self._expire(seat, seat.word), name=f"expire {seat.endpoint}")
 
-    async def _answer(self, seat: _Seat, number: int, *, quiet: bool) -> None:
+    def _spawn_answer(self, endpoint: str, number: int, *, quiet: bool) -> None:
+        self._tasks.spawn(self._answer(endpoint, number, quiet=quiet), name=f"answer {endpoint}")
+
+    async def _answer(self, endpoint: str, number: int, *, quiet: bool) -> None:
         try:
-            await self._store.answer(seat.endpoint, act=self._me, number=number, quiet=quiet)
+            await self._store.answer(endpoint, act=self._me, number=number, quiet=quiet)
         except StoreUnavailable:
             return  # the asker asks again, or gives up
 
@@ -248,10 +260,15 @@ class Words:
         word = seat.word
         if word is None or word.replicas is not None or not seat.member.demand:
             return
-        if word.number == _UNCHECKED and not seat.tried:
+        if word.number == _UNCHECKED and not self._may_go_alone(seat):
             return  # the store is about to say whether there is a drain at all
         if not self._is_ours(seat.endpoint, word.number):
             self._revive(seat)
+
+    def _may_go_alone(self, seat: _Seat) -> bool:
+        if seat.is_known:
+            return True
+        return seat.failed_at is not None and self._clock() - seat.failed_at >= ALONE_AFTER
 
     def _revive(self, seat: _Seat) -> None:
         if not seat.reviving:

@@ -33,7 +33,9 @@ told = st.builds(
 replicas = st.none() | st.lists(names, max_size=3).map(tuple)
 
 
-@given(st.builds(Shares, names, st.dictionaries(names, told, max_size=4), st.booleans()))
+@given(
+    st.builds(Shares, names, st.dictionaries(names, told, max_size=4), st.booleans(), st.booleans())
+)
 def test_shares_arrive_as_they_were_told(said: Shares) -> None:
     assert decode(encode(said)) == said
 
@@ -72,8 +74,8 @@ def test_what_the_store_calls_out_is_understood(words: dict[str, object], said: 
         b'{"v":2,"k":"revived","e":"m","n":"7"}',
         b'{"v":1,"k":"sung","e":"m","n":"7"}',
         b'{"v":1,"k":"revived","e":"m","n":"seven"}',
-        b'{"v":1,"k":"shares","a":"x","w":0,"s":{"m":[1]}}',
-        b'{"v":1,"k":"shares","a":"x","w":0,"s":[]}',
+        b'{"v":1,"k":"shares","a":"x","w":0,"q":0,"s":{"m":[1]}}',
+        b'{"v":1,"k":"shares","a":"x","w":0,"q":0,"s":[]}',
     ],
 )
 def test_what_is_not_understood_is_passed_over(message: bytes) -> None:

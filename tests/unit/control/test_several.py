@@ -1,0 +1,177 @@
+"""Several activators, one endpoint: whatever the interleaving, no request is lost or cut, nobody is
+left waiting, and in the end nothing runs."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+from typing import TYPE_CHECKING
+
+import looptime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from activator.core.endpoint import ScalePolicy
+from tests.unit.control.city import TOTAL, City, city
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+IDLE = 2.0
+FOREVER = 1e6
+ONE = ScalePolicy(idle_timeout=IDLE)
+MANY = ScalePolicy(idle_timeout=IDLE, max=3, target_concurrency=1.0, down_delay=1.0)
+
+
+def play(scene: Coroutine[None, None, None]) -> None:
+    """In virtual time, on a loop of its own."""
+    loop = looptime.new_event_loop(start=1000.0, noop_cycles=1)
+    try:
+        loop.run_until_complete(scene)
+    finally:
+        loop.close()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    size=st.integers(2, 3),
+    trouble=st.sampled_from([0.0, 0.05, 0.2]),
+    policy=st.sampled_from([ONE, MANY]),
+)
+def test_no_request_is_lost_or_cut_and_nobody_is_left_waiting(
+    seed: int, size: int, trouble: float, policy: ScalePolicy
+) -> None:
+    play(_anything(Random(seed), size=size, trouble=trouble, policy=policy))
+
+
+async def _anything(random: Random, *, size: int, trouble: float, policy: ScalePolicy) -> None:
+    async with city(random, size=size, slow=trouble, scale=policy) as c:
+        for _ in range(30):
+            await _something(c, random, trouble=trouble)
+            assert c.cluster.wrongs == []
+        for each in c.activators:
+            each.heal()
+        await c.until(lambda: not c.open, within=60.0)
+        for each in c.activators:
+            c.request(each)
+        await c.until(lambda: not c.open, within=20.0)
+        await c.until(lambda: not c.cluster.wanted, within=60.0)
+        assert c.cluster.wrongs == []
+
+
+async def _something(c: City, random: Random, *, trouble: float) -> None:
+    """Mostly requests in the very moment of going idle, and troubles around it."""
+    who = random.choice(c.activators)
+    await asyncio.sleep(
+        random.choice(
+            [
+                *(0.0, 0.001, 0.05, 0.5),
+                *(IDLE + random.uniform(-0.01, 0.05) for _ in range(6)),
+                IDLE * 3,
+            ]
+        )
+    )
+    if random.random() < trouble:
+        still = random.choice([0.01, 0.5, 3.0, 30.0])
+        random.choice(c.activators).nature.still_until = c.loop.time() + still
+    if random.random() < trouble:
+        cut = random.choice(c.activators)
+        cut.nature.cut_until = c.loop.time() + random.choice([0.05, 1.0, 20.0])
+        c.loop.call_at(cut.nature.cut_until + 0.01, cut.board_store.missed)
+    for _ in range(random.choice([0, 1, 1, 2, 5])):
+        c.request(who, takes=random.choice([0.0, 0.001, 0.01, 0.2, 3.0]))
+        if random.random() < 0.3:
+            who = random.choice(c.activators)
+
+
+@pytest.mark.parametrize("late", [30.0, 3.0])
+def test_a_leader_that_stood_still_while_another_revived_it_stops_nothing(late: float) -> None:
+    play(_paused_leader(late))
+
+
+async def _paused_leader(late: float) -> None:
+    async with city(Random(1), size=2) as c:
+        await c.until(c.leader, within=15.0)
+        leader = c.leader()
+        assert leader is not None
+        (other,) = (each for each in c.activators if each is not leader)
+        c.request(other)
+        await c.until(lambda: c.served == 1, within=10.0)
+        # all have agreed, and the order is about to leave
+        agree = leader.board.agree
+
+        async def agree_and_stand_still(endpoint: str) -> bool:
+            agreed = await agree(endpoint)
+            leader.nature.still_until = c.loop.time() + late
+            return agreed
+
+        leader.board.agree = agree_and_stand_still  # type: ignore[method-assign]
+        await c.until(lambda: leader.nature.still_until > c.loop.time(), within=10.0)
+        assert other.live.gate._quiet
+        c.request(other, takes=60.0)
+        await asyncio.sleep(late + 5.0)
+
+        assert c.cluster.orders == [(c.cluster.orders[0][0], 1)]
+        assert len(c.cluster.refused) == 1
+        assert c.cluster.wrongs == []
+        assert c.open == 1
+        await c.until(lambda: not c.open, within=60.0)
+
+
+def test_a_leader_that_disappears_between_the_words_and_the_order_costs_nothing() -> None:
+    play(_leader_disappears())
+
+
+async def _leader_disappears() -> None:
+    async with city(Random(2), size=3) as c:
+        await c.until(c.leader, within=15.0)
+        leader = c.leader()
+        assert leader is not None
+        others = [each for each in c.activators if each is not leader]
+        c.request(others[0])
+        await c.until(lambda: c.served == 1, within=10.0)
+
+        async def never(endpoint: str) -> bool:
+            leader.nature.still_until = FOREVER
+            await leader.nature.awake()
+            return False
+
+        leader.board.agree = never  # type: ignore[method-assign]
+        await c.until(lambda: leader.nature.still_until > c.loop.time(), within=10.0)
+        for each in others:
+            c.request(each)
+
+        await c.until(lambda: c.served == 3, within=1.0)
+        await c.until(lambda: c.leader() in others, within=15.0)
+        # whoever has disappeared may exist: the replica stays
+        await asyncio.sleep(60.0)
+        assert c.cluster.wanted == 1
+        assert c.cluster.wrongs == []
+
+
+def test_one_that_may_exist_keeps_it_up_and_is_overruled_once_its_requests_must_have_ended() -> (
+    None
+):
+    play(_overruled())
+
+
+async def _overruled() -> None:
+    async with city(Random(3), size=2) as c:
+        await c.until(c.leader, within=15.0)
+        leader = c.leader()
+        assert leader is not None
+        (other,) = (each for each in c.activators if each is not leader)
+        c.request(leader)
+        await c.until(lambda: c.served == 1, within=10.0)
+        other.nature.still_until = FOREVER
+        stood_still = c.loop.time()
+        await asyncio.sleep(TOTAL - 5.0)
+        assert c.cluster.wanted == 1
+        assert leader.overruled == []
+
+        await c.until(lambda: not c.cluster.wanted, within=20.0)
+
+        assert TOTAL - 2.0 <= c.loop.time() - stood_still <= TOTAL + 10.0
+        assert leader.overruled == [("m", other.roster.me)]
