@@ -6,6 +6,7 @@ unless it is told to be.
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 from typing import TYPE_CHECKING
 
 from activator.coordination.board_talk import Answered, Concluded, Declared, Revived
@@ -83,6 +84,7 @@ class SharedMemoryBoard:
 
     def __init__(self, check: Callable[[], None]) -> None:
         self.drains: dict[str, Drain] = {}
+        self._numbers = count(1)
         self._check = check
         self._listeners: list[Callable[[Said], None]] = []
 
@@ -115,7 +117,8 @@ class SharedMemoryBoard:
         self, endpoint: str, *, by: str, term: int, replicas: tuple[str, ...] | None
     ) -> Drain | None:
         self._check()
-        drain, done = self._of(endpoint).declare(by=by, term=term, number=1, replicas=replicas)
+        number = next(self._numbers)  # it rises although the record may have been dropped
+        drain, done = self._of(endpoint).declare(by=by, term=term, number=number, replicas=replicas)
         if not done:
             return None
         self.drains[endpoint] = drain
