@@ -7,6 +7,7 @@ client leaves the coroutine is cancelled.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from activator.core.jobs import JobState, Superseded
@@ -29,7 +30,7 @@ UNREAD: Final = 256 << 10
 """Bytes of a body that have come and nobody has taken; then its socket is left alone."""
 
 
-class Talk:
+class Talk(ABC):
     """Implements wire's `Receiver`. `work` does everything and raises what is to be answered."""
 
     def __init__(
@@ -56,9 +57,11 @@ class Talk:
         self.connection.receiver = self
         self._task = self.proxy.tasks.spawn(self._run(), name="talk")
 
+    @abstractmethod
     def work(self) -> Coroutine[None, None, None]:
-        raise NotImplementedError
+        """The whole exchange, to its end."""
 
+    @abstractmethod
     def ended(self, *, code: int, reason: str) -> None:
         """It is over, whichever way."""
 
