@@ -12,6 +12,7 @@ from activator.config.endpoint_schema import ProcessSection, StaticSection
 from activator.config.references import variable
 from activator.core.endpoint import (
     Backend,
+    Dialect,
     Endpoint,
     Match,
     NeverWake,
@@ -22,6 +23,7 @@ from activator.core.endpoint import (
     StaticBackend,
     Timeouts,
 )
+from activator.core.model_servers import OPERATING_PATHS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -55,6 +57,7 @@ def build_endpoint(
         backend=backend,
         match=_match(keys.match),
         strip_prefix=keys.strip_prefix,
+        dialect=keys.dialect,
         probe=ProbePolicy(
             path=keys.probe.path,
             interval=keys.probe.interval,
@@ -74,10 +77,16 @@ def build_endpoint(
         balance=keys.balance,
         affinity_header=keys.affinity.header,
         stall=keys.stall,
-        block_paths=keys.block_paths,
+        block_paths=_blocked(keys),
         never_wake=tuple(NeverWake(quiet.path, quiet.status) for quiet in keys.never_wake),
         cost_per_replica_hour=keys.cost_per_replica_hour,
     )
+
+
+def _blocked(keys: EndpointSection) -> tuple[str, ...]:
+    if keys.block_paths is not None:
+        return keys.block_paths
+    return OPERATING_PATHS if keys.dialect is Dialect.OPENAI else ()
 
 
 def _match(keys: MatchSection) -> Match:

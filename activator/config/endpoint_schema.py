@@ -36,7 +36,7 @@ from activator.config.fields import (
     later,
     required,
 )
-from activator.core.endpoint import Balance, Owner  # noqa: TC001 -- pydantic needs them
+from activator.core.endpoint import Balance, Dialect, Owner  # noqa: TC001 -- pydantic needs them
 
 
 class MatchSection(Section):
@@ -273,10 +273,10 @@ class Policy(Section):
     strip_prefix: Flag = key(
         False, "Forward the path without the prefix that matched: `/llama/v1` becomes `/v1`."
     )
-    dialect: Literal["plain", "openai"] = key(
+    dialect: Dialect = key(
         "plain",
-        "What the endpoint speaks. `plain`: HTTP. `openai` (error bodies, model field, /v1/models,"
-        " heartbeats) is not available in this version.",
+        "What the endpoint speaks. `plain`: HTTP. `openai`: what clients of OpenAI's API expect,"
+        " beginning with the form of errors.",
     )
     probe: ProbeSection = key({}, "How it is found out whether a replica answers.")
     scale: ScaleSection = key({}, "When replicas are started and stopped, and how many.")
@@ -305,10 +305,12 @@ class Policy(Section):
         "A replica with requests in flight and not one byte from it for so long gets nothing new."
         " 0: never; longer than the longest silence of a healthy model.",
     )
-    block_paths: tuple[BlockedPath, ...] = key(
-        [],
+    block_paths: tuple[BlockedPath, ...] | None = key(
+        None,
         "Paths that clients must not reach, as the replica sees them, with all below: the control"
-        " paths of a model server.",
+        " paths of a model server. Null: with `dialect: openai` those by which vLLM, SGLang,"
+        " llama.cpp and Ollama are operated (`/sleep`, `/pause`, `/update_weights` …), otherwise"
+        " none. A list, be it empty, takes their place.",
     )
     never_wake: tuple[NeverWakeSection, ...] = key(
         [{"path": "/favicon.ico", "status": 404}],

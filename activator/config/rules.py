@@ -54,8 +54,6 @@ def unavailable(section: Section, *, at: Loc = ()) -> Iterator[Finding]:
 def policy_problems(policy: Policy) -> Iterator[Finding]:
     """For `defaults` and, after them, for each endpoint."""
     yield from unavailable(policy)
-    if policy.dialect == "openai":
-        yield ("dialect",), f"`openai` {_NOT_YET}; it is `plain`"
 
 
 def endpoint_problems(endpoint: EndpointSection) -> Iterator[Finding]:

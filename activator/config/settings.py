@@ -210,6 +210,7 @@ def _resolved(reading: Reading) -> dict[str, Any]:
     for declared, endpoint in zip(reading.declared, reading.endpoints, strict=True):
         said = declared.keys.model_dump(mode="json", by_alias=True)
         said["scale"]["targetConcurrency"] = endpoint.scale.target_concurrency
+        said["blockPaths"] = list(endpoint.block_paths)
         first = {key: said.pop(key) for key in ("name", "match", "backend")}
         resolved["endpoints"].append(first | said)
     return resolved

@@ -83,6 +83,13 @@ class NeverWake:
     status: int = 200
 
 
+class Dialect(StrEnum):
+    """What an endpoint speaks. OPENAI: what its clients expect of OpenAI's API."""
+
+    PLAIN = "plain"
+    OPENAI = "openai"
+
+
 class Balance(StrEnum):
     LEAST_LOADED = "least_loaded"
     FIRST_AVAILABLE = "first_available"
@@ -121,6 +128,7 @@ class Endpoint:
     backend: Backend
     match: Match = field(default_factory=Match)
     strip_prefix: bool = False
+    dialect: Dialect = Dialect.PLAIN
     probe: ProbePolicy = field(default_factory=ProbePolicy)
     scale: ScalePolicy = field(default_factory=ScalePolicy)
     concurrency: int = 0

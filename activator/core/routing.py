@@ -99,6 +99,15 @@ class RouteTable:
                         return found
         return self._everywhere.find(path, headers, model)
 
+    def candidates(self, *, host: str, path: str) -> Iterator[Routed]:
+        """Whatever could match this host and path, were the headers and the model right; in order
+        of precedence, an endpoint once for each of its prefixes."""
+        hosts = [self._exact.get(host)]
+        hosts += (self._wild.get(host[-size:]) for size in self._suffix_sizes if size < len(host))
+        for known in (*hosts, self._everywhere):
+            if known is not None:
+                yield from known.candidates(path)
+
 
 def duplicates(endpoints: Sequence[Endpoint]) -> list[tuple[Endpoint, Endpoint]]:
     """Pairs that claim one and the same combination of host, prefix, headers and model.
@@ -124,7 +133,10 @@ def replica_path(routed: Routed, path: str) -> str:
 
 def is_blocked(endpoint: Endpoint, path: str) -> bool:
     """Whether `path` (`replica_path`) or one above it is not served to clients."""
-    return any(is_under(path, blocked) for blocked in endpoint.block_paths)
+    blocked_paths = endpoint.block_paths
+    return path.startswith(blocked_paths) and any(
+        is_under(path, blocked) for blocked in blocked_paths
+    )
 
 
 def never_wake(endpoint: Endpoint, path: str) -> NeverWake | None:
@@ -199,13 +211,26 @@ class _Host:
                         return found
         return self._whole.find(headers, model)
 
+    def candidates(self, path: str) -> Iterator[Routed]:
+        end = len(path)
+        for size in self._sizes:
+            if size == end or (size < end and path[size] == "/"):
+                known = self._by_prefix.get(path[:size])
+                if known is not None:
+                    yield from known.candidates
+        yield from self._whole.candidates
+
 
 class _Prefix:
     """What is declared for one prefix of one host: by header names, then by their values."""
 
-    __slots__ = ("_by_names", "_only")
+    __slots__ = ("_by_names", "_only", "candidates")
 
     def __init__(self, rules: Sequence[_Rule]) -> None:
+        ordered = sorted(rules, key=lambda rule: (-len(rule.headers), rule.order))
+        self.candidates = tuple(
+            {rule.endpoint.name: Routed(rule.endpoint, rule.prefix) for rule in ordered}.values()
+        )
         grouped: dict[tuple[str, ...], dict[tuple[str | None, ...], list[_Rule]]] = {}
         for rule in rules:
             names = tuple(name for name, _ in rule.headers)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from activator.config.units import parse_duration
 from activator.core.dispatch import Ticket
+from activator.core.endpoint import Dialect
 from activator.core.routing import (
     is_blocked,
     never_wake,
@@ -118,6 +119,18 @@ def admit(
         passive=passive,
         owner="" if key is None else key.name,
     )
+
+
+def dialect_at(head: RequestHead, *, registry: Registry) -> Dialect:
+    """In which a request that belongs to no endpoint is answered: OpenAI's if one of those at its
+    host and path speaks it."""
+    try:
+        host, path = _host(head.host), _path(head.target.partition(b"?")[0])
+    except BadRequest:
+        return Dialect.PLAIN
+    candidates = registry.routes.candidates(host=host, path=path)
+    speaks = any(routed.endpoint.dialect is Dialect.OPENAI for routed in candidates)
+    return Dialect.OPENAI if speaks else Dialect.PLAIN
 
 
 def is_preflight(head: RequestHead) -> bool:

@@ -53,6 +53,7 @@ class Asking(Talk):
         self._admitted = admitted
         self._asked = asked
         self._live = admitted.live
+        self.dialect = admitted.live.endpoint.dialect
         self._arrived = arrived
         self._cold = admitted.live.cold
         self._reading = asked.wait != 0

@@ -1,4 +1,4 @@
-"""One request on one page: admit → (hold → wait) → forward → answer, or say why not.
+"""One request that was admitted, on one page: (hold → wait) → forward → answer, or say why not.
 
 An `Exchange` is told what happens on the client's connection (wire's `Receiver`), on the
 replica's (upstream's `Answer`) and in the line (`holding`'s `Waiter`), and moves through its
@@ -11,21 +11,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from activator.coordination.base import ASKED
-from activator.errors import ActivatorError, BadRequest, UpstreamTimeout, UpstreamUnreachable
-from activator.proxy.admission import Admitted, OwnPath, Preflight, admit
-from activator.proxy.asking import Asking
+from activator.errors import ActivatorError, UpstreamTimeout, UpstreamUnreachable
+from activator.proxy.admission import Preflight
 from activator.proxy.body import NO_BODY, Body
 from activator.proxy.headers import (
     authority,
     downstream_head,
     interim_head,
-    request_id,
     upstream_head,
 )
 from activator.proxy.holding import Holding
-from activator.proxy.job_pages import JobPage
-from activator.proxy.preferences import wanted
-from activator.proxy.replies import error_reply, plain_reply, preflight_reply
+from activator.proxy.replies import plain_reply, preflight_reply, refuse
+from activator.proxy.retrying import Failures
 from activator.upstream.forward import IDEMPOTENT, Attempt, Ending, Failure, Outbound
 from activator.wire.heads import CHUNKED
 from activator.wire.tunnel import Tunnel
@@ -33,14 +30,13 @@ from activator.wire.tunnel import Tunnel
 if TYPE_CHECKING:
     from activator.core.dispatch import Ticket
     from activator.core.endpoint import NeverWake, Replica
+    from activator.proxy.admission import Admitted
     from activator.proxy.listener import Proxy
-    from activator.upstream.registry import LiveEndpoint, LiveReplica
+    from activator.upstream.registry import LiveReplica
     from activator.wire.client import ClientConnection
     from activator.wire.heads import Field, RequestHead, ResponseHead
     from activator.wire.server import ServerConnection
 
-ATTEMPTS: Final = 3
-"""Replicas that one request may meet."""
 BEFORE_CONNECTED: Final = 64 << 10
 """Bytes of a body that are read while its connection is being opened."""
 CLIENT_LEFT: Final = 499
@@ -68,12 +64,11 @@ class Exchange:
         "_admitted",
         "_answered_at",
         "_arrived",
-        "_at_replicas",
         "_attempt",
-        "_attempts",
         "_body",
         "_connection",
         "_dispatched_at",
+        "_failures",
         "_granted",
         "_head",
         "_holding",
@@ -83,84 +78,44 @@ class Exchange:
         "_replica",
         "_state",
         "_status",
-        "_unanswered",
     )
 
-    _admitted: Admitted
     _granted: Replica
-    _live: LiveEndpoint
 
-    def __init__(self, proxy: Proxy, connection: ServerConnection, head: RequestHead) -> None:
+    def __init__(
+        self,
+        proxy: Proxy,
+        connection: ServerConnection,
+        head: RequestHead,
+        admitted: Admitted,
+        *,
+        request_id: bytes,
+        arrived: float,
+    ) -> None:
+        """`arrived`: when its head came, monotonic seconds."""
         self._proxy = proxy
         self._connection = connection
         self._head = head
-        self._id = request_id(head)
+        self._admitted = admitted
+        self._live = admitted.live
+        self._id = request_id
         self._state = _State.NEW
         self._body = Body(complete=False) if head.length else NO_BODY
         self._attempt: Attempt | None = None
-        self._attempts = 0
         self._replica: LiveReplica | None = None
         self._holding: Holding | None = None
-        self._arrived = proxy.clock()
-        self._at_replicas = 0.0
-        """Seconds at replicas that failed it."""
+        self._failures: Failures | None = None
+        """None: no replica has failed it."""
+        self._arrived = arrived
         self._dispatched_at = 0.0
         self._answered_at = 0.0
         self._status = 0
-        self._unanswered: tuple[tuple[str, int], ...] = ()
-        """Addresses of replicas that may have worked on it and ended without an answer."""
 
     def start(self) -> None:
         """Everything that can be done at once; the rest happens as it is told."""
-        try:
-            admitted = self._admitted = admit(
-                self._head,
-                door=self._proxy.door,
-                registry=self._proxy.registry,
-                via=self._proxy.via,
-                arrived=self._arrived,
-            )
-        except OwnPath as path:
-            self._state = _State.OVER
-            JobPage(self._proxy, self._connection, self._head, path, request_id=self._id).start()
-            return
-        except ActivatorError as error:
-            self._state = _State.OVER
-            self._say(error)
-            self._proxy.metrics.unrouted.request(
-                code=error.status, reason=error.reason, duration=0.0, overhead=0.0
-            )
-            return
-        self._live = admitted.live
-        first = self._head.first
-        if (b"prefer" in first or b"idempotency-key" in first) and self._becomes_job():
-            self._state = _State.OVER
-            return
-        if admitted.passive is None:
+        if self._admitted.passive is None:
             self._live.gate.arrive()
-        self._ask(admitted.ticket)
-
-    def _becomes_job(self) -> bool:
-        try:
-            asked = wanted(self._head)
-        except ActivatorError as error:
-            self._live.metrics.request(
-                code=error.status, reason=error.reason, duration=0.0, overhead=0.0
-            )
-            self._say(error)
-            return True
-        if asked is None or self._admitted.passive is not None or self._head.websocket:
-            return False
-        Asking(
-            self._proxy,
-            self._connection,
-            self._head,
-            self._admitted,
-            asked,
-            request_id=self._id,
-            arrived=self._arrived,
-        ).start()
-        return True
+        self._ask(self._admitted.ticket)
 
     def _ask(self, ticket: Ticket) -> None:
         """For a slot, now or never."""
@@ -218,8 +173,8 @@ class Exchange:
 
     def granted(self, replica: Replica) -> None:
         connection = self._connection
-        if self._unanswered and (replica.host, replica.port) in self._unanswered:
-            self._pass_over(replica)
+        if self._failures is not None and self._failures.has_met(replica):
+            self._pass_over(self._failures, replica)
         elif connection.body_paused and (connection.continued or not self._head.expects_continue):
             # behind unread bytes nobody can see whether the client has left: they must flow first
             self._state = _State.RESUMING
@@ -235,7 +190,6 @@ class Exchange:
 
     def _dispatch(self, replica: Replica) -> None:
         self._state = _State.FORWARDING
-        self._attempts += 1
         self._dispatched_at = self._proxy.clock()
         live_replica = self._replica = self._live.replicas.get(replica.id)
         if live_replica is None:
@@ -299,46 +253,31 @@ class Exchange:
             self._fail(UpstreamUnreachable(failure.detail, retry_after=1))
 
     def _may_repeat(self, ending: Ending) -> bool:
-        """CONTRACT "Retries": the model cannot have worked on it, or the method is idempotent."""
-        if self._attempts >= ATTEMPTS or not self._body.repeatable:
-            return False
-        if ending in (Ending.UNREACHABLE, Ending.UNSENT):
-            return True
-        idempotent = self._head.method in IDEMPOTENT
-        return ending == Ending.UNANSWERED and idempotent and self._live.retries.take()
+        failures = self._failures
+        if failures is None:
+            failures = self._failures = Failures(self._live, self._admitted.ticket)
+        return failures.allow_another(
+            ending, method=self._head.method, repeatable=self._body.repeatable
+        )
 
     def _repeat(self, failure: Failure) -> None:
         """At another replica, from the old place in line."""
-        self._live.metrics.retried(failure.ending.name.lower())
-        self._at_replicas += self._proxy.clock() - self._dispatched_at
-        self._live.gate.release(self._admitted.ticket)
-        if self._replica is not None:
-            replica = self._replica.replica
-            self._admitted.ticket.exclude += (replica.id,)
-            if failure.ending == Ending.UNANSWERED:
-                self._unanswered += ((replica.host, replica.port),)
-            if not failure.unreachable and self._met_all():
-                # nobody is left who could take it: whether this one lives decides what follows
-                self._live.unreachable(replica.id, failure.detail)
+        assert self._failures is not None
+        replica = self._replica.replica if self._replica is not None else None
+        seconds = self._proxy.clock() - self._dispatched_at
+        self._failures.leave(replica, failure, seconds=seconds)
         if self._admitted.passive is not None:
             self._ask(self._admitted.ticket)
         else:
             self._wait_again()
 
-    def _pass_over(self, replica: Replica) -> None:
-        """A server that left it unanswered may be back under another id, and another may not."""
-        ticket = self._admitted.ticket
-        self._live.gate.release(ticket)
-        ticket.exclude += (replica.id,)
-        if self._met_all():
+    def _pass_over(self, failures: Failures, replica: Replica) -> None:
+        """It has been at this server, which may be back under another id."""
+        if failures.pass_over(replica):
+            self._wait_again()
+        else:
             detail = f"replica {replica.id} ended without an answer, and there is no other"
             self._fail(UpstreamUnreachable(detail, retry_after=1))
-        else:
-            self._wait_again()
-
-    def _met_all(self) -> bool:
-        """No replica in rotation is left that it has not been to."""
-        return self._live.replicas.keys() <= set(self._admitted.ticket.exclude)
 
     def _wait_again(self) -> None:
         self._state = _State.HELD
@@ -470,17 +409,8 @@ class Exchange:
     def _fail(self, error: ActivatorError) -> None:
         """Answer with an error; the answer has not begun."""
         self._end(code=error.status, reason=error.reason)
-        self._say(error)
-
-    def _say(self, error: ActivatorError) -> None:
-        head, body = error_reply(error, request_id=self._id)
-        connection = self._connection
-        # whoever sends what can be read in two ways is not listened to any further
-        last = isinstance(error, BadRequest)
-        connection.begin_answer(head, length=len(body), last=last)
-        if self._head.method != b"HEAD":
-            connection.send(body)
-        connection.finish()
+        dialect = self._live.endpoint.dialect
+        refuse(self._connection, self._head, error, request_id=self._id, dialect=dialect)
 
     def _end(self, *, code: int, reason: str) -> None:
         """Everything is given back, whatever the ending; the connection is left to the caller."""
@@ -512,7 +442,8 @@ class Exchange:
         in line and at replicas that failed it."""
         until = self._dispatched_at or now
         waited = self._holding.waited if self._holding is not None else 0.0
-        return max(0.0, until - self._arrived - waited - self._at_replicas)
+        failed = self._failures.seconds if self._failures is not None else 0.0
+        return max(0.0, until - self._arrived - waited - failed)
 
     def _timing(self) -> bytes:
         upstream = (self._answered_at - self._dispatched_at) * 1e3

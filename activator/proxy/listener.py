@@ -1,4 +1,4 @@
-"""The data port: accepts clients' connections, hands each request to an `Exchange`, and lets go
+"""The data port: accepts clients' connections, hands each request to the `entrance`, and lets go
 of them in good order at the end. What happens to a request is `handler`'s."""
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 from activator.aiokit.tasks import Tasks
-from activator.proxy.handler import Exchange
+from activator.proxy.entrance import enter
 from activator.proxy.headers import new_request_id, via_name
 from activator.proxy.intake import Intake
 from activator.proxy.replies import error_reply
@@ -121,9 +121,7 @@ class Proxy:
         self.metrics.connections = len(self._connections)
 
     def request(self, connection: ServerConnection, head: RequestHead) -> None:
-        exchange = Exchange(self, connection, head)
-        connection.receiver = exchange
-        exchange.start()
+        enter(self, connection, head)
 
     def refused(self, connection: ServerConnection, error: ActivatorError) -> None:
         self.metrics.unrouted.request(

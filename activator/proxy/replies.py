@@ -7,9 +7,14 @@ from http import HTTPStatus
 from math import ceil
 from typing import TYPE_CHECKING
 
+from activator.core.endpoint import Dialect
+from activator.errors import BadRequest
+from activator.proxy.openai.errors import openai_error, sdk_fields
+
 if TYPE_CHECKING:
     from activator.errors import ActivatorError
     from activator.wire.heads import RequestHead
+    from activator.wire.server import ServerConnection
 
 RETRY_AFTER_MOST = 60
 """Seconds. Client libraries ignore larger values, or give up on them."""
@@ -23,8 +28,62 @@ def status_line(status: int) -> bytes:
     return b"HTTP/1.1 %d %b\r\n" % (status, phrase.encode())
 
 
-def error_reply(error: ActivatorError, *, request_id: bytes) -> tuple[bytes, bytes]:
-    """(head without framing but with Content-Length, body): RFC 9457 problem details."""
+def refuse(
+    connection: ServerConnection,
+    head: RequestHead,
+    error: ActivatorError,
+    *,
+    request_id: bytes,
+    dialect: Dialect,
+) -> None:
+    """Answer with an error; the answer has not begun."""
+    said, body = error_reply(error, request_id=request_id, dialect=dialect)
+    # whoever sends what can be read in two ways is not listened to any further
+    connection.begin_answer(said, length=len(body), last=isinstance(error, BadRequest))
+    if head.method != b"HEAD":
+        connection.send(body)
+    connection.finish()
+
+
+def error_reply(
+    error: ActivatorError, *, request_id: bytes, dialect: Dialect = Dialect.PLAIN
+) -> tuple[bytes, bytes]:
+    """(head without framing but with Content-Length, body)."""
+    openai = dialect is Dialect.OPENAI
+    seconds = _seconds(error)
+    if openai:
+        body = openai_error(error, request_id=request_id)
+        form = "application/json"
+    else:
+        body = _problem(error, request_id=request_id, retry_after=seconds)
+        form = "application/problem+json"
+    fields = [
+        f"Content-Type: {form}",
+        f"Content-Length: {len(body)}",
+        f"X-Activator-Reason: {error.reason}",
+        f"X-Request-Id: {request_id.decode()}",
+        "Cache-Control: no-store",
+    ]
+    if seconds is not None:
+        fields.append(f"Retry-After: {seconds}")
+    if openai:
+        fields += sdk_fields(error)
+    if error.status == 401:
+        fields.append('WWW-Authenticate: Bearer realm="activator"')
+    elif error.status == 405:
+        fields.append("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+    lines = "".join(f"{field}\r\n" for field in fields)
+    return status_line(error.status) + lines.encode("latin-1"), body
+
+
+def _seconds(error: ActivatorError) -> int | None:
+    if error.retry_after is None:
+        return None
+    return max(1, min(RETRY_AFTER_MOST, ceil(error.retry_after)))
+
+
+def _problem(error: ActivatorError, *, request_id: bytes, retry_after: int | None) -> bytes:
+    """RFC 9457."""
     problem: dict[str, object] = {
         "type": "about:blank",
         "title": error.title,
@@ -33,23 +92,9 @@ def error_reply(error: ActivatorError, *, request_id: bytes) -> tuple[bytes, byt
         "reason": error.reason,
         "request_id": request_id.decode(),
     }
-    retry = ""
-    if error.retry_after is not None:
-        seconds = max(1, min(RETRY_AFTER_MOST, ceil(error.retry_after)))
-        problem["retry_after"] = seconds
-        retry = f"Retry-After: {seconds}\r\n"
-    challenge = 'WWW-Authenticate: Bearer realm="activator"\r\n' if error.status == 401 else ""
-    allow = "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n" if error.status == 405 else ""
-    body = json.dumps(problem).encode() + b"\n"
-    head = status_line(error.status) + (
-        f"Content-Type: application/problem+json\r\n"
-        f"Content-Length: {len(body)}\r\n"
-        f"X-Activator-Reason: {error.reason}\r\n"
-        f"{retry}{challenge}{allow}"
-        f"X-Request-Id: {request_id.decode()}\r\n"
-        f"Cache-Control: no-store\r\n"
-    ).encode("latin-1")
-    return head, body
+    if retry_after is not None:
+        problem["retry_after"] = retry_after
+    return json.dumps(problem).encode() + b"\n"
 
 
 def plain_reply(status: int, *, request_id: bytes, fields: bytes = b"") -> bytes:

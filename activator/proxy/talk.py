@@ -10,6 +10,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
+from activator.core.endpoint import Dialect
 from activator.core.jobs import JobState, Superseded
 from activator.errors import ActivatorError, JobGone
 from activator.proxy.headers import downstream_head
@@ -40,6 +41,8 @@ class Talk(ABC):
         self.connection = connection
         self.head = head
         self.id = request_id
+        self.dialect = Dialect.PLAIN
+        """Of errors."""
         self.code = 200
         """Of the answer; `reason` as in the metrics."""
         self.reason = ""
@@ -88,7 +91,7 @@ class Talk(ABC):
         if self.connection.answering:
             self.connection.abort()
             return self.code, "broken_off"
-        self.answer(*error_reply(error, request_id=self.id))
+        self.answer(*error_reply(error, request_id=self.id, dialect=self.dialect))
         return error.status, error.reason
 
     # --- the request's body

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("keys", "key"),
     [
-        ("dialect: openai", "dialect"),
         ("heartbeat: 10s", "heartbeat"),
         ("keepAliveWhitespace: true", "keepAliveWhitespace"),
         ("upstreamModel: m", "upstreamModel"),

@@ -328,3 +328,18 @@ def test_every_configuration_that_we_ship_is_valid(path: Path) -> None:
 def test_the_schema_accepts_what_the_reader_accepts(reference: Settings) -> None:
     Document.model_validate(yaml.safe_load(REFERENCE.read_text("utf-8")))
     assert Document.model_validate(reference.masked()).endpoints
+
+
+def test_paths_of_operation_are_blocked_where_openai_is_spoken(tmp_path: Path) -> None:
+    (spoken,) = settings_of(tmp_path, endpoint("dialect: openai")).endpoints
+    (plain,) = settings_of(tmp_path, endpoint("dialect: plain")).endpoints
+    (opened,) = settings_of(tmp_path, endpoint("dialect: openai\nblockPaths: []")).endpoints
+
+    assert {"/sleep", "/wake_up", "/collective_rpc", "/pause"} <= set(spoken.block_paths)
+    assert plain.block_paths == opened.block_paths == ()
+
+
+def test_what_is_blocked_is_shown_with_the_configuration(tmp_path: Path) -> None:
+    shown = settings_of(tmp_path, endpoint("dialect: openai")).masked()
+
+    assert "/sleep" in shown["endpoints"][0]["blockPaths"]

@@ -314,3 +314,26 @@ def test_ten_thousand_endpoints_cost_no_search(match: Any, request_: dict[str, s
         assert routed is not None
         assert routed.endpoint.name == "e9999"
     assert min(took) < 100e-6  # a search over 10 000 would take a millisecond and more
+
+
+def test_candidates_are_all_that_could_match_a_host_and_path_best_first() -> None:
+    table = RouteTable(
+        [
+            Endpoint("any", StaticBackend(())),
+            Endpoint("wild", StaticBackend(()), match=Match(hosts=("*.example",))),
+            Endpoint("model", StaticBackend(()), match=Match(hosts=("a.example",), models=("x",))),
+            Endpoint(
+                "headers",
+                StaticBackend(()),
+                match=Match(hosts=("a.example",), headers=(("x-team", "ml"),)),
+            ),
+            Endpoint("under", StaticBackend(()), match=Match(hosts=("a.example",), paths=("/p",))),
+            Endpoint("elsewhere", StaticBackend(()), match=Match(hosts=("b.example",))),
+        ]
+    )
+
+    def names(path: str) -> list[str]:
+        return [each.endpoint.name for each in table.candidates(host="a.example", path=path)]
+
+    assert names("/p/x") == ["under", "headers", "model", "wild", "any"]
+    assert names("/px") == ["headers", "model", "wild", "any"]

@@ -1,0 +1,42 @@
+"""Errors as OpenAI's API has them, and what its SDKs read to know whether to try again.
+
+Decides `type`, `param` and `code` of each error of ours; which error it is, is said in `errors`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from activator.errors import NoRoute, Unauthorized
+
+if TYPE_CHECKING:
+    from activator.errors import ActivatorError
+
+MOST_MS: Final = 60_000
+"""The SDKs take a longer `retry-after-ms` for none, as with Retry-After."""
+
+
+def openai_error(error: ActivatorError, *, request_id: bytes) -> bytes:
+    """The whole body. `code` is the reason, save where OpenAI has a word that clients look for."""
+    code, param = error.reason, None
+    if isinstance(error, NoRoute):
+        code, param = "model_not_found", "model"
+    elif isinstance(error, Unauthorized):
+        code = "invalid_api_key"
+    said = {
+        "message": error.detail,
+        "type": "server_error" if error.status >= 500 else "invalid_request_error",
+        "param": param,
+        "code": code,
+        "request_id": request_id.decode(),
+    }
+    return json.dumps({"error": said}).encode() + b"\n"
+
+
+def sdk_fields(error: ActivatorError) -> list[str]:
+    """What openai-python and openai-node obey before any rule of their own by status."""
+    if error.retry_after is None:
+        return ["x-should-retry: false"]
+    milliseconds = max(1, min(MOST_MS, round(error.retry_after * 1000)))
+    return ["x-should-retry: true", f"retry-after-ms: {milliseconds}"]
