@@ -292,6 +292,7 @@ class App:
         self._proxy.stop_accepting()
         await self.workers.stop_claiming()
         await self._drained(within=grace)
+        await self._proxy.part()
         self._refuse_held()
         await self.workers.aclose()
         await self.reloading.aclose()

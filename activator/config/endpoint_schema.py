@@ -196,7 +196,9 @@ class QueueSection(Section):
     """The line in front of the endpoint, and its bounds."""
 
     max_requests: PositiveCount = key(
-        1000, "Requests in line at most; the next one is told `queue_full`. Bounds memory."
+        1000,
+        "Requests in line at most, and as many detached jobs; the next one is told `queue_full`."
+        " Bounds memory.",
     )
     max_bytes: PositiveSize = key("256MiB", "Bytes of bodies in line at most. Bounds memory.")
     timeout: PositiveDuration = key(

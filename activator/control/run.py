@@ -13,6 +13,7 @@ from activator.core.dispatch import Ticket
 from activator.core.jobs import JobState, Outcome, Superseded
 from activator.errors import (
     ActivatorError,
+    ShuttingDown,
     StoreUnavailable,
     UpstreamTimeout,
     UpstreamUnreachable,
@@ -80,6 +81,8 @@ class JobRun:
             arrived=max(0.0, arrived),
         )
         self._granted: asyncio.Future[Replica] | None = None
+        self._waits = False
+        """It is in the gate's count of those who wait."""
         self._replica: LiveReplica | None = None
         self._attempt: Attempt | None = None
         self._connected = asyncio.Event()
@@ -97,6 +100,21 @@ class JobRun:
     def cancel(self) -> None:
         if self.task is not None:
             self.task.cancel()
+
+    def detach(self) -> None:
+        """Nobody waits for it any more."""
+        self.detached = True
+        if self._waits:
+            self._live.gate.unhold(self)
+            self._live.gate.queue(self)
+
+    async def give_back(self) -> None:
+        """Back in line; as another attempt if it has begun. Raises Superseded."""
+        if self.begun:
+            why = ShuttingDown()
+            await self._store.requeue(self.claim, reason=why.reason, detail=why.detail, delay=0)
+        else:
+            await self._store.give_back(self.claim)
 
     async def run(self) -> None:
         gate = self._live.gate
@@ -144,7 +162,7 @@ class JobRun:
         return 0
 
     def refused(self, error: ActivatorError) -> None:
-        self._live.gate.unhold(self)
+        self._leave_line()
         if self._granted is not None and not self._granted.done():
             self._granted.set_exception(error)
 
@@ -152,16 +170,27 @@ class JobRun:
         gate, ticket = self._live.gate, self._ticket
         while True:
             self._granted = asyncio.get_running_loop().create_future()
-            gate.hold_again(self)
+            self._line_up()
             try:
                 replica = gate.acquire(ticket, self._on_granted) or await self._granted
             finally:
-                gate.unhold(self)
+                self._leave_line()
             found = self._live.replicas.get(replica.id)
             if found is not None:
                 return found
             gate.release(ticket)  # it has just gone
             ticket.exclude += (replica.id,)
+
+    def _line_up(self) -> None:
+        self._waits = True
+        if self.detached:
+            self._live.gate.queue(self)
+        else:
+            self._live.gate.hold_again(self)
+
+    def _leave_line(self) -> None:
+        self._waits = False
+        self._live.gate.unhold(self)
 
     def _on_granted(self, ticket: Ticket, replica: Replica) -> None:
         if self._granted is not None and not self._granted.done():
@@ -172,7 +201,7 @@ class JobRun:
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
             attempt.abort()
-        self._live.gate.unhold(self)
+        self._leave_line()
         self._live.gate.withdraw(self._ticket)
 
     # --- at a replica
@@ -311,7 +340,11 @@ class JobRun:
         await self._report(lambda: self._store.finish(self.claim, outcome))
 
     async def _try_again(self, why: ActivatorError) -> None:
-        """Later, unless somebody waits for the answer now: a client is told at once."""
+        """Later, unless somebody waits for the answer now: a client is told at once. Where only
+        this activator ends, another goes on with it."""
+        if isinstance(why, ShuttingDown):
+            await self._report(self.give_back)
+            return
         record = await self._report(lambda: self._store.get(self.claim.id))
         if record is not None and not record.job.detached:
             await self._end(Outcome(JobState.FAILED, why.reason, why.detail))

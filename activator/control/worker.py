@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 from activator.aiokit.tasks import Tasks
 from activator.control.run import PAUSE, JobRun
 from activator.core.jobs import JobState, Superseded, order
-from activator.errors import ActivatorError, ShuttingDown, StoreUnavailable
-from activator.queueing.jobs import Lost
+from activator.errors import StoreUnavailable
+from activator.queueing.jobs import Detached, Lost, Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -102,11 +102,19 @@ class Worker:
     # --- claiming
 
     def _told(self, told: Told) -> None:
-        if not isinstance(told, Lost):
-            self._wake.set()
-            self._live.gate.wake()
-        elif told.job_id in self._runs:
-            self._tasks.spawn(self._check(self._runs[told.job_id]), name="check")
+        match told:
+            case Lost(job_id) if job_id in self._runs:
+                self._tasks.spawn(self._check(self._runs[job_id]), name="check")
+            case Detached(job_id) if job_id in self._runs:
+                self._detached(self._runs[job_id])
+            case Work():
+                self._wake.set()
+                self._live.gate.wake()
+
+    def _detached(self, run: JobRun) -> None:
+        run.detach()
+        if not self._claiming and not run.begun:
+            self._tasks.spawn(self._let_go([run]), name="let go")
 
     async def _check(self, run: JobRun) -> None:
         """Stop it unless what was told is old news and the job has been claimed anew."""
@@ -208,14 +216,7 @@ class Worker:
             if run.task is not None:
                 await asyncio.wait({run.task})
             with contextlib.suppress(Superseded, StoreUnavailable):
-                await self._return(run)
-
-    async def _return(self, run: JobRun) -> None:
-        why: ActivatorError = ShuttingDown()
-        if run.begun:
-            await self._store.requeue(run.claim, reason=why.reason, detail=why.detail, delay=0)
-        else:
-            await self._store.give_back(run.claim)
+                await run.give_back()
 
 
 class Workers:

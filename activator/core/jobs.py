@@ -293,6 +293,14 @@ def cancel(job: Job, *, reason: str, detail: str, now: float) -> Step:
     return _end(job, JobState.CANCELLED, reason, detail, now=now)
 
 
+def abandon(job: Job, *, reason: str, detail: str, now: float) -> Step:
+    """A reader that the activator has sent away with an error of its own leaves. If nobody else
+    waits for a job that has not begun it is cancelled at once, which frees its key."""
+    if job.detached or job.readers or job.state not in WAITING:
+        return Step(job, None)
+    return cancel(job, reason=reason, detail=detail, now=now)
+
+
 def expire(job: Job, *, now: float) -> Step:
     """It has waited too long."""
     job = replace(job, holder="", last_holder="")

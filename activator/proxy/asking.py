@@ -12,8 +12,15 @@ import json
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from activator.core.jobs import WAITING, JobState, Outcome
-from activator.errors import ActivatorError, BadRequest, KeyReuse, StoreUnavailable
+from activator.core.jobs import JobState, Outcome
+from activator.errors import (
+    ActivatorError,
+    BadRequest,
+    KeyReuse,
+    QueueFull,
+    ShuttingDown,
+    StoreUnavailable,
+)
 from activator.proxy.outcomes import PATH, described, why_unanswered
 from activator.proxy.preferences import key_of
 from activator.proxy.recorded import envelope_of
@@ -58,6 +65,9 @@ class Asking(Talk):
         self._cold = admitted.live.cold
         self._reading = asked.wait != 0
         self._job_id = ""
+        self._limit: asyncio.Timeout | None = None
+        """Of the time in line."""
+        self._parting = False
 
     @property
     def _store(self) -> JobStore:
@@ -79,7 +89,16 @@ class Asking(Talk):
         finally:
             self._leave()
 
+    def part(self) -> asyncio.Task[None]:
+        """This activator ends: the time in line is over, see `_first`."""
+        assert self._task is not None
+        self._parting = True
+        if self._limit is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time())
+        return self._task
+
     def ended(self, *, code: int, reason: str) -> None:
+        self.proxy.waiting.discard(self)
         self._live.metrics.request(
             code=code,
             reason=reason,
@@ -117,8 +136,11 @@ class Asking(Talk):
 
     async def _created(self, webhook: str, upload: Upload) -> Admission | ActivatorError:
         """A refusal is an answer here: whoever waits for it may have left."""
+        crowd = self._live.gate.crowd() if self._reading else None
         try:
-            return await self._store.create(self._new(webhook), upload)
+            return await self._store.create(self._new(webhook, crowded=crowd is not None), upload)
+        except QueueFull as full:
+            return crowd or self._live.gate.at_bound(full.detail)
         except ActivatorError as error:
             return error
 
@@ -135,7 +157,7 @@ class Asking(Talk):
             self._take(admission)
         self._leave()
 
-    def _new(self, webhook: str) -> NewJob:
+    def _new(self, webhook: str, *, crowded: bool) -> NewJob:
         live, ticket, head = self._live, self._admitted.ticket, self.head
         urgency = ticket.urgency
         if not self._reading and head.get(b"priority") is None:
@@ -159,6 +181,7 @@ class Asking(Talk):
             reading=self._reading,
             key=key_of(head, self._asked, owner=self._admitted.owner, target=self._admitted.target),
             most=queue.max_requests,
+            crowded=crowded,
             claim=self._reading,
             cold=live.cold,
         )
@@ -198,23 +221,42 @@ class Asking(Talk):
             reader.close()
 
     async def _first(self, reader: ResultReader) -> ResultHead | Outcome | None:
-        """None: the client does not wait any longer. Raises what ends its time in line."""
+        """None: the client does not wait any longer, and takes a 202. Raises what ends its time
+        in line. Where this activator ends, and the job does not end with it, whoever would take a
+        202 in the end gets it now."""
         seconds = self._asked.wait
         timeout = self._live.endpoint.queue.timeout or None
         within = self._admitted.within
         if seconds is None and not (timeout is None and within is None):
             seconds = min(timeout or inf, inf if within is None else within)
+        self.proxy.waiting.add(self)
         try:
-            async with asyncio.timeout(seconds):
-                return await reader.head()
+            async with asyncio.timeout(seconds) as self._limit:
+                answer = await reader.head()
         except TimeoutError:
-            if self._asked.wait is not None:
-                return None
-        record = await self._store.get(self._job_id)
-        if record is None or record.job.state in WAITING:
-            waited = self.proxy.clock() - self._arrived
-            raise why_over(self._live, waited=waited, within=within)
+            self._limit = None
+        else:
+            self.proxy.waiting.discard(self)
+            return answer
+        if self._asked.wait is not None and (not self._parting or self._store.outlives_us):
+            return None
+        waited = self.proxy.clock() - self._arrived
+        why = (
+            ShuttingDown() if self._parting else why_over(self._live, waited=waited, within=within)
+        )
+        if await self._abandoned(why) or self._parting:
+            raise why
+        self.proxy.waiting.discard(self)
         return await reader.head()
+
+    async def _abandoned(self, why: ActivatorError) -> bool:
+        """An error of ours frees the key: whoever repeats the request has another job."""
+        try:
+            left = await self._store.abandon(self._job_id, reason=why.reason, detail=why.detail)
+        except StoreUnavailable:
+            return True
+        self._reading = self._reading and not left
+        return left
 
     async def _timing(self) -> bytes:
         record = await self._store.get(self._job_id)

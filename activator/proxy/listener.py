@@ -3,8 +3,9 @@ of them in good order at the end. What happens to a request is `handler`'s."""
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Protocol
 
 from activator.aiokit.tasks import Tasks
 from activator.proxy.entrance import enter
@@ -14,7 +15,6 @@ from activator.proxy.replies import error_reply
 from activator.wire.server import ServerConnection, ServerKit, ServerLimits
 
 if TYPE_CHECKING:
-    import asyncio
     import socket
     from collections.abc import Callable, Iterable
     from pathlib import Path
@@ -32,6 +32,18 @@ if TYPE_CHECKING:
 
 BACKLOG = 4096
 """Connections the kernel may hold for us: a burst on a cold endpoint arrives at once."""
+
+
+PARTING: Final = 2.0
+"""Seconds in which those who wait for a job are told, at the end, that they do not wait here any
+longer: the store is asked for each of them."""
+
+
+class Waiting(Protocol):
+    """A client that waits for the answer of a job."""
+
+    def part(self) -> asyncio.Task[None]:
+        """It waits no longer: this activator ends. Returns what ends when it has been told."""
 
 
 class Certificate:
@@ -89,6 +101,7 @@ class Proxy:
         """The webhook of a job as it is kept; ValueError says why it may not be called."""
         self.tasks = Tasks("proxy")
         """Of requests that are answered by a coroutine."""
+        self.waiting: set[Waiting] = set()
         self.crowded = False
         self.intake = Intake(loop=loop, crowded=self._crowd)
         self._certificate = certificate
@@ -166,6 +179,11 @@ class Proxy:
             server.close()
         for connection in list(self._connections):
             connection.close_if_idle()
+
+    async def part(self) -> None:
+        """Have everybody told who waits for a job."""
+        if parting := [each.part() for each in self.waiting]:
+            await asyncio.wait(parting, timeout=PARTING)
 
     async def aclose(self) -> None:
         """Break off whatever is left."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from activator.core.jobs import SUCCESS, Event, Job, JobState, Outcome
+from activator.errors import QueueFull
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping
@@ -31,6 +32,12 @@ def endpoint_of(job_id: str) -> str | None:
     """The endpoint that an id names; None: this is no id of a job."""
     found = _JOB_ID.fullmatch(job_id)
     return None if found is None else found[1]
+
+
+def line_is_full(new: NewJob) -> QueueFull:
+    if new.crowded:
+        return QueueFull("No more requests may wait here", retry_after=5)
+    return QueueFull(f"{new.most} jobs are in line (queue.maxRequests)", retry_after=5)
 
 
 class ResultTooLarge(Exception):
@@ -109,7 +116,10 @@ class NewJob:
     key: str = ""
     """`core.idempotency.scope`; empty: it stands for itself."""
     most: int = 0
-    """Jobs in line at most, this one included (`queue.maxRequests`); 0: any number."""
+    """Of its kind in line at most, this one included (`queue.maxRequests`); 0: any number. Jobs
+    that somebody waits for and detached ones are counted apart: neither keeps out the other."""
+    crowded: bool = False
+    """No more may wait here: it can only join another job."""
     claim: bool = False
     """Claimed by this activator at once, whoever is in line: its ticket has the right place."""
     cold: bool = False
@@ -212,7 +222,14 @@ class Lost:
     job_id: str
 
 
-Told: TypeAlias = Work | Lost
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """A job that this activator has claimed needs nobody who waits for it any more."""
+
+    job_id: str
+
+
+Told: TypeAlias = Work | Lost | Detached
 
 
 # --- reading
@@ -267,6 +284,10 @@ class JobStore(Protocol):
     def me(self) -> str:
         """The id of this activator."""
 
+    @property
+    def outlives_us(self) -> bool:
+        """Jobs are there also when this process is not."""
+
     def configure(self, policy: JobsPolicy) -> None:
         """For what happens from now on."""
 
@@ -278,9 +299,10 @@ class JobStore(Protocol):
     async def create(self, new: NewJob, upload: Upload) -> Admission:
         """Create the job, or find the one its key stands for. The upload is used up.
 
-        Raises QueueFull where `most` are in line. Detached work is refused (StoreUnavailable)
-        before the store is so full that running work could not be recorded. After
-        StoreUnavailable a job that was created all the same is cancelled as soon as possible.
+        Raises QueueFull where `most` are in line, or it is `crowded`. Detached work is refused
+        (StoreUnavailable) before the store is so full that running work could not be recorded.
+        After StoreUnavailable a job that was created all the same is cancelled as soon as
+        possible.
         """
 
     # --- running; by the holder
@@ -349,6 +371,11 @@ class JobStore(Protocol):
 
     async def leave(self, job_id: str) -> None:
         """Raises nothing: a store that is away is told at a later sweep."""
+
+    async def abandon(self, job_id: str, *, reason: str, detail: str) -> bool:
+        """Leave a job that waits in line, because its reader is told so much: with no reader left
+        it is cancelled (`core.jobs.abandon`). False: it has begun or ended, and nothing is
+        changed. After StoreUnavailable it is still a reader."""
 
     async def page(self, job_id: str, *, attempt: int = 0, at: int = 0) -> Page | None:
         """What there is of the answer from piece `at` on, at once. `attempt` 0: the present one.

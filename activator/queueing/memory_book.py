@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from activator.core import jobs
 from activator.core.idempotency import frees_key
 from activator.core.jobs import WAITING, Event, Job, JobState, Step
-from activator.queueing.jobs import Lost, ResultTooLarge, Told, Work
+from activator.queueing.jobs import Detached, Lost, ResultTooLarge, Told, Work
 from activator.queueing.telling import Bells
 
 if TYPE_CHECKING:
@@ -72,11 +72,18 @@ class Shelf:
         """Back off; by the moment at which they may be claimed."""
         self.held: list[Place] = []
         """Claimed and not begun."""
+        self.awaited: set[str] = set()
+        """Jobs in any of these lines that are not detached."""
         self.age: float | None = None
 
     @property
     def queued(self) -> int:
         return len(self.line) + len(self.later)
+
+    def waiting(self, *, detached: bool) -> int:
+        """In any of the lines, of one kind."""
+        awaited = len(self.awaited)
+        return self.queued + len(self.held) - awaited if detached else awaited
 
 
 class Book:
@@ -146,6 +153,12 @@ class Book:
             self._tell_holder(before)
         self.put_in_line(entry, now=now)
 
+    def detach(self, entry: Entry, *, now: float) -> None:
+        entry.job = job = jobs.detach(entry.job)
+        self.put_in_line(entry, now=now)
+        if job.holder:
+            self.of_line.ring((job.endpoint, jobs.activator_of(job.holder)), Detached(job.id))
+
     def _end(self, entry: Entry, *, now: float) -> None:
         job = entry.job
         if job.state is not JobState.SUCCEEDED:
@@ -192,6 +205,8 @@ class Book:
             else:
                 entry.line, entry.place = shelf.line, (at, job.id)
             insort(entry.line, entry.place)
+            if not job.detached:
+                shelf.awaited.add(job.id)
         if shelf.queued != queued:
             self.tell_work(job.endpoint)
 
@@ -199,6 +214,7 @@ class Book:
         if entry.line is not None:
             del entry.line[bisect_left(entry.line, entry.place)]
             entry.line = None
+            self.shelf(entry.job.endpoint).awaited.discard(entry.job.id)
 
     def tell_work(self, endpoint: str) -> None:
         for topic in self.of_line.topics:

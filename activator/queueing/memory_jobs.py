@@ -13,7 +13,6 @@ from activator.core import jobs
 from activator.core.idempotency import Verdict, judge
 from activator.core.job_upkeep import Due, due, end_by_time
 from activator.core.jobs import SUCCESS, Job, JobState, Superseded
-from activator.errors import QueueFull
 from activator.queueing import memory_views as views
 from activator.queueing.codec import encode_envelope
 from activator.queueing.jobs import (
@@ -26,6 +25,7 @@ from activator.queueing.jobs import (
     Joined,
     Swept,
     Work,
+    line_is_full,
 )
 from activator.queueing.memory_book import OVERHEAD, Book, Entry
 from activator.queueing.memory_upload import MemoryUpload
@@ -70,6 +70,10 @@ class MemoryJobs:
     def me(self) -> str:
         return self._me
 
+    @property
+    def outlives_us(self) -> bool:
+        return False
+
     def configure(self, policy: JobsPolicy) -> None:
         self._policy = policy
 
@@ -102,8 +106,8 @@ class MemoryJobs:
         book, now, policy = self._book, self._clock(), self._policy
         endpoint = upload.endpoint
         shelf = book.shelf(endpoint)
-        if new.most and shelf.queued + len(shelf.held) >= new.most:
-            raise QueueFull(f"{new.most} jobs are in line", retry_after=5)
+        if new.crowded or (new.most and shelf.waiting(detached=new.detached) >= new.most):
+            raise line_is_full(new)
         room = upload.size + len(encode_envelope(new.envelope)) + OVERHEAD
         book.budget.take(room - upload.room)
         job = Job(
@@ -245,7 +249,7 @@ class MemoryJobs:
         entry = self._book.entry(job_id)
         if entry is None:
             return None
-        entry.job = jobs.detach(entry.job)
+        self._book.detach(entry, now=self._clock())
         return entry.job
 
     async def get(self, job_id: str) -> Record | None:
@@ -287,6 +291,15 @@ class MemoryJobs:
         entry.readers = +entry.readers
         entry.job = jobs.read(entry.job, readers=len(entry.readers), now=self._clock())
         return entry.job
+
+    async def abandon(self, job_id: str, *, reason: str, detail: str) -> bool:
+        entry = self._book.entry(job_id)
+        if entry is None or entry.job.state not in jobs.WAITING:
+            return False
+        await self.leave(job_id)
+        now = self._clock()
+        self._take(entry, jobs.abandon(entry.job, reason=reason, detail=detail, now=now))
+        return True
 
     async def page(self, job_id: str, *, attempt: int = 0, at: int = 0) -> Page | None:
         entry = self._book.entry(job_id)

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from activator.aiokit.tasks import Tasks
-from activator.errors import QueueFull, StoreUnavailable
+from activator.errors import StoreUnavailable
 from activator.queueing import redis_job_calls as scripts
 from activator.queueing.codec import encode_envelope
-from activator.queueing.jobs import Conflict, Created, Joined
+from activator.queueing.jobs import Conflict, Created, Joined, line_is_full
 from activator.queueing.redis_job_records import newer, record_of
 from activator.queueing.uploads import PiecewiseUpload
 from activator.redisio.failures import Unanswered
@@ -99,8 +99,8 @@ class Creation:
             kind, *values = await self._calls.run(
                 scripts.CREATE, endpoint, upload.job_id, envelope, new.urgency, new.age,
                 new.waited, int(new.detached), int(new.reading), new.key, upload.fingerprint,
-                new.most, holder, int(new.cold), int(bool(new.envelope.webhook)), upload.pieces,
-                rest, upload.size, room,
+                -1 if new.crowded else new.most, holder, int(new.cold),
+                int(bool(new.envelope.webhook)), upload.pieces, rest, upload.size, room,
             )  # fmt: skip
         match kind:
             case b"created" | b"joined":
@@ -110,7 +110,7 @@ class Creation:
             case b"conflict":
                 return Conflict(values[0].decode())
             case b"full":
-                raise QueueFull(f"{new.most} jobs are in line", retry_after=5)
+                raise line_is_full(new)
             case b"room":
                 self._budget.note(endpoint, values[0])
                 raise self.full(upload.size)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from activator.aiokit.tasks import Tasks
 from activator.errors import StoreUnavailable
-from activator.queueing.jobs import Lost, Told, Work, endpoint_of
+from activator.queueing.jobs import Detached, Lost, Told, Work, endpoint_of
 from activator.queueing.telling import Bells
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ class Ears:
                 self._bells.ring(endpoint, Work())
             case ["l", activator, job_id] if activator == self._me:
                 self._bells.ring(endpoint, Lost(job_id))
+            case ["d", activator, job_id] if activator == self._me:
+                self._bells.ring(endpoint, Detached(job_id))
 
     def _look(self, endpoint: str) -> None:
         looking = self._looking.get(endpoint)

@@ -79,6 +79,10 @@ class RedisJobs:
     def me(self) -> str:
         return self._calls.me
 
+    @property
+    def outlives_us(self) -> bool:
+        return True
+
     def configure(self, policy: JobsPolicy) -> None:
         self._calls.policy = policy
 
@@ -214,6 +218,20 @@ class RedisJobs:
             self._left.add(job_id)
         else:
             self._left.discard(job_id)
+
+    async def abandon(self, job_id: str, *, reason: str, detail: str) -> bool:
+        if self._readers[job_id] > 1:
+            values = await self._ask(scripts.READ, "look", job_id)
+        else:
+            detail = detail[:MOST_DETAIL]
+            values = await self._ask(scripts.READ, "abandon", job_id, reason, detail)
+        if values is None or values[0] != b"1":
+            return False
+        if self._readers[job_id] > 1:
+            self._readers[job_id] -= 1
+        else:
+            del self._readers[job_id]
+        return True
 
     async def page(self, job_id: str, *, attempt: int = 0, at: int = 0) -> Page | None:
         values = await self._ask(scripts.READ, "page", job_id, attempt, at, PAGE_BYTES)

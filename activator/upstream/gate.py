@@ -60,6 +60,9 @@ class Gate:
         self._paused = False
         self._quiet = False
         self._held: dict[Holder, None] = {}
+        """Whose clients wait."""
+        self._queued: dict[Holder, None] = {}
+        """Detached jobs of this activator that wait for a slot."""
         self._tunnels: set[OpenTunnel] = set()
         self.held_bytes = 0
         self._last_ended = -inf
@@ -90,10 +93,8 @@ class Gate:
 
     def hold(self, holder: Holder) -> None:
         """One more waits. Raises QueueFull or Paused at the bound; then nothing is counted."""
-        most = self._endpoint.queue.max_requests
-        held = len(self._held) + self.held_elsewhere()[0]
-        if most and held >= most:
-            raise self._bound(f"{held} requests wait already (queue.maxRequests)")
+        if (crowd := self.crowd()) is not None:
+            raise crowd
         if holder.held_bytes:
             self.hold_bytes(holder.held_bytes)
         self._held[holder] = None
@@ -107,12 +108,27 @@ class Gate:
         self.stirred()
         self.wake()
 
+    def queue(self, holder: Holder) -> None:
+        """A detached job waits for a slot: no client does, so that it takes nobody's place. How
+        many there may be is bounded where they are kept."""
+        self._queued[holder] = None
+        self.stirred()
+        self.wake()
+
+    def crowd(self) -> QueueFull | Paused | None:
+        """Why one more client may not wait now; None: it may."""
+        most = self._endpoint.queue.max_requests
+        held = len(self._held) + self.held_elsewhere()[0]
+        if most and held >= most:
+            return self.at_bound(f"{held} requests wait already (queue.maxRequests)")
+        return None
+
     def hold_bytes(self, size: int) -> None:
         """Bytes of a body that waits. Raises as `hold`; then these bytes are not counted."""
         most = self._endpoint.queue.max_bytes
         held = self.held_bytes + self.held_elsewhere()[1]
         if most and held + size > most:
-            raise self._bound(f"{held} bytes wait already (queue.maxBytes)")
+            raise self.at_bound(f"{held} bytes wait already (queue.maxBytes)")
         self.held_bytes += size
 
     def unhold(self, holder: Holder) -> None:
@@ -120,6 +136,8 @@ class Gate:
         if holder in self._held:
             del self._held[holder]
             self.held_bytes -= holder.held_bytes
+        else:
+            self._queued.pop(holder, None)
 
     def open_tunnel(self, tunnel: OpenTunnel) -> None:
         self._tunnels.add(tunnel)
@@ -138,7 +156,8 @@ class Gate:
         """A request that came now would have to wait."""
         return self._ledger.full
 
-    def _bound(self, why: str) -> QueueFull | Paused:
+    def at_bound(self, why: str) -> QueueFull | Paused:
+        """What is said to somebody who finds a bound reached."""
         if self._paused:
             return Paused(f"{Paused.title}, and {why}", retry_after=10)
         return QueueFull(f"{QueueFull.title}: {why}", retry_after=5)
@@ -167,12 +186,12 @@ class Gate:
 
     @property
     def in_flight(self) -> int:
-        """Requests that are demand and not held."""
-        return self._open - len(self._held)
+        """Requests that are demand and do not wait."""
+        return self._open - len(self._held) - len(self._queued)
 
     @property
     def held(self) -> int:
-        """Requests whose clients wait, bodies still arriving included."""
+        """Requests whose clients wait, bodies still arriving included; no detached jobs."""
         return len(self._held)
 
     @property
@@ -220,7 +239,7 @@ class Gate:
 
     def refuse_held(self, error: ActivatorError) -> None:
         """Everyone who waits now is told `error`."""
-        for holder in list(self._held):
+        for holder in [*self._held, *self._queued]:
             try:
                 holder.refused(error)
             except Exception:

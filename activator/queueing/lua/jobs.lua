@@ -11,6 +11,7 @@
 --       key:SCOPE STRING  the job that an idempotency key stands for
 --       line      ZSET    may be claimed, by place | later  by the moment at which they may be
 --       held      ZSET    claimed and not begun, by place
+--       awaited   SET     in any of these lines and not detached
 --       all       ZSET    every job, by creation   | due    by when time may change it
 --       hooks     ZSET    whose webhook is to be called, by when
 --       up        HASH    bodies without a job yet -> bytes
@@ -18,7 +19,8 @@
 --       acts      SET     activators that have one of: claims:ACTIVATOR, reads:ACTIVATOR (SETs of ids)
 -- ARGV  seconds to add to the clock, activator, ttl, retention, attempts, joinGrace, then each script's own
 --
--- Channels: told (of the line: "w\tQUEUED", "l\tACTIVATOR\tID") and told:ID (of a job: nothing but that).
+-- Channels: told (of the line: "w\tQUEUED"; to the holder of a job: "l\tACTIVATOR\tID" it is lost, "d\t…" it is
+-- detached) and told:ID (of a job: nothing but that).
 -- Every key has an expiry: those of a job beyond its life, the others beyond every job's, and later
 -- with each sweep. So nothing stays of an endpoint that nobody serves any more.
 
@@ -48,6 +50,7 @@ end
 
 local line, later, held = base .. ':line', base .. ':later', base .. ':held'
 local all, due, hooks = base .. ':all', base .. ':due', base .. ':hooks'
+local awaited = base .. ':awaited'
 local meta, up, acts, told = base .. ':meta', base .. ':up', base .. ':acts', base .. ':told'
 
 local function stamp(moment)
@@ -262,6 +265,11 @@ local function place(job)
   return job.ar + job.u * (age > 0 and age or STRICT)
 end
 
+local function waiting(detached)
+  local count = call('SCARD', awaited)
+  return detached and queued() + call('ZCARD', held) - count or count
+end
+
 -- Returns by how many more are queued then.
 local function put_in_line(job)
   local more = -call('ZREM', line, job.id) - call('ZREM', later, job.id)
@@ -278,7 +286,15 @@ local function put_in_line(job)
     end
     call('ZADD', name, at, job.id)
     lives(name)
+    if job.d == '0' then
+      call('SADD', awaited, job.id)
+      lives(awaited)
+    else
+      call('SREM', awaited, job.id)
+    end
     more = more + (name ~= held and 1 or 0)
+  else
+    call('SREM', awaited, job.id)
   end
   return more
 end

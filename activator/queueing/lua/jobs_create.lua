@@ -1,7 +1,7 @@
 -- A new job, or the one that its key stands for. The pieces of its body are here, or come along.
--- ARGV  id, envelope, urgency, age, waited, detached, reading, key, fingerprint, most in line, holder or '',
---       cold, has a webhook, pieces before, the last piece or '', bytes of the body, bytes that the endpoint may
---       have
+-- ARGV  id, envelope, urgency, age, waited, detached, reading, key, fingerprint, most in line (0: any, -1: none),
+--       holder or '', cold, has a webhook, pieces before, the last piece or '', bytes of the body, bytes that
+--       the endpoint may have
 -- Reply {'created' | 'joined', bytes that it has, record…} | {'room', bytes that it has} | {'conflict', id}
 --       | {'full'} | {'lost'} | {'version'}
 local id, envelope, scope, fingerprint = ARGV[7], ARGV[8], ARGV[14], ARGV[15]
@@ -39,7 +39,7 @@ if scope ~= '' then
   end
 end
 
-if most > 0 and queued() + call('ZCARD', held) >= most then
+if most < 0 or (most > 0 and waiting(ARGV[12] == '1') >= most) then
   return {'full'}
 end
 local body = of('body', id)

@@ -4,8 +4,17 @@
 --       'events', id                  -> {'ok', event…}
 --       'place', id                   -> {'ok', place or ''}
 --       'join' | 'leave', id          -> {'ok', job…}
+--       'look', id                    -> {'ok', 1 if it waits in line}
+--       'abandon', id, reason, detail -> {'ok', 1 if it waited in line: the reader has left}
 -- or {'none'} | {'version'} | {'superseded', state}
 local what, id = ARGV[7], ARGV[8]
+
+local function leave(job)
+  if call('SREM', of('reads', me), id) == 1 then
+    forget_activator(me)
+    count_readers(job, job.rd - 1)
+  end
+end
 
 if what == 'events' then
   local events = call('LRANGE', of('ev', id), 0, -1)
@@ -46,12 +55,22 @@ elseif what == 'page' then
     at, batch = at + #pieces, math.min(batch * 2, 512)
   until #pieces == 0
   return reply
+elseif what == 'look' or (what == 'abandon' and not WAITING[job.s]) then
+  return {'ok', WAITING[job.s] and '1' or '0'}
 elseif what == 'join' then
   write_anyway()
   read_by_me(job)
-elseif what == 'leave' and call('SREM', of('reads', me), id) == 1 then
-  forget_activator(me)
-  count_readers(job, job.rd - 1)
+elseif what == 'leave' then
+  leave(job)
+elseif what == 'abandon' then
+  write_anyway()
+  leave(job)
+  if job.d == '0' and job.rd == '0' then
+    let_go(job)
+    finish(job, 'cancelled', ARGV[9], ARGV[10])
+  end
+  save(job)
+  return {'ok', '1'}
 end
 save(job)
 return {'ok', unpack(shown(job))}

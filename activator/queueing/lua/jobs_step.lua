@@ -54,6 +54,10 @@ elseif step == 'retry' then
 elseif step == 'detach' then
   set(job, 'd', '1')
   set(job, 'un', '0')
+  job.moved = true
+  if job.h ~= '' then
+    call('PUBLISH', told, 'd\t' .. activator_of(job.h) .. '\t' .. id)
+  end
 end
 save(job)
 return {'ok', unpack(shown(job))}

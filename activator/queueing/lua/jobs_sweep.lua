@@ -64,6 +64,7 @@ for _, id in ipairs(ids) do
       for _, name in ipairs({line, later, held, all, due, hooks}) do
         call('ZREM', name, id)
       end
+      call('SREM', awaited, id)
     end
   elseif ENDED[job.s] then
     if now >= job.en + retention then
@@ -105,7 +106,7 @@ end
 if call('EXISTS', all, up) == 0 then
   call('DEL', meta, bytes)
 end
-for _, name in ipairs({line, later, held, all, due, hooks, meta, up, acts, bytes}) do
+for _, name in ipairs({line, later, held, awaited, all, due, hooks, meta, up, acts, bytes}) do
   lives(name)
 end
 reply[1], reply[2], reply[3] = #ids == most and 1 or 0, deleted, call('SCARD', of('reads', me))

@@ -57,6 +57,7 @@ class _Audit:
             }
             for line in ("line", "later", "held", "all", "due", "hooks")
         }
+        self.awaited = await self._members("awaited")
         self.up = await self._hash("up")
         self.meta = await self._hash("meta")
         self.acts = await self._members("acts")
@@ -122,11 +123,15 @@ class _Audit:
                 right = stands in ({"line"}, {"later"})
             if not right:
                 yield f"{id_} is {job['s']}, held by {job.get('h')}, and stands in {stands}"
+            if (waits and not int(job.get("d", 0))) != (id_ in self.awaited):
+                yield f"{id_} is {job['s']}, detached: {job.get('d')}, and counted otherwise"
             if job["s"] in WAITING | ENDED and id_ not in self.lines["due"]:
                 yield f"{id_} is looked at by nobody"
         for line, ids in self.lines.items():
             for id_ in ids - self.jobs.keys():
                 yield f"{line} has {id_}, which is no job"
+        for id_ in self.awaited - self.jobs.keys():
+            yield f"{id_}, which is no job, is counted as waited for"
         for id_ in self.jobs.keys() - self.lines["all"]:
             yield f"{id_} is not among all"
 

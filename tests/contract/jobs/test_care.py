@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -175,6 +175,42 @@ async def test_readers_are_counted_in_each_activator(a: JobStore, b: JobStore) -
     assert record.job.readers == 0
     assert record.job.unread_since > 0
     assert await b.claimants("m") == frozenset()
+
+
+async def test_the_last_reader_that_is_told_an_error_takes_the_job_and_its_key_along(
+    a: JobStore, b: JobStore
+) -> None:
+    said: dict[str, Any] = {"key": KEY, "detached": False, "reading": True}
+    id_ = await job_id(a, b"x", **said)
+    for store in (a, b):
+        await admitted(store, b"x", **said)
+
+    for store in (a, a, b):
+        record = await a.get(id_)
+        assert record is not None
+        assert record.job.state is JobState.QUEUED
+        assert await store.abandon(id_, reason="queue_timeout", detail="too long")
+
+    record = await a.get(id_)
+    assert record is not None
+    assert (record.job.state, record.job.reason) == (JobState.CANCELLED, "queue_timeout")
+    assert isinstance(await admitted(b, b"another", key=KEY), Created)
+
+
+async def test_what_has_begun_is_not_abandoned_and_what_is_detached_is_only_left(
+    a: JobStore,
+) -> None:
+    detached = await job_id(a, reading=True)
+    assert await a.abandon(detached, reason="r", detail="d")
+    assert await ids_in_line(a) == [detached]
+    await answered(a, await begun(a), b"x")
+    running = await job_id(a, detached=False, reading=True)
+    await begun(a)
+    assert not await a.abandon(running, reason="r", detail="d")
+    record = await a.get(running)
+    assert record is not None
+    assert (record.job.state, record.job.readers) == (JobState.RUNNING, 1)
+    assert not await a.abandon("m." + "A" * 22, reason="r", detail="d")
 
 
 async def test_detached_jobs_need_no_reader(a: JobStore, stage: Stage) -> None:

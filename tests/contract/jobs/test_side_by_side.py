@@ -65,6 +65,7 @@ STEPS = {
         reading=flag,
         key=st.sampled_from(["", "", "k", "l"]),
         most=st.sampled_from([0, 0, 3]),
+        crowded=st.sampled_from([False, False, False, True]),
         claim=flag,
         cold=flag,
         webhook=st.sampled_from(["", "https://hooks.example.com"]),
@@ -98,6 +99,7 @@ STEPS = {
     "detach": step("detach", which=which),
     "join": step("join", which=which),
     "leave": step("leave", which=which),
+    "abandon": step("abandon", which=which, reason=texts),
     "page": step("page", which=which, attempt=st.integers(0, 2), at=st.integers(0, 3)),
     "sweep": step("sweep"),
     "dies": step("dies"),
@@ -204,6 +206,8 @@ class Side:
                 return job and self._job(job)
             case "leave":
                 await store.leave(job_id)
+            case "abandon":
+                return await store.abandon(job_id, detail="d", **said)
             case "page":
                 return self._page(await store.page(job_id, **said))
             case "hook_later":

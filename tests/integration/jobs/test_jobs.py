@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from activator.core.jobs import JobsPolicy
 from activator.queueing.jobs import Created, Envelope, NewJob
 from activator.queueing.memory_jobs import MemoryJobs
+from activator.queueing.redis_budget import RedisBudget
+from activator.queueing.redis_jobs import RedisJobs
+from tests import stage as stages
+from tests.redis_server import opened_link
 from tests.replica import Talk, says
 from tests.stage import request, stage
-from tests.support import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from activator.queueing.jobs import JobStore
     from tests.rawclient import Reply
     from tests.replica import Behaviour
     from tests.stage import Stage
+
+pytestmark = pytest.mark.usefixtures("each_store")
 
 ASYNC = {"Prefer": "respond-async"}
 
@@ -109,7 +120,7 @@ async def test_jobs_never_go_beyond_a_replicas_limit_and_live_traffic_goes_first
         jobs = [await post_job(s, b"%d" % number) for number in range(12)]
         await s.replica.heard(1)
         live = await s.send(request("/live"))
-        await eventually(lambda: s.live.gate.held >= 2)
+        await s.until_held(1)
         hold.set()
         assert (await live.reply()).status == 200
         for job in jobs:
@@ -154,9 +165,11 @@ async def test_a_running_job_that_is_cancelled_is_broken_off_at_the_model() -> N
 
 
 def leaves_first(times: int) -> Behaviour:
-    """Closes the connection without an answer, so many times; answers afterwards."""
+    """Takes the request and closes the connection without an answer, so many times; answers
+    afterwards."""
 
     async def behave(talk: Talk) -> None:
+        await talk.body()
         if len(talk.replica.requests) <= times:
             talk.writer.close()
         else:
@@ -270,11 +283,7 @@ async def test_an_answer_beyond_jobs_max_result_fails_the_job() -> None:
 
 
 async def test_what_an_activator_had_claimed_that_is_gone_is_run_by_another() -> None:
-    async with stage(echo, ready=False) as s:
-        ours: Any = s.app._stores.jobs
-        dead = MemoryJobs(
-            ours._book, me="dead", policy=JobsPolicy(), clock=time.time, dice=lambda: 0.0
-        )
+    async with stage(echo, ready=False) as s, elsewhere(s, "dead") as dead:
         upload = dead.upload("m")
         created = await dead.create(
             NewJob(Envelope(b"GET", b"/", b"m.example"), claim=True), upload
@@ -286,3 +295,19 @@ async def test_what_an_activator_had_claimed_that_is_gone_is_run_by_another() ->
         job = {"links": {"self": f"/.activator/jobs/{upload.job_id}"}}
         await until_state(s, job, "succeeded")
         assert (await described(s, job))["attempt"] == 2
+
+
+@contextlib.asynccontextmanager
+async def elsewhere(s: Stage, me: str) -> AsyncIterator[JobStore]:
+    """The same jobs as another activator sees them, of which nothing else is to be seen."""
+    ours: Any = s.app._stores.jobs
+    shared = stages.store.get()
+    if shared is None:
+        yield MemoryJobs(ours._book, me=me, policy=JobsPolicy(), clock=time.time, dice=lambda: 0.0)
+        return
+    async with opened_link(shared["url"], prefix=shared["prefix"]) as link:
+        budget = RedisBudget(link, max_bytes=1 << 20, clock=time.monotonic)
+        store = RedisJobs(link, budget, me=me, policy=JobsPolicy())
+        yield store
+        await store.aclose()
+        await budget.aclose()

@@ -7,15 +7,16 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import pytest
 
 from activator.cli import main
 from tests.integration.jobs.test_jobs import echo, leaves_first, post_job, until_state
 from tests.stage import stage
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.stage import Stage
+
+pytestmark = pytest.mark.usefixtures("each_store")
 
 ONCE = {"jobs": {"attempts": 1}}
 

@@ -15,6 +15,8 @@ from tests.support import eventually
 if TYPE_CHECKING:
     from tests.replica import Talk
 
+pytestmark = pytest.mark.usefixtures("each_store")
+
 KEY = {"Idempotency-Key": "k-1"}
 
 
@@ -196,3 +198,53 @@ async def test_a_keyed_request_that_waited_too_long_is_told_so() -> None:
 async def test_a_key_that_is_none_is_refused() -> None:
     async with stage(echo) as s:
         assert (await s.ask(keyed(key="x" * 300))).status == 400
+
+
+async def test_who_is_told_that_it_waited_too_long_has_given_its_place_up() -> None:
+    gate = Gated()
+    async with stage(gate, concurrency=1, queue={"timeout": "150ms"}) as s:
+        busy = await s.send(keyed(key="other"))
+        await s.replica.heard(1)
+        late = await s.ask(keyed())
+        assert (late.status, late.why) == (504, "queue_timeout")
+        await eventually(lambda: s.live.gate.held == 0)
+        gate.open.set()
+        await busy.reply()
+        again = await s.ask(keyed(b"another body"))
+        assert (again.status, again.body) == (200, b"out:another body")
+        assert len(s.replica.requests) == 2
+
+
+async def test_who_joined_later_waits_on_when_the_first_has_waited_too_long() -> None:
+    gate = Gated()
+    async with stage(gate, concurrency=1, queue={"timeout": "500ms"}) as s:
+        await s.send(keyed(key="other"))
+        await s.replica.heard(1)
+        first = await s.send(keyed())
+        await s.until_in_line(1)
+        second = await s.send(keyed(Prefer="wait=5"))
+        assert (await first.reply()).why == "queue_timeout"
+        gate.open.set()
+        assert (await second.reply()).body == b"out:in"
+        assert len(s.replica.requests) == 2
+
+
+async def test_detached_jobs_take_no_place_that_a_client_could_wait_in() -> None:
+    gate = Gated()
+    async with stage(gate, concurrency=1, queue={"maxRequests": 2}) as s:
+        await s.send(request("/first"))
+        await s.replica.heard(1)
+        for _ in range(2):
+            assert (await s.post(b"job", headers={"Prefer": "respond-async"})).status == 202
+        full = await s.post(b"job", headers={"Prefer": "respond-async"})
+        assert (full.status, full.why) == (503, "queue_full")
+        assert s.live.gate.held == 0
+        waiting = [await s.send(request("/live")), await s.send(keyed())]
+        await s.until_held(2)
+        for raw in (request("/live"), keyed(key="k-2")):
+            refused = await s.ask(raw)
+            assert (refused.status, refused.why) == (503, "queue_full")
+        gate.open.set()
+        for client in waiting:
+            assert (await client.reply()).status == 200
+        await s.replica.heard(5)

@@ -240,7 +240,7 @@ async def test_never_more_than_concurrency_at_a_replica() -> None:
         for client in clients:
             assert (await client.reply()).status == 200
 
-        assert [replica.most_in_flight for replica in s.replicas] == [3, 3]
+        assert max(replica.most_in_flight for replica in s.replicas) == 3
 
 
 async def test_a_pipelining_client_that_does_not_read_is_not_buffered_for() -> None:

@@ -238,6 +238,16 @@ def test_a_running_job_without_a_reader_has_the_same_grace() -> None:
     assert due(alone, POLICY, now=80.0) is Due.CANCEL
 
 
+def test_who_is_told_an_error_takes_along_what_nobody_else_waits_for() -> None:
+    def abandoned(job: Job) -> JobState:
+        return jobs.abandon(job, reason="queue_timeout", detail="", now=30.0).job.state
+
+    assert abandoned(ATTACHED) is JobState.CANCELLED
+    assert abandoned(jobs.read(ATTACHED, readers=1, now=20.0)) is JobState.QUEUED
+    assert abandoned(jobs.detach(ATTACHED)) is JobState.QUEUED
+    assert abandoned(running(ATTACHED)) is JobState.RUNNING
+
+
 def test_a_detached_job_needs_no_reader() -> None:
     assert jobs.read(NEW, readers=0, now=20.0).unread_since == 0.0
     alone = jobs.read(ATTACHED, readers=0, now=20.0)

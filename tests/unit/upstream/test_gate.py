@@ -318,3 +318,18 @@ def test_a_closed_gate_grants_nothing() -> None:
     g.close()
 
     assert g.acquire(Ticket(), nobody) is None
+
+
+def test_a_detached_job_that_waits_is_demand_and_takes_no_clients_place() -> None:
+    g = gate(queue=QueuePolicy(max_requests=1))
+    job = Request(g)
+    g.arrive()
+    g.queue(job)
+    assert (g.demand, g.held, g.in_flight) == (1, 0, 0)
+
+    hold(g)
+    assert isinstance(g.crowd(), QueueFull)
+
+    g.refuse_held(ShuttingDown())
+    assert len(job.told) == 1
+    assert g.demand == 0

@@ -1,4 +1,4 @@
-"""What tests of the data path can ask for."""
+"""What tests over real sockets can ask for."""
 
 from __future__ import annotations
 
