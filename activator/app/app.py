@@ -176,6 +176,7 @@ class App:
         return Proxy(
             loop=self._loop,
             clock=self._clock,
+            wall=time.time,
             registry=self.registry,
             door=Door(keys=keys, trusted=server.trusted_proxies),
             store=self._stores.bodies,

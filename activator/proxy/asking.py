@@ -24,7 +24,7 @@ from activator.errors import (
 from activator.proxy.outcomes import PATH, described, why_unanswered
 from activator.proxy.preferences import key_of
 from activator.proxy.recorded import envelope_of
-from activator.proxy.replies import status_line
+from activator.proxy.replies import server_timing, status_line
 from activator.proxy.talk import Talk
 from activator.proxy.waiting import refuse_hopeless, why_over
 from activator.queueing.following import ResultReader
@@ -63,6 +63,12 @@ class Asking(Talk):
         self.dialect = admitted.live.endpoint.dialect
         self._arrived = arrived
         self._cold = admitted.live.cold
+        self._whole_at = 0.0
+        """When its body had come."""
+        self._recorded_at = 0.0
+        """When it was a job; both on the monotonic clock."""
+        self._lined_up = 0.0
+        """The same moment on the clock of records."""
         self._reading = asked.wait != 0
         self._job_id = ""
         self._limit: asyncio.Timeout | None = None
@@ -103,17 +109,18 @@ class Asking(Talk):
             code=code,
             reason=reason,
             duration=self.proxy.clock() - self._arrived,
-            overhead=0.0,
+            overhead=max(0.0, self._recorded_at - self._whole_at),
         )
 
     # --- recording it
 
     async def _admit(self) -> Record:
         webhook = self._webhook()
-        upload = self._store.upload(self._live.endpoint.name)
+        upload = self._store.upload(self._live.endpoint.name, owner=self._admitted.owner)
         try:
             async for data in self.chunks():
                 await upload.write(data)
+            self._whole_at = self.proxy.clock()
             admission = await self._create(upload, webhook)
         finally:
             await upload.discard()
@@ -138,16 +145,21 @@ class Asking(Talk):
         """A refusal is an answer here: whoever waits for it may have left."""
         crowd = self._live.gate.crowd() if self._reading else None
         try:
-            return await self._store.create(self._new(webhook, crowded=crowd is not None), upload)
+            new = self._new(webhook, crowded=crowd is not None)
+            admission = await self._store.create(new, upload)
         except QueueFull as full:
             return crowd or self._live.gate.at_bound(full.detail)
         except ActivatorError as error:
             return error
+        self._recorded_at = self.proxy.clock()
+        return admission
 
     def _take(self, admission: Admission) -> None:
         if isinstance(admission, Conflict):
             return
-        self._job_id = admission.record.job.id
+        job = admission.record.job
+        self._job_id = job.id
+        self._lined_up = job.created if isinstance(admission, Created) else self.proxy.wall()
         if isinstance(admission, Created) and admission.claim is not None:
             self._live.take_claim(admission.claim)
 
@@ -215,7 +227,7 @@ class Asking(Talk):
                     answer,
                     method=record.envelope.method,
                     cold=self._cold,
-                    timing=await self._timing(),
+                    timing=self._timing(reader),
                 )
         finally:
             reader.close()
@@ -258,16 +270,15 @@ class Asking(Talk):
         self._reading = self._reading and not left
         return left
 
-    async def _timing(self) -> bytes:
-        record = await self._store.get(self._job_id)
-        now = self.proxy.clock() - self._arrived
-        if record is None or not record.job.began:
-            return b"queue;dur=0, activate;dur=0, upstream;dur=0"
-        queued = min(now, max(0.0, record.job.began - record.job.created))
-        return b"queue;dur=%.1f, activate;dur=0, upstream;dur=%.1f" % (
-            queued * 1e3,
-            (now - queued) * 1e3,
-        )
+    def _timing(self, reader: ResultReader) -> bytes:
+        """Its time in line is taken from the record; whoever has joined another's job relies on
+        the store's clock and ours telling nearly the same."""
+        spent = self.proxy.clock() - self._recorded_at
+        waited = min(spent, max(0.0, reader.began - self._lined_up))
+        woken_after = 0.0
+        if self._cold and not self._live.cold:
+            woken_after = min(waited, max(0.0, self._live.warm_since - self._recorded_at))
+        return server_timing(waited=waited, woken_after=woken_after, upstream=spent - waited)
 
     async def _tell(self, record: Record) -> None:
         """202: the store has it."""

@@ -21,7 +21,7 @@ from activator.proxy.headers import (
     upstream_head,
 )
 from activator.proxy.holding import Holding
-from activator.proxy.replies import plain_reply, preflight_reply, refuse
+from activator.proxy.replies import plain_reply, preflight_reply, refuse, server_timing
 from activator.proxy.retrying import Failures
 from activator.upstream.forward import IDEMPOTENT, Attempt, Ending, Failure, Outbound
 from activator.wire.heads import CHUNKED
@@ -446,12 +446,10 @@ class Exchange:
         return max(0.0, until - self._arrived - waited - failed)
 
     def _timing(self) -> bytes:
-        upstream = (self._answered_at - self._dispatched_at) * 1e3
+        upstream = self._answered_at - self._dispatched_at
         holding = self._holding
         if holding is None:
-            return b"queue;dur=0, activate;dur=0, upstream;dur=%.1f" % upstream
-        return b"queue;dur=%.1f, activate;dur=%.1f, upstream;dur=%.1f" % (
-            (holding.waited - holding.woken_after) * 1e3,
-            holding.woken_after * 1e3,
-            upstream,
+            return b"queue;dur=0, activate;dur=0, upstream;dur=%.1f" % (upstream * 1e3)
+        return server_timing(
+            waited=holding.waited, woken_after=holding.woken_after, upstream=upstream
         )

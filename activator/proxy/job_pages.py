@@ -9,13 +9,13 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from activator.core.job_ids import endpoint_of, was_made_for
 from activator.core.jobs import Outcome
 from activator.errors import JobGone, JobRunning, MethodNotAllowed, NotFound, StoreUnavailable
 from activator.proxy.outcomes import PATH, described, why_unanswered
 from activator.proxy.replies import plain_reply, status_line
 from activator.proxy.talk import Talk
 from activator.queueing.following import ResultReader, follow_events
-from activator.queueing.jobs import endpoint_of
 from activator.wire.heads import CHUNKED
 
 if TYPE_CHECKING:
@@ -74,12 +74,12 @@ class JobPage(Talk):
         self.proxy.metrics.unrouted.request(code=code, reason=reason, duration=0.0, overhead=0.0)
 
     async def _found(self, job_id: str) -> Record:
-        record = await self._store.get(job_id)
-        if record is None:
-            raise JobGone("No job has this id any more")
-        if self.proxy.door.keys and record.envelope.owner != self._path.owner:
-            raise NotFound("No job of this key has this id")
-        return record
+        owner, record = self._path.owner, await self._store.get(job_id)
+        if record is not None and (not self.proxy.door.keys or record.envelope.owner == owner):
+            return record
+        if record is None and was_made_for(owner, job_id):
+            raise JobGone("The job that had this id is not kept any longer")
+        raise NotFound("There is no job of yours with this id")
 
     async def _describe(self, record: Record) -> None:
         place = await self._store.place(record.job.id)
@@ -154,6 +154,5 @@ def _sse(event: Event) -> bytes:
 
 
 def _timing(record: Record) -> bytes:
-    job = record.job
-    queued = max(0.0, job.began - job.created) * 1e3
-    return b"queue;dur=%.1f, activate;dur=0, upstream;dur=0" % queued
+    """Of the job, not of this request: how long it has waited, which is all its record tells."""
+    return b"queue;dur=%.1f" % (max(0.0, record.job.began - record.job.created) * 1e3)

@@ -74,6 +74,7 @@ class Proxy:
         *,
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
+        wall: Callable[[], float],
         registry: Registry,
         door: Door,
         store: BodyStore,
@@ -92,6 +93,8 @@ class Proxy:
         self.metrics = metrics
         self.deadlines = deadlines
         self.clock = clock
+        self.wall = wall
+        """Wall-clock time, as in records of jobs."""
         self.via = via_name()
         self.tls = certificate is not None
         self.draining = False

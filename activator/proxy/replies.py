@@ -120,3 +120,12 @@ def preflight_reply(head: RequestHead, *, request_id: bytes) -> bytes:
         fields += b"Access-Control-Allow-Headers: %b\r\n" % wanted
     fields += b"Access-Control-Max-Age: 0\r\nVary: Origin\r\n"
     return plain_reply(204, request_id=request_id, fields=fields)
+
+
+def server_timing(*, waited: float, woken_after: float, upstream: float) -> bytes:
+    """Of `waited` seconds in line, `woken_after` went by before a replica was ready."""
+    return b"queue;dur=%.1f, activate;dur=%.1f, upstream;dur=%.1f" % (
+        (waited - woken_after) * 1e3,
+        woken_after * 1e3,
+        upstream * 1e3,
+    )

@@ -43,6 +43,8 @@ class ResultReader:
         self._attempt = 0
         self._page: Page | None = None
         self._next = 0
+        self.began = 0.0
+        """When the attempt that answers was dispatched, as in its record; set with the head."""
         self.outcome: Outcome | None = None
         """How the job has ended, once everything has been read."""
         self.trailers: tuple[bytes, ...] = ()
@@ -52,7 +54,7 @@ class ResultReader:
         while True:
             page = await self._read(at=0)
             if page.head is not None:
-                self._attempt = page.job.attempt
+                self._attempt, self.began = page.job.attempt, page.job.began
                 self._page = page
                 return page.head
             if page.outcome is not None:

@@ -12,7 +12,6 @@ write by a claim that is no longer the present one raises `core.jobs.Superseded`
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
@@ -23,15 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Mapping
 
     from activator.core.jobs import JobsPolicy
-
-
-_JOB_ID: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)\.[A-Za-z0-9_-]{22}")
-
-
-def endpoint_of(job_id: str) -> str | None:
-    """The endpoint that an id names; None: this is no id of a job."""
-    found = _JOB_ID.fullmatch(job_id)
-    return None if found is None else found[1]
 
 
 def line_is_full(new: NewJob) -> QueueFull:
@@ -293,8 +283,8 @@ class JobStore(Protocol):
 
     # --- creating
 
-    def upload(self, endpoint: str) -> Upload:
-        """Begin a body; also of a job without one."""
+    def upload(self, endpoint: str, *, owner: str = "") -> Upload:
+        """Begin a body; also of a job without one. `owner`: as in the envelope."""
 
     async def create(self, new: NewJob, upload: Upload) -> Admission:
         """Create the job, or find the one its key stands for. The upload is used up.

@@ -79,8 +79,9 @@ class MemoryJobs:
 
     # --- creating
 
-    def upload(self, endpoint: str) -> MemoryUpload:
-        return MemoryUpload(endpoint, most=self._policy.max_body, budget=self._book.budget)
+    def upload(self, endpoint: str, *, owner: str = "") -> MemoryUpload:
+        most = self._policy.max_body
+        return MemoryUpload(endpoint, owner=owner, most=most, budget=self._book.budget)
 
     async def create(self, new: NewJob, upload: Upload) -> Admission:
         assert isinstance(upload, MemoryUpload)

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 class MemoryUpload(PiecewiseUpload):
     """`room`: bytes of the budget that it has so far."""
 
-    def __init__(self, endpoint: str, *, most: int, budget: Budget) -> None:
-        super().__init__(endpoint, most=most, keep=self._keep_piece, forget=self._forget_all)
+    def __init__(self, endpoint: str, *, owner: str, most: int, budget: Budget) -> None:
+        super().__init__(
+            endpoint, owner=owner, most=most, keep=self._keep_piece, forget=self._forget_all
+        )
         self._kept: list[bytes] = []
         self._budget = budget
         self.room = 0

@@ -56,9 +56,11 @@ class Creation:
         self._in_doubt: dict[str, None] = {}
         self._tasks = Tasks("creation")
 
-    def upload(self, endpoint: str) -> PiecewiseUpload:
-        most = self._calls.policy.max_body
-        return PiecewiseUpload(endpoint, most=most, keep=self._keep_piece, forget=self._forget)
+    def upload(self, endpoint: str, *, owner: str) -> PiecewiseUpload:
+        most, forget = self._calls.policy.max_body, self._forget
+        return PiecewiseUpload(
+            endpoint, owner=owner, most=most, keep=self._keep_piece, forget=forget
+        )
 
     async def _keep_piece(self, upload: PiecewiseUpload, number: int, piece: bytes) -> None:
         room = await self.room(upload.endpoint, len(piece))

@@ -10,8 +10,9 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from activator.aiokit.tasks import Tasks
+from activator.core.job_ids import endpoint_of
 from activator.errors import StoreUnavailable
-from activator.queueing.jobs import Detached, Lost, Told, Work, endpoint_of
+from activator.queueing.jobs import Detached, Lost, Told, Work
 from activator.queueing.telling import Bells
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from activator.core.job_ids import endpoint_of
 from activator.core.jobs import Event, Job, JobState, outcome_of
 from activator.errors import StoreUnavailable
 from activator.queueing.codec import (
@@ -16,7 +17,7 @@ from activator.queueing.codec import (
     decode_head,
     decode_lines,
 )
-from activator.queueing.jobs import Page, Record, endpoint_of
+from activator.queueing.jobs import Page, Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

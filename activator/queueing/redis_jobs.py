@@ -11,10 +11,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from activator.core import jobs
+from activator.core.job_ids import endpoint_of
 from activator.core.jobs import SUCCESS, Job, JobState
 from activator.errors import StoreUnavailable
 from activator.queueing import redis_job_calls as scripts
-from activator.queueing.jobs import NOTHING, Created, Hook, Joined, Swept, endpoint_of
+from activator.queueing.jobs import NOTHING, Created, Hook, Joined, Swept
 from activator.queueing.redis_job_calls import Calls
 from activator.queueing.redis_job_creation import Creation
 from activator.queueing.redis_job_ears import Ears
@@ -88,8 +89,8 @@ class RedisJobs:
 
     # --- creating
 
-    def upload(self, endpoint: str) -> PiecewiseUpload:
-        return self._creation.upload(endpoint)
+    def upload(self, endpoint: str, *, owner: str = "") -> PiecewiseUpload:
+        return self._creation.upload(endpoint, owner=owner)
 
     async def create(self, new: NewJob, upload: Upload) -> Admission:
         assert isinstance(upload, PiecewiseUpload)

@@ -7,9 +7,10 @@ so that a small one needs no step of its own. Where the pieces go is the store's
 from __future__ import annotations
 
 from hashlib import sha256
-from secrets import token_urlsafe
+from secrets import token_bytes
 from typing import TYPE_CHECKING, Final
 
+from activator.core.job_ids import RANDOM, new_id
 from activator.errors import BodyTooLarge
 
 if TYPE_CHECKING:
@@ -19,11 +20,6 @@ PIECE: Final = 256 << 10
 """Bytes: one round trip each, and short enough not to keep others waiting."""
 
 
-def new_job_id(endpoint: str) -> str:
-    """128 random bits; secret as long as nobody tells it."""
-    return f"{endpoint}.{token_urlsafe(16)}"
-
-
 class PiecewiseUpload:
     """`Upload` over two functions of a store. `keep` is given a piece and how many came before."""
 
@@ -31,12 +27,13 @@ class PiecewiseUpload:
         self,
         endpoint: str,
         *,
+        owner: str,
         most: int,
         keep: Callable[[PiecewiseUpload, int, bytes], Awaitable[None]],
         forget: Callable[[PiecewiseUpload], Awaitable[None]],
     ) -> None:
         self.endpoint = endpoint
-        self.job_id = new_job_id(endpoint)
+        self.job_id = new_id(endpoint, owner=owner, random=token_bytes(RANDOM))
         self.size = 0
         self.pieces = 0
         """That `keep` has taken."""

@@ -210,7 +210,7 @@ async def test_what_has_begun_is_not_abandoned_and_what_is_detached_is_only_left
     record = await a.get(running)
     assert record is not None
     assert (record.job.state, record.job.readers) == (JobState.RUNNING, 1)
-    assert not await a.abandon("m." + "A" * 22, reason="r", detail="d")
+    assert not await a.abandon("m." + "A" * 28, reason="r", detail="d")
 
 
 async def test_detached_jobs_need_no_reader(a: JobStore, stage: Stage) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from activator.core.job_ids import endpoint_of
 from activator.core.jobs import JobState, Outcome, Superseded
 from activator.errors import BodyTooLarge, QueueFull
 from activator.queueing.jobs import (
@@ -16,7 +17,6 @@ from activator.queueing.jobs import (
     Output,
     ResultHead,
     ResultTooLarge,
-    endpoint_of,
 )
 from tests.contract.jobs.stage import (
     AGE,

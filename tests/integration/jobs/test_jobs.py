@@ -240,12 +240,17 @@ async def test_events_tell_the_life_of_a_job_and_can_be_resumed() -> None:
         assert (await s.get(job["links"]["events"], headers={"Last-Event-ID": "1-4"})).status == 204
 
 
-async def test_what_is_no_job_is_not_found_and_what_is_no_longer_kept_is_gone() -> None:
-    async with stage(echo) as s:
-        assert (await s.get("/.activator/jobs/nonsense")).status == 404
-        gone = await s.get("/.activator/jobs/m." + "A" * 22)
+async def test_what_never_was_a_job_is_not_found_and_what_is_no_longer_kept_is_gone() -> None:
+    async with stage(echo, config={"jobs": {"retention": "200ms"}}) as s:
+        for never in ("nonsense", "m." + "A" * 28):
+            assert (await s.get("/.activator/jobs/" + never)).status == 404
+        job = await post_job(s)
+        async with asyncio.timeout(8):
+            while (gone := await s.get(job["links"]["self"])).status == 200:
+                await asyncio.sleep(0.02)
         assert (gone.status, gone.why) == (410, "job_gone")
-        posted = await s.post(b"", "/.activator/jobs/m." + "A" * 22)
+        assert (await result(s, job)).why == "job_gone"
+        posted = await s.post(b"", job["links"]["self"])
         assert posted.status == 405
 
 

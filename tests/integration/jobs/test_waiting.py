@@ -13,6 +13,7 @@ from tests.stage import request, stage
 from tests.support import eventually
 
 if TYPE_CHECKING:
+    from tests.rawclient import Reply
     from tests.replica import Talk
 
 pytestmark = pytest.mark.usefixtures("each_store")
@@ -248,3 +249,28 @@ async def test_detached_jobs_take_no_place_that_a_client_could_wait_in() -> None
         for client in waiting:
             assert (await client.reply()).status == 200
         await s.replica.heard(5)
+
+
+async def test_what_a_recorded_request_waited_for_is_told_and_counted() -> None:
+    async def slow(talk: Talk) -> None:
+        await asyncio.sleep(0.1)
+        await echo(talk)
+
+    async with stage(slow, from_zero=True) as s:
+        assert s.driver is not None
+        s.driver.start_delay = 0.3
+        reply = await s.ask(keyed())
+        told = timing(reply)
+        assert 250 <= told["activate"] <= 5000
+        assert told["queue"] >= 0
+        assert told["upstream"] >= 50
+        joined = timing(await s.ask(keyed()))
+        assert (joined["activate"], joined["queue"]) == (0, 0)
+        assert s.live.metrics.overheads.total > 0
+
+
+def timing(reply: Reply) -> dict[str, float]:
+    """Milliseconds."""
+    given = (reply.get("server-timing") or b"").decode()
+    said = (part.partition(";dur=") for part in given.split(", "))
+    return {name: float(value) for name, _, value in said}

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from activator.core.job_ids import endpoint_of
 from activator.core.jobs import JobState
 from activator.errors import StoreUnavailable
-from activator.queueing.jobs import Created, NewJob, endpoint_of
+from activator.queueing.jobs import Created, NewJob
 from tests.contract.jobs.audit import audit, leftovers
 from tests.contract.jobs.stage import (
     AGE,

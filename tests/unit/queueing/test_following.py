@@ -125,4 +125,4 @@ async def test_events_are_followed_through_an_absence() -> None:
 
 async def test_events_of_an_unknown_job_are_none() -> None:
     store = Absent()
-    assert [event async for event in follow_events(store, "m." + "A" * 22)] == []
+    assert [event async for event in follow_events(store, "m." + "A" * 28)] == []

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import re
 from hashlib import sha256
 
 import pytest
 
 from activator.errors import BodyTooLarge, StoreUnavailable
-from activator.queueing.jobs import endpoint_of
-from activator.queueing.uploads import PIECE, PiecewiseUpload, new_job_id
+from activator.queueing.uploads import PIECE, PiecewiseUpload
 
 
 class Shelf:
@@ -19,7 +17,7 @@ class Shelf:
         self._full_after = full_after
 
     def upload(self, *, most: int = 10 << 20) -> PiecewiseUpload:
-        return PiecewiseUpload("m", most=most, keep=self._keep, forget=self._forget)
+        return PiecewiseUpload("m", owner="", most=most, keep=self._keep, forget=self._forget)
 
     async def _keep(self, upload: PiecewiseUpload, number: int, piece: bytes) -> None:
         assert number == len(self.kept)
@@ -30,21 +28,6 @@ class Shelf:
     async def _forget(self, upload: PiecewiseUpload) -> None:
         self.forgotten += 1
         self.kept.clear()
-
-
-def test_an_id_names_its_endpoint_and_holds_128_random_bits() -> None:
-    ids = {new_job_id("llama-8b.v2") for _ in range(100)}
-    assert len(ids) == 100
-    for job_id in ids:
-        assert endpoint_of(job_id) == "llama-8b.v2"
-        assert re.fullmatch(r"[\w-]{22}", job_id.removeprefix("llama-8b.v2."))
-
-
-@pytest.mark.parametrize(
-    "text", ["", "m", "m.short", ".AAAAAAAAAAAAAAAAAAAAAA", "m.A{A}A" + "A" * 17]
-)
-def test_what_is_no_id_names_no_endpoint(text: str) -> None:
-    assert endpoint_of(text) is None
 
 
 async def test_a_small_body_is_kept_back_whole() -> None:
