@@ -181,6 +181,54 @@ def _jobs(parser: argparse.ArgumentParser) -> None:
         _client(one)
 
 
+def _simulate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "trace",
+        metavar="TRACE",
+        help="requests that came: CSV (time[,duration]), an access log, JSON lines, or events kept "
+        "(activator events --json); gzip is unpacked, - is standard input",
+    )
+    _config(parser)
+    parser.add_argument(
+        "--endpoint",
+        metavar="NAME",
+        help="whose requests, of a trace with several; its bounds, limit and price, with -c",
+    )
+    parser.add_argument(
+        "--idle",
+        metavar="LIST",
+        default="1m,5m,10m,30m,1h,4h",
+        help="idle timeouts to try; `never` is one (%(default)s)",
+    )
+    parser.add_argument("--min", metavar="LIST", help="minimums to try (0)")
+    parser.add_argument("--max", metavar="LIST", help="maximums to try (the endpoint's, or 1)")
+    parser.add_argument(
+        "--schedule",
+        action="append",
+        metavar="HOURS",
+        help="besides, with one kept up in these hours: 'mon-fri 08:00-18:00'; several allowed",
+    )
+    parser.add_argument(
+        "--timezone", metavar="ZONE", default="UTC", help="of the schedules (%(default)s)"
+    )
+    parser.add_argument(
+        "--start",
+        metavar="DURATION",
+        help="what a cold start takes; several, separated by commas, are taken in turn; `learned` "
+        "asks a running activator (60s, or what the events tell)",
+    )
+    parser.add_argument(
+        "--service",
+        metavar="DURATION",
+        default="1s",
+        help="how long a request is served, where the trace does not say (%(default)s)",
+    )
+    parser.add_argument("--concurrency", metavar="N", help="limit per replica, 0 = none")
+    parser.add_argument("--price", metavar="MONEY", help="of a replica hour")
+    parser.add_argument("--plot", metavar="FILE", help="write cost against waiting, as SVG")
+    _client(parser)
+
+
 COMMANDS = {
     "serve": Command(
         "proxy, control loops and admin API in one process, until SIGTERM or SIGINT",
@@ -239,5 +287,11 @@ COMMANDS = {
         "activator jobs list llama-8b --state failed",
         "jobs",
         _jobs,
+    ),
+    "simulate": Command(
+        "replay requests that came against other idle timeouts, bounds and schedules",
+        "activator simulate access.log --start 40s --price 2.50 --plot costs.svg",
+        "simulate",
+        _simulate,
     ),
 }

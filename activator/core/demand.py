@@ -6,7 +6,7 @@ The two windows are Knative's (60 s and a tenth of it).
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_left
 
 STABLE_WINDOW = 60.0
 """Seconds. Long enough that a burst of short requests does not start a GPU for itself."""
@@ -16,6 +16,9 @@ PANIC_WINDOW = 6.0
 
 _BUCKET = 1.0
 
+_KEPT = 256
+"""Buckets after which those before the window are swept out: a few times what it holds."""
+
 
 class DemandWindow:
     """Time-weighted averages of a level that holds from each `record` to the next.
@@ -24,11 +27,13 @@ class DemandWindow:
     and not by traffic. Moments must not go backwards; one that does counts as the latest.
     """
 
-    __slots__ = ("_areas", "_begun", "_changed_at", "_level", "_now")
+    __slots__ = ("_begun", "_changed_at", "_level", "_now", "_numbers", "_sums")
 
     def __init__(self) -> None:
-        self._areas: deque[tuple[int, float]] = deque()
-        """(number of the bucket, demand-seconds in it), oldest first; empty ones are left out."""
+        self._numbers: list[int] = []
+        """Of the buckets that are not empty, oldest first."""
+        self._sums: list[float] = []
+        """Demand-seconds up to the end of each of them: an area is one difference."""
         self._begun: float | None = None
         self._now = 0.0
         self._level = 0
@@ -55,7 +60,8 @@ class DemandWindow:
 
     def forget(self) -> None:
         """As if nothing had been recorded."""
-        self._areas.clear()
+        self._numbers.clear()
+        self._sums.clear()
         self._begun = None
         self._level = 0
 
@@ -68,14 +74,22 @@ class DemandWindow:
         span = min(window, self._now - self._begun)
         if span <= 0:
             return float(self._level)
-        since = self._now - span
-        area = 0.0
-        for number, in_bucket in self._areas:
-            start = max(number * _BUCKET, self._begun)
+        return self._area(self._now - span, begun=self._begun) / span
+
+    def _area(self, since: float, *, begun: float) -> float:
+        """Demand-seconds from then until now; within a bucket demand counts as even."""
+        if not self._sums:
+            return 0.0
+        number = int(since // _BUCKET)
+        at = bisect_left(self._numbers, number)
+        before = self._sums[at - 1] if at else 0.0
+        area = self._sums[-1] - before
+        if at < len(self._numbers) and self._numbers[at] == number:
+            start = max(number * _BUCKET, begun)
             end = min((number + 1) * _BUCKET, self._now)
-            if end > since and end > start:
-                area += in_bucket * min((end - since) / (end - start), 1.0)
-        return area / span
+            if end > start:
+                area -= (self._sums[at] - before) * max(since - start, 0.0) / (end - start)
+        return area
 
     def _advance(self, now: float) -> None:
         if self._begun is None:
@@ -86,9 +100,16 @@ class DemandWindow:
         if self._level:
             self._fill(max(self._now, now - STABLE_WINDOW - _BUCKET), now)
         self._now = now
-        oldest = int((now - STABLE_WINDOW) // _BUCKET)
-        while self._areas and self._areas[0][0] < oldest:
-            self._areas.popleft()
+        if len(self._numbers) > _KEPT:
+            self._sweep(int((now - STABLE_WINDOW) // _BUCKET))
+
+    def _sweep(self, oldest: int) -> None:
+        gone = bisect_left(self._numbers, oldest)
+        if gone:
+            # what is left counts from nothing again, so that no sum grows until it is imprecise
+            swept = self._sums[gone - 1]
+            self._numbers = self._numbers[gone:]
+            self._sums = [each - swept for each in self._sums[gone:]]
 
     def _fill(self, start: float, end: float) -> None:
         number = int(start // _BUCKET)
@@ -99,6 +120,9 @@ class DemandWindow:
             number += 1
 
     def _add(self, number: int, area: float) -> None:
-        if self._areas and self._areas[-1][0] == number:
-            area += self._areas.pop()[1]
-        self._areas.append((number, area))
+        total = (self._sums[-1] if self._sums else 0.0) + area
+        if self._numbers and self._numbers[-1] == number:
+            self._sums[-1] = total
+        else:
+            self._numbers.append(number)
+            self._sums.append(total)

@@ -1,6 +1,11 @@
-"""Durations in words, for reasons that people read."""
+"""Durations in words, for reasons that people read, and back again."""
 
 from __future__ import annotations
+
+import re
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_WORDS = re.compile(r"([0-9.e+-]+) ([smh])\b")
 
 
 def in_words(seconds: float) -> str:
@@ -19,3 +24,11 @@ def in_words(seconds: float) -> str:
         return f"{minutes} m {rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} m"
+
+
+def seconds_in(words: str) -> float:
+    """What `in_words` wrote, as precisely as it wrote it. Raises ValueError if it did not."""
+    parts = _WORDS.findall(words)
+    if not parts:
+        raise ValueError(f"{words.strip()!r} is no duration in words")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)

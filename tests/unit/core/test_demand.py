@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activator.core.demand import PANIC_WINDOW, STABLE_WINDOW, DemandWindow
+from activator.core.demand import _KEPT, PANIC_WINDOW, STABLE_WINDOW, DemandWindow
 
 
 def test_without_records_there_is_no_demand() -> None:
@@ -97,7 +97,7 @@ def test_memory_is_bounded_by_the_window_and_not_by_traffic() -> None:
     for step in range(20_000):
         window.record(step % 7 + 1, step * 0.05)
 
-    assert len(window._areas) <= STABLE_WINDOW + 2
+    assert len(window._numbers) <= _KEPT + 1
 
 
 LEVELS = st.lists(st.tuples(st.floats(0.01, 40.0), st.integers(0, 30)), min_size=1, max_size=30)
