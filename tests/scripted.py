@@ -125,7 +125,14 @@ class ScriptedDriver:
         if self._report is not None:
             self._report(self._snapshot())
 
-    async def scale(self, replicas: int, *, victims: tuple[str, ...] = (), fence: str = "") -> None:
+    async def scale(
+        self,
+        replicas: int,
+        *,
+        victims: tuple[str, ...] = (),
+        before: int | None = None,
+        fence: str = "",
+    ) -> None:
         now = asyncio.get_running_loop().time()
         self.calls.append(ScaleCall(replicas, victims, now))
         if self._has_ended:
@@ -137,6 +144,8 @@ class ScriptedDriver:
         if self._refusals:
             raise DriverError(self._refusals.popleft())
         living = [r for r in self._replicas.values() if r.phase is not Phase.STOPPING]
+        if before is not None and before != len(living):
+            return
         for replica in sorted(living, key=lambda r: r.id in victims)[replicas:]:
             self._stop(replica, now=now)
         for _ in range(replicas - len(living)):
@@ -144,6 +153,8 @@ class ScriptedDriver:
             ordered = _Scripted(f"{self._name}-{self._count}", requested_at=now, since=now)
             self._replicas[ordered.id] = ordered
         self._changed.set()
+        if len(living) != replicas:
+            await self.bump_fence()
 
     def last_lines(self, replica_id: str) -> tuple[str, ...]:
         return self.printed.get(replica_id, ())

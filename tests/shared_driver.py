@@ -53,7 +53,6 @@ class World:
         self.about: list[tuple[str, int, int]] = []
         """(endpoint, pid, replicas) of orders that are about to be given: see SharedDriver."""
         self._snapshots: dict[str, bytes] = {}
-        self._wanted: dict[str, int] = {}
         self._writers: dict[asyncio.StreamWriter, str] = {}
         self._tasks = Tasks("world")
         self._server: asyncio.Server | None = None
@@ -69,7 +68,6 @@ class World:
         self.drivers[endpoint] = driver
 
         def report(snapshot: Snapshot) -> None:
-            self._wanted[endpoint] = snapshot.wanted
             self._snapshots[endpoint] = _line({"snapshot": asdict(snapshot)})
             for writer, name in self._writers.items():
                 if name == endpoint:
@@ -118,15 +116,14 @@ class World:
         if order["do"] == "bump":
             await driver.bump_fence()
             return None
-        replicas, fence = order["replicas"], order["fence"]
+        replicas, before, fence = order["replicas"], order["before"], order["fence"]
         refused = None
-        if not (order["from_zero"] and self._wanted[endpoint]):  # else somebody was faster
-            try:
-                await driver.scale(replicas, victims=tuple(order["victims"]), fence=fence)
-                if order["from_zero"]:
-                    await driver.bump_fence()
-            except DriverError as error:
-                refused = str(error)
+        try:
+            await driver.scale(
+                replicas, victims=tuple(order["victims"]), before=before, fence=fence
+            )
+        except DriverError as error:
+            refused = str(error)
         self.asked.append(Asked(endpoint, pid, replicas, fence, refused))
         return refused
 
@@ -140,7 +137,6 @@ class SharedDriver:
         self._address = address
         self._pid = pid
         self._hesitates = hesitates
-        self._snapshot: Snapshot | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._numbers = count(1)
         self._orders: dict[int, asyncio.Future[str | None]] = {}
@@ -153,8 +149,7 @@ class SharedDriver:
             while line := await reader.readline():
                 said = json.loads(line)
                 if "snapshot" in said:
-                    self._snapshot = _snapshot(said["snapshot"])
-                    report(self._snapshot)
+                    report(_snapshot(said["snapshot"]))
                 elif said["order"] in self._orders:
                     self._orders.pop(said["order"]).set_result(said["refused"])
         finally:
@@ -165,12 +160,18 @@ class SharedDriver:
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
-    async def scale(self, replicas: int, *, victims: tuple[str, ...] = (), fence: str = "") -> None:
+    async def scale(
+        self,
+        replicas: int,
+        *,
+        victims: tuple[str, ...] = (),
+        before: int | None = None,
+        fence: str = "",
+    ) -> None:
         if not replicas and self._hesitates:
             self._say({"do": "about", "replicas": replicas})
             await asyncio.sleep(self._hesitates)
-        from_zero = bool(replicas and self._snapshot and not self._snapshot.wanted)
-        words = {"replicas": replicas, "victims": victims, "fence": fence, "from_zero": from_zero}
+        words = {"replicas": replicas, "victims": victims, "before": before, "fence": fence}
         await self._order({"do": "scale", **words})
 
     async def bump_fence(self) -> None:

@@ -389,11 +389,12 @@ class Controller:
         if order.count == 0:
             self._forget_quiet()
             self._board.emptied(self.name)  # there is nobody left to send anything to
-        self._tasks.spawn(self._ask_driver(order, agreed=agreed), name="scale")
+        self._tasks.spawn(self._ask_driver(order, self.snapshot, agreed=agreed), name="scale")
 
-    async def _ask_driver(self, order: SetReplicas, *, agreed: bool) -> None:
+    async def _ask_driver(self, order: SetReplicas, seen: Snapshot, *, agreed: bool) -> None:
+        """`seen`: what it was decided upon."""
         try:
-            await self._scaler.carry_out(order, agreed=agreed, fence=self.snapshot.fence)
+            await self._scaler.carry_out(order, agreed=agreed, before=seen.wanted, fence=seen.fence)
         except DriverError as error:
             self._scale_error = str(error)
             self.leaving -= frozenset(order.victims)

@@ -1,8 +1,9 @@
 """Gives an endpoint's scale orders: up at once, down only when no activator sends anything there.
 
-Decides nothing about counts. An order for fewer is prepared (`prepare`: the fence is read), agreed
-upon by all activators, and given with that fence, so that what anybody revives in between, even
-while this process stood still, is not stopped.
+Decides nothing about counts. An order for more goes by the count that was seen: it is void once
+somebody else has given another, so that it never becomes one for fewer. An order for fewer is
+prepared (`prepare`: the fence is read), agreed upon by all activators, and given with that fence,
+so that what anybody revives in between, even while this process stood still, is not stopped.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ class Scaler:
         """The outside world's fence now: before anybody is asked to be quiet."""
         self._fence = fence
 
-    async def carry_out(self, order: SetReplicas, *, agreed: bool, fence: str) -> None:
+    async def carry_out(self, order: SetReplicas, *, agreed: bool, before: int, fence: str) -> None:
         """Raises DriverError: it was not taken. `agreed`: all have said since `prepare` that they
-        have nothing; `fence`: now."""
+        have nothing; `before`, `fence`: what was seen when it was decided."""
         fewer = order.count == 0 or bool(order.victims)
         if agreed:
             await self._scale_down(order, fence=self._fence)
@@ -43,8 +44,10 @@ class Scaler:
             if not await self._board.ask_quiet(self._name, order.victims):
                 raise DriverError("not every activator has nothing there")
             await self._scale_down(order, fence=fence)
-        else:
+        elif fewer:
             await self._driver.scale(order.count, victims=order.victims)
+        else:
+            await self._driver.scale(order.count, before=before)
 
     async def _scale_down(self, order: SetReplicas, *, fence: str) -> None:
         if not await self._board.agree(self._name):

@@ -238,7 +238,7 @@ class Fleet:
     def _place(
         self, count: int, label: str, view: View, *, victims: tuple[str, ...] = ()
     ) -> SetReplicas:
-        self._orders.place(count, wanted=view.seen.wanted, victims=victims, now=view.now)
+        self._orders.place(count, wanted=view.seen.wanted, victims=victims)
         self._starts.attempted()
         self.lost = False
         return SetReplicas(count, label, victims)

@@ -164,8 +164,6 @@ class Lifecycle:
         match change.why:
             case Surprise.REFUSED:
                 self._record("refused", f"{change.expected} replicas: {view.seen.scale_error}")
-            case Surprise.LOST:
-                self._record("lost", f"the order for {change.expected} replicas never showed")
             case Surprise.FOREIGN if self._policy.owner is Owner.ACTIVATOR or not change.wanted:
                 who = f"somebody else went from {change.expected} to {change.wanted}"
                 self._record("rescaled", who)

@@ -51,7 +51,8 @@ class Observation:
     quiet: bool | None = None
     """The answer to the latest AskQuiet. None: there is no answer yet, or nothing was asked."""
     scaling: bool = False
-    """An earlier SetReplicas is still being carried out."""
+    """An earlier SetReplicas is still being carried out; once it is not, what is seen here is no
+    older than that order."""
     scale_error: str | None = None
     """Why the driver refused the latest SetReplicas; None once one has been taken."""
     leading: bool = True

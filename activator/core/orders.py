@@ -1,7 +1,8 @@
 """What was asked of the driver, held against what the outside world says it wants.
 
-Decides whether a new order may be given, whether an order was taken, refused or never showed, and
-whether somebody else changed the count. What to order is `lifecycle`'s business.
+Decides whether a new order may be given, whether an order was taken or refused, and whether
+somebody else changed the count. What to order is `lifecycle`'s business. What is seen once an order
+has been carried out is no older than the order (`Observation.scaling`).
 """
 
 from __future__ import annotations
@@ -21,16 +22,14 @@ REFUSED = Backoff(first=0.5, factor=2.0, cap=5.0)
 """Between orders that the driver refuses. The cap is short: requests wait behind an activation, and
 one call every five seconds harms no API that is coming back."""
 
-SHOWS_WITHIN = 10.0
-"""Seconds from an order's being taken until the outside world shows it (a watch may lag); then it
-counts as lost and is given again."""
+ENDED_WITHIN = 10.0
+"""Seconds after a replica's unasked end in which a count that falls is no change by somebody
+else."""
 
 
 class Surprise(StrEnum):
     REFUSED = "refused"
     """The driver did not take the order."""
-    LOST = "lost"
-    """The order was taken and never showed."""
     FOREIGN = "foreign"
     """Somebody else changed the count."""
 
@@ -52,10 +51,8 @@ class Orders:
         self._before = 0
         self._open = False
         self._busy = False
-        self._show_by = 0.0
         self._refusals = 0
         self._retry_at = float("-inf")
-        self._has_lost = False
         self._lost_at = float("-inf")
         self._doomed: set[str] = set()
         self._dooming: frozenset[str] = frozenset()
@@ -74,13 +71,11 @@ class Orders:
         """An order would neither overtake another nor come too soon after a refusal."""
         return self.is_settled and now >= self._retry_at
 
-    def place(self, count: int, *, wanted: int, victims: Iterable[str] = (), now: float) -> None:
+    def place(self, count: int, *, wanted: int, victims: Iterable[str] = ()) -> None:
         """The order has been given, while the world wanted `wanted`."""
         self._before = wanted
         self._count = count
         self._open = True
-        self._has_lost = False
-        self._show_by = now + SHOWS_WITHIN
         self._dooming = frozenset(victims)
         self._doomed |= self._dooming
 
@@ -94,59 +89,38 @@ class Orders:
         A count that falls just after that is no change by somebody else.
         """
         if ended:
-            self._lost_at, self._has_lost = now, True
+            self._lost_at = now
         self._busy = seen.scaling
         if self._count is None:
             self._count = seen.wanted
         if self._busy:
-            self._show_by = now + SHOWS_WITHIN
             return None
         change = self._follow_up(seen, now) if self._open else None
-        if self._open:
-            return None
         self._doomed &= {replica.id for replica in seen.replicas}
         return change or self._compare(seen, now)
 
     def wakes_at(self) -> float:
         """When time alone may change something here; infinity if never."""
-        show_by = self._show_by if self._open and not self._busy else float("inf")
-        return min(show_by, self._retry_at if self._refusals else float("inf"))
+        return self._retry_at if self._refusals else float("inf")
 
     def _follow_up(self, seen: Observation, now: float) -> Change | None:
         asked = self._count or 0
-        if seen.wanted == asked and (asked != self._before or seen.scale_error is None):
-            self._open = False
+        self._open = False
+        has_shown = seen.wanted == asked != self._before
+        if seen.scale_error is None or has_shown:
             self._refusals = 0
             return None
-        if seen.scale_error is not None:
-            self._refusals += 1
-            self._retry_at = now + REFUSED.delay(self._refusals)
-            return self._give_up(Surprise.REFUSED, asked, seen.wanted)
-        if now >= self._show_by:
-            return self._give_up(Surprise.LOST, asked, seen.wanted)
-        self._open = self._may_still_show(asked, seen.wanted)
-        if not self._open:
-            self._refusals = 0
-        return None
-
-    def _may_still_show(self, asked: int, wanted: int) -> bool:
-        """On the way down replicas may end meanwhile; on the way up one that ended at once may
-        have been the order."""
-        if asked < self._before:
-            return asked < wanted <= self._before
-        return wanted == self._before and not self._has_lost
-
-    def _give_up(self, why: Surprise, asked: int, wanted: int) -> Change:
-        self._open = False
-        self._count = wanted
+        self._refusals += 1
+        self._retry_at = now + REFUSED.delay(self._refusals)
+        self._count = seen.wanted
         self._doomed -= self._dooming
-        return Change(why, expected=asked, wanted=wanted)
+        return Change(Surprise.REFUSED, expected=asked, wanted=seen.wanted)
 
     def _compare(self, seen: Observation, now: float) -> Change | None:
         expected = self._count or 0
         if seen.wanted == expected:
             return None
         self._count = seen.wanted
-        if seen.wanted < expected and now <= self._lost_at + SHOWS_WITHIN:
+        if seen.wanted < expected and now <= self._lost_at + ENDED_WITHIN:
             return None
         return Change(Surprise.FOREIGN, expected=expected, wanted=seen.wanted)

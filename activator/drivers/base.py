@@ -62,8 +62,8 @@ class Snapshot:
     """The most recent unasked ends (bounded), oldest first; told again until they age out, so
     readers remember which ids they have counted."""
     fence: str = ""
-    """Changes with whatever makes an order that was prepared before outdated; a resource version
-    where there is one. Opaque."""
+    """Changes with whatever makes an order that was prepared before outdated, every change of
+    `wanted` by an order among it; a resource version where there is one. Opaque."""
 
 
 class Driver(Protocol):
@@ -75,12 +75,22 @@ class Driver(Protocol):
         When cancelled, stops whatever must not outlive the activator, then ends.
         """
 
-    async def scale(self, replicas: int, *, victims: tuple[str, ...] = (), fence: str = "") -> None:
-        """Ask for so many replicas; returns when the outside world has taken the order.
+    async def scale(
+        self,
+        replicas: int,
+        *,
+        victims: tuple[str, ...] = (),
+        before: int | None = None,
+        fence: str = "",
+    ) -> None:
+        """Ask for so many replicas; returns once the outside world has taken the order and what
+        was last reported is no older than that.
 
-        `victims` are the ids that go first when it becomes fewer. With a `fence` (an earlier
-        snapshot's) the order is taken only if it is the outside world's still: an activator that
-        gives it after a long pause must not undo what others have done meanwhile.
+        An activator that gives an order after a long pause must not undo what others have done
+        meanwhile, which two conditions see to. `before`: taken only while exactly so many are
+        wanted; otherwise somebody else was faster, the order is void, and it returns as if it had
+        been taken. `fence` (an earlier snapshot's): taken only if it is the outside world's still.
+        `victims` are the ids that go first when it becomes fewer.
         Raises DriverError when the order was not taken; nothing has changed then.
         """
 

@@ -94,7 +94,14 @@ class ProcessDriver:
             self._stop(list(self._processes.values()))
             await self._until_all_are_gone()
 
-    async def scale(self, replicas: int, *, victims: tuple[str, ...] = (), fence: str = "") -> None:
+    async def scale(
+        self,
+        replicas: int,
+        *,
+        victims: tuple[str, ...] = (),
+        before: int | None = None,
+        fence: str = "",
+    ) -> None:
         """Takes the order and returns; `run` carries it out."""
         if self._has_ended:
             raise DriverError(f"endpoint {self._name} is shutting down")
@@ -103,12 +110,16 @@ class ProcessDriver:
         if replicas < 0:
             raise DriverError(f"cannot run {replicas} replicas")
         living = self._living()
+        if before is not None and before != len(living):
+            return
         if len(living) > replicas:
             last = sorted(living, key=lambda process: process.id in victims)
             self._stop(last[replicas:])
         for _ in range(replicas - len(living)):
             self._order()
         self._changed.set()
+        if len(living) != replicas:
+            await self.bump_fence()
 
     async def bump_fence(self) -> None:
         self._fence += 1

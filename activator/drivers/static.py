@@ -41,7 +41,14 @@ class StaticDriver:
         report(Snapshot(wanted=len(replicas), replicas=replicas))
         await asyncio.Event().wait()
 
-    async def scale(self, replicas: int, *, victims: tuple[str, ...] = (), fence: str = "") -> None:
+    async def scale(
+        self,
+        replicas: int,
+        *,
+        victims: tuple[str, ...] = (),
+        before: int | None = None,
+        fence: str = "",
+    ) -> None:
         """Raises DriverError, always."""
         raise DriverError(
             f"endpoint {self._name} has static replicas: they are not the activator's to scale"

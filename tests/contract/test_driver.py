@@ -213,6 +213,43 @@ async def test_an_order_that_was_prepared_before_a_revival_is_refused(case: Case
         await case.driver.scale(0, fence=driven.now.fence)
 
 
+async def test_an_order_that_goes_by_a_count_is_void_once_there_is_another(case: Case) -> None:
+    async with driving(case.driver) as driven:
+        await case.driver.scale(3, before=0)
+        replicas = await driven.until_started(3)
+
+        await case.driver.scale(2, before=1)
+        await case.driver.scale(5, before=0)
+
+        assert await driven.until_started(3) == replicas
+        await case.driver.scale(4, before=3)
+        assert driven.now.wanted == 4
+
+
+async def test_what_was_reported_is_no_older_than_an_order_that_has_been_taken(case: Case) -> None:
+    async with driving(case.driver) as driven:
+        await case.driver.scale(2)
+        assert driven.now.wanted == 2
+        await driven.until_started(2)
+
+        await case.driver.scale(1, victims=("m-1",), fence=driven.now.fence)
+
+        assert driven.now.wanted == 1
+
+
+async def test_an_order_that_was_prepared_before_another_is_refused(case: Case) -> None:
+    async with driving(case.driver) as driven:
+        await case.driver.scale(2)
+        await driven.until_started(2)
+        prepared = driven.now.fence
+        await case.driver.scale(3)
+
+        with pytest.raises(DriverError):
+            await case.driver.scale(1, victims=("m-1",), fence=prepared)
+
+        assert driven.now.wanted == 3
+
+
 def _has_told_exit_of(replica_id: str, snapshot: Snapshot) -> bool:
     return bool(snapshot.exits) and snapshot.exits[-1].id == replica_id
 

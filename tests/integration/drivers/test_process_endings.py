@@ -190,7 +190,8 @@ async def test_a_reader_that_fails_does_not_leave_processes_behind(tree: Tree) -
         run = tasks.create_task(_expecting_failure(subject, report))
         await tree.grown()
         broken = True
-        await subject.scale(2)
+        with pytest.raises(LookupError):
+            await subject.scale(2)
         await run
 
     assert tree.living() == []

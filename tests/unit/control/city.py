@@ -167,8 +167,10 @@ class Cluster:
         self.changed()
         return self.fence
 
-    def scale(self, count: int, *, victims: tuple[str, ...], fence: str, from_zero: bool) -> None:
-        if from_zero and self.wanted:
+    def scale(
+        self, count: int, *, victims: tuple[str, ...], before: int | None, fence: str
+    ) -> None:
+        if before is not None and before != self.wanted:
             return  # somebody else was faster
         if fence and fence != str(self.fence):
             self.refused.append(fence)
@@ -242,15 +244,24 @@ class FarDriver:
         self._see(self._cluster.snapshot())
         await asyncio.Event().wait()
 
-    async def scale(self, replicas: int, *, victims: tuple[str, ...] = (), fence: str = "") -> None:
-        from_zero = bool(replicas and not self._seen.wanted)
+    async def scale(
+        self,
+        replicas: int,
+        *,
+        victims: tuple[str, ...] = (),
+        before: int | None = None,
+        fence: str = "",
+    ) -> None:
         await self._nature.passes()
-        self._cluster.scale(replicas, victims=victims, fence=fence, from_zero=from_zero)
+        self._cluster.scale(replicas, victims=victims, before=before, fence=fence)
+        await self._has_seen(self._cluster.fence)
         await self._nature.passes()
 
     async def bump_fence(self) -> None:
         await self._nature.passes()
-        fence = self._cluster.bump()
+        await self._has_seen(self._cluster.bump())
+
+    async def _has_seen(self, fence: int) -> None:
         while int(self._seen.fence or 0) < fence:
             await self._newer.wait()
 
@@ -304,9 +315,10 @@ class Activator:
             kit=UpstreamKit(loop=loop, deadlines=self.deadlines, clock=loop.time),
             tasks=self.tasks,
         )
+        self.driver = FarDriver(city.cluster, nature, inbox)
         self.control = Controller(
             self.live,
-            FarDriver(city.cluster, nature, inbox),
+            self.driver,
             scalable=True,
             board=self.board,
             lease=self.lease,

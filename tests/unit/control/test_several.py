@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import looptime
 import pytest
@@ -118,6 +118,39 @@ async def _paused_leader(late: float) -> None:
         assert c.cluster.wrongs == []
         assert c.open == 1
         await c.until(lambda: not c.open, within=60.0)
+
+
+def test_an_order_for_more_that_was_overtaken_stops_nobody() -> None:
+    play(_overtaken())
+
+
+async def _overtaken() -> None:
+    async with city(Random(4), size=2, scale=MANY) as c:
+        await c.until(c.leader, within=15.0)
+        leader = c.leader()
+        assert leader is not None
+        (other,) = (each for each in c.activators if each is not leader)
+        scale = leader.driver.scale
+
+        async def stand_still_and_scale(replicas: int, **words: Any) -> None:
+            if replicas > 1:
+                leader.nature.still_until = c.loop.time() + 30.0
+            await scale(replicas, **words)
+
+        leader.driver.scale = stand_still_and_scale  # type: ignore[method-assign]
+        for takes in (60.0, 60.0):
+            c.request(other, takes=takes)
+        await c.until(lambda: leader.nature.still_until, within=20.0)
+        await c.until(lambda: other.lease.leading, within=20.0)
+        c.request(other, takes=60.0)
+        await c.until(lambda: c.cluster.wanted == 3, within=8.0)
+        for _ in range(3):  # one at each
+            c.request(other, takes=60.0)
+        await asyncio.sleep(leader.nature.still_until - c.loop.time() + 5.0)
+
+        counts = [count for _, count in c.cluster.orders]
+        assert (counts, counts[-1]) == (sorted(counts), 3)
+        assert c.cluster.wrongs == []
 
 
 def test_a_leader_that_disappears_between_the_words_and_the_order_costs_nothing() -> None:

@@ -117,7 +117,7 @@ class World:
             last_ended=self.last_ended,
             ended=tuple(self.ended[-8:]),
             quiet=self.quiet,
-            scaling=self.order is not None,
+            scaling=self.order is not None or bool(self.taken),
             scale_error=self.scale_error,
             leading=self.leading,
         )
@@ -140,7 +140,9 @@ class World:
 
     def check(self, seen: Observation, effects: list[Effect]) -> None:
         answer = None if AskQuiet() in effects else seen.quiet
-        again = deepcopy(self.life).observe(replace(seen, quiet=answer), now=self.now)
+        ordered = seen.scaling or any(isinstance(each, SetReplicas) for each in effects)
+        meanwhile = replace(seen, quiet=answer, scaling=ordered)
+        again = deepcopy(self.life).observe(meanwhile, now=self.now)
         assert not [each for each in again if isinstance(each, SetReplicas | FailHeld)], (
             "asked for twice"
         )

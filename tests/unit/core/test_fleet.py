@@ -69,7 +69,7 @@ def test_what_is_missing_is_ordered_once() -> None:
 
     view = look(fleet, wanted=0)
     assert fleet.order_missing(view, needed=True) == [SetReplicas(1, "demand")]
-    assert fleet.order_missing(look(fleet, wanted=0), needed=True) == []
+    assert fleet.order_missing(view, needed=True) == []
 
 
 def test_what_was_lost_is_ordered_only_when_it_is_needed() -> None:

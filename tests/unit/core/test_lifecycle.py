@@ -47,21 +47,26 @@ def test_the_same_facts_ask_for_nothing_twice() -> None:
     facts = replace(NOTHING, demand=1)
     life.observe(facts, now=5.0)
 
-    assert acts(life.observe(facts, now=5.0)) == []
     assert acts(life.observe(replace(facts, scaling=True), now=5.1)) == []
-    assert acts(life.observe(replace(facts, demand=9), now=5.2)) == []
+    assert acts(life.observe(replace(facts, scaling=True, demand=9), now=5.2)) == []
+    assert acts(life.observe(replace(facts, wanted=1), now=5.3)) == []
 
 
-def test_an_order_that_never_shows_is_given_again() -> None:
+def test_an_order_that_was_undone_before_it_was_seen_is_given_again() -> None:
     life = asleep()
     facts = replace(NOTHING, demand=1)
-    moment = wake(life.observe(facts, now=5.0))
-    assert moment == 15.0
+    life.observe(facts, now=5.0)
+    life.observe(replace(facts, scaling=True), now=5.1)
 
-    effects = life.observe(facts, now=moment)
+    assert acts(life.observe(facts, now=5.2)) == [SetReplicas(1, "demand")]
 
-    assert acts(effects) == [SetReplicas(1, "demand")]
-    assert told(effects) == ["lost: the order for 1 replicas never showed"]
+
+def test_what_was_undone_before_it_was_seen_is_not_started_anew_for_nobody() -> None:
+    life = asleep()
+    life.observe(replace(NOTHING, demand=1), now=5.0)
+
+    assert acts(life.observe(NOTHING, now=5.2)) == []
+    assert life.state is State.INACTIVE
 
 
 def test_it_is_active_as_soon_as_a_replica_is_ready() -> None:
@@ -205,7 +210,6 @@ def test_it_stops_once() -> None:
     life.observe(seen(READY, quiet=True), now=600.2)
 
     for facts in (
-        seen(READY, quiet=True),
         seen(READY, quiet=True, scaling=True),
         seen(READY, quiet=True, wanted=0),
         NOTHING,
