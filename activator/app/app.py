@@ -202,6 +202,7 @@ class App:
                     envelope, replica, via=self._proxy.via
                 ),
                 is_gone=lambda act: roster.is_gone(act) or roster.silent_since(act) is not None,
+                call_hooks=self._hooks.call_due,
                 clock=self._clock,
                 wall=time.time,
             )
@@ -209,14 +210,15 @@ class App:
         self._proxy.webhook = lambda url: checked_url(url, self.reloading.settings.webhooks)
         self._hooks = Hooks(
             jobs,
-            self.registry,
             policy=lambda: self.reloading.settings.webhooks,
             describe=lambda job: described(job, place=None, eta=None),
             wall=time.time,
             dice=self._dice.random,
         )
         self._hooks.start()
-        self.workers = Workers(make)
+        self.workers = Workers(make, clock=self._clock)
+        self.workers.start()
+        self._hooks.settled = self.workers.heard
         self.registry.added = self.workers.add
         self.registry.removed = self.workers.remove
 

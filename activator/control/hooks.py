@@ -1,12 +1,11 @@
 """Calls the webhooks of jobs that have ended, and again later while nobody takes the call.
 
 Which hook is due is the store's to say, so that one activator of several calls; whom it may call
-and how often is decided in `core.webhooks`.
+and how often is decided in `core.webhooks`, when the store is asked in `upkeep`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import socket
@@ -32,12 +31,9 @@ if TYPE_CHECKING:
     from activator.core.jobs import Job
     from activator.core.webhooks import WebhookPolicy
     from activator.queueing.jobs import Hook, JobStore
-    from activator.upstream.registry import Registry
 
 _log = logging.getLogger("activator.jobs")
 
-LOOK: Final = 1.0
-"""Seconds between two looks at what is due."""
 AT_ONCE: Final = 8
 """Calls of one endpoint's jobs: a receiver is not flooded."""
 TIMEOUT: Final = 15.0
@@ -52,7 +48,6 @@ class Hooks:
     def __init__(
         self,
         store: JobStore,
-        registry: Registry,
         *,
         policy: Callable[[], WebhookPolicy],
         describe: Callable[[Job], dict[str, Any]],
@@ -60,13 +55,14 @@ class Hooks:
         dice: Callable[[], float],
     ) -> None:
         self._store = store
-        self._registry = registry
         self._policy = policy
         self._describe = describe
         self._wall = wall
         self._dice = dice
         self._tasks = Tasks("hooks")
         self._session: aiohttp.ClientSession | None = None
+        self.settled: Callable[[str], None] = _untold
+        """Told when a call of this endpoint's has come to its end: another may be due sooner."""
 
     def start(self) -> None:
         self._session = aiohttp.ClientSession(
@@ -77,14 +73,10 @@ class Hooks:
             timeout=aiohttp.ClientTimeout(total=TIMEOUT),
             trust_env=False,
         )
-        self._tasks.spawn(self._look_on(), name="look")
 
-    async def _look_on(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK)
-            if self._policy().allow:
-                for live in self._registry:
-                    await self._look(live.endpoint.name)
+    def call_due(self, endpoint: str) -> None:
+        if self._policy().allow:
+            self._tasks.spawn(self._look(endpoint), name=f"look {endpoint}")
 
     async def _look(self, endpoint: str) -> None:
         try:
@@ -109,6 +101,7 @@ class Hooks:
                 await self._store.hook_later(job.id, delay=delay)
         except StoreUnavailable:
             return  # it is due again when its lease is over
+        self.settled(job.endpoint)
 
     async def _call(self, hook: Hook) -> str | None:
         """None: the receiver has taken it, or wants no such calls. Otherwise why not."""
@@ -167,6 +160,10 @@ class PublicResolver(AbstractResolver):
 
     async def close(self) -> None:
         await self._resolver.close()
+
+
+def _untold(endpoint: str) -> None:
+    """Nobody looks after hooks yet."""
 
 
 def _about(job: Job, action: str, why: str) -> dict[str, str]:

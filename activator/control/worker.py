@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from activator.aiokit.tasks import Tasks
 from activator.control.run import PAUSE, JobRun
+from activator.control.upkeep import TICK, Upkeep
 from activator.core.jobs import JobState, Superseded, order
 from activator.errors import StoreUnavailable
 from activator.queueing.jobs import Detached, Lost, Work
@@ -32,15 +33,14 @@ to leave the rest of the line to other activators."""
 MOST: Final = 64
 """Claimed jobs of one endpoint at one activator, where nothing else bounds them: each keeps a
 connection and up to a megabyte of its answer."""
-SWEEP: Final = 1.0
-"""Seconds between two looks at what time has brought to the jobs of an endpoint."""
 LETTING_GO: Final = 5.0
 """Seconds that the store may take, when the activator stops, to have the claims back."""
 
 
 class Worker:
     """See the module. `is_gone`: this activator (its id) does no work any more, as far as can be
-    seen. `wall` is wall-clock time, as in records of jobs."""
+    seen. `call_hooks`: webhooks of this endpoint are due. `wall` is wall-clock time, as in
+    records of jobs."""
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class Worker:
         *,
         outbound: MakeOutbound,
         is_gone: Callable[[str], bool],
+        call_hooks: Callable[[str], None],
         clock: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
@@ -57,20 +58,23 @@ class Worker:
         self._store = store
         self._outbound = outbound
         self._is_gone = is_gone
+        self._call_hooks = call_hooks
         self._clock = clock
         self._wall = wall
         self._runs: dict[str, JobRun] = {}
         self._tasks = Tasks(f"worker/{self._name}")
         self._wake = asyncio.Event()
         self._claiming = True
+        self._heard: Callable[[], None] = _unheard
 
-    def start(self) -> None:
+    def start(self, *, heard: Callable[[], None]) -> None:
+        """`heard` is told when there may be something to look after."""
+        self._heard = heard
         live = self._live
         live.queued = lambda: self._store.queued(self._name)
         live.take_claim = self.take
         self._listening = self._store.watch(self._name, self._told)
         self._claims = self._tasks.spawn(self._claim_on(), name="claim")
-        self._sweeping = self._tasks.spawn(self._sweep_on(), name="sweep")
 
     @property
     def running(self) -> int:
@@ -89,6 +93,7 @@ class Worker:
             began=self._wake.set,
         )
         self._runs[claim.id] = run
+        self._heard()
         run.task = self._tasks.spawn(self._run(run), name=f"run {claim.id}")
 
     async def _run(self, run: JobRun) -> None:
@@ -98,10 +103,12 @@ class Worker:
             if self._runs.get(run.claim.id) is run:
                 del self._runs[run.claim.id]
             self._wake.set()
+            self._heard()
 
     # --- claiming
 
     def _told(self, told: Told) -> None:
+        self._heard()
         match told:
             case Lost(job_id) if job_id in self._runs:
                 self._tasks.spawn(self._check(self._runs[job_id]), name="check")
@@ -164,20 +171,20 @@ class Worker:
         job = run.claim.record.job
         return order(urgency=job.urgency, arrived=job.arrived, age=self._live.endpoint.queue.age)
 
-    async def _sweep_on(self) -> None:
-        while True:
-            await asyncio.sleep(SWEEP)
-            with contextlib.suppress(StoreUnavailable):
-                await self._sweep()
-
-    async def _sweep(self) -> None:
+    async def look_after(self) -> float:
+        """What time has brought, and what activators that are gone have left. Returns the seconds
+        until it is to be called again; raises StoreUnavailable."""
         store, name = self._store, self._name
-        await store.sweep(name)
-        for activator in await store.claimants(name):
+        swept = await store.sweep(name)
+        if swept.hooks_due:
+            self._call_hooks(name)
+        claimants = await store.claimants(name)
+        for activator in claimants:
             if activator != store.me and self._is_gone(activator):
                 await store.requeue_claims_of(activator, name)
         counts = await store.counts(name)
         self._live.metrics.jobs = {str(state): counts.get(state, 0) for state in JobState}
+        return TICK if claimants or swept.hooks_due else max(swept.again_in, TICK)
 
     # --- endings
 
@@ -198,7 +205,6 @@ class Worker:
         """Everything that is still claimed goes back in line, or is repeated if it had begun."""
         self._claiming = False
         self._claims.cancel()
-        self._sweeping.cancel()
         try:
             async with asyncio.timeout(LETTING_GO):
                 await self._let_go(list(self._runs.values()))
@@ -222,17 +228,30 @@ class Worker:
 class Workers:
     """The workers of all endpoints."""
 
-    def __init__(self, make: Callable[[LiveEndpoint], Worker]) -> None:
+    def __init__(
+        self, make: Callable[[LiveEndpoint], Worker], *, clock: Callable[[], float]
+    ) -> None:
         self._make = make
         self._workers: dict[str, Worker] = {}
         self._tasks = Tasks("workers")
+        self._upkeep = Upkeep(clock=clock)
+
+    def start(self) -> None:
+        self._upkeep.start()
+
+    def heard(self, endpoint: str) -> None:
+        """There may be something to look after."""
+        self._upkeep.heard(endpoint)
 
     def add(self, live: LiveEndpoint) -> None:
         worker = self._workers[live.endpoint.name] = self._make(live)
-        worker.start()
+        name = live.endpoint.name
+        self._upkeep.add(name, worker.look_after)
+        worker.start(heard=lambda: self._upkeep.heard(name))
 
     def remove(self, live: LiveEndpoint) -> None:
         worker = self._workers.pop(live.endpoint.name)
+        self._upkeep.remove(live.endpoint.name)
         self._tasks.spawn(worker.retire(), name=f"retire {live.endpoint.name}")
 
     @property
@@ -243,5 +262,10 @@ class Workers:
         await asyncio.gather(*(worker.stop_claiming() for worker in self._workers.values()))
 
     async def aclose(self) -> None:
+        await self._upkeep.aclose()
         await asyncio.gather(*(worker.aclose() for worker in self._workers.values()))
         await self._tasks.aclose()
+
+
+def _unheard() -> None:
+    """It has not been started."""

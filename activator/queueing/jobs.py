@@ -13,6 +13,7 @@ write by a claim that is no longer the present one raises `core.jobs.Superseded`
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from activator.core.jobs import SUCCESS, Event, Job, JobState, Outcome
@@ -206,6 +207,11 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
+class Claimant:
+    """There is one more among `claimants`, or may be."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """A job that this activator had claimed has been cancelled or is another's: stop it."""
 
@@ -219,7 +225,7 @@ class Detached:
     job_id: str
 
 
-Told: TypeAlias = Work | Lost | Detached
+Told: TypeAlias = Work | Claimant | Lost | Detached
 
 
 # --- reading
@@ -256,6 +262,11 @@ class Swept:
     ended: tuple[Job, ...] = ()
     """Expired, or cancelled because nobody waited for them."""
     deleted: int = 0
+    again_in: float = inf
+    """Seconds until time will have done something more, if nobody else does before; infinity:
+    it will not."""
+    hooks_due: bool = False
+    """There are webhooks to be called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,7 +398,8 @@ class JobStore(Protocol):
         """Jobs in line or backing off, claimed by nobody, as far as known; 0 unless watched."""
 
     async def sweep(self, endpoint: str) -> Swept:
-        """Expire, cancel and delete what is due; called every some seconds."""
+        """Expire, cancel and delete what is due; to be called every some seconds while anybody
+        has or awaits a job."""
 
     async def claimants(self, endpoint: str) -> frozenset[str]:
         """The activators that have claims or readers there: also such as nobody knows of."""

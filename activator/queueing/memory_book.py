@@ -208,7 +208,7 @@ class Book:
             if not job.detached:
                 shelf.awaited.add(job.id)
         if shelf.queued != queued:
-            self.tell_work(job.endpoint)
+            self.tell_all(job.endpoint, Work())
 
     def _leave_line(self, entry: Entry) -> None:
         if entry.line is not None:
@@ -216,10 +216,10 @@ class Book:
             entry.line = None
             self.shelf(entry.job.endpoint).awaited.discard(entry.job.id)
 
-    def tell_work(self, endpoint: str) -> None:
+    def tell_all(self, endpoint: str, told: Told) -> None:
         for topic in self.of_line.topics:
             if topic[0] == endpoint:
-                self.of_line.ring(topic, Work())
+                self.of_line.ring(topic, told)
 
     def ready(self, shelf: Shelf, *, age: float, now: float) -> Sequence[Place]:
         """The line as it is at this moment."""

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from activator.core import jobs
 from activator.core.idempotency import Verdict, judge
-from activator.core.job_upkeep import Due, due, end_by_time
+from activator.core.job_upkeep import Due, due, end_by_time, look_again
 from activator.core.jobs import SUCCESS, Job, JobState, Superseded
 from activator.queueing import memory_views as views
 from activator.queueing.codec import encode_envelope
 from activator.queueing.jobs import (
     NOTHING,
     Claim,
+    Claimant,
     Claims,
     Conflict,
     Created,
@@ -155,6 +156,7 @@ class MemoryJobs:
     def _claim(self, entry: Entry, *, cold: bool) -> Claim:
         self._claims += 1
         holder = f"{self._me}:{self._claims}"
+        self._book.tell_all(entry.job.endpoint, Claimant())
         self._take(entry, jobs.claim(entry.job, holder=holder, cold=cold, now=self._clock()))
         return Claim(record_of(entry), holder)
 
@@ -285,6 +287,8 @@ class MemoryJobs:
 
     def _read(self, entry: Entry, change: int) -> Job:
         readers = entry.readers
+        if change > 0 and not readers[self._me]:
+            self._book.tell_all(entry.job.endpoint, Claimant())
         readers[self._me] = max(0, readers[self._me] + change)
         return self._count_readers(entry)
 
@@ -334,7 +338,14 @@ class MemoryJobs:
                 deleted += 1
             elif action is not None:
                 ended.append(self._take(entry, end_by_time(entry.job, action, now=now)))
-        return Swept(tuple(ended), deleted)
+        hooks_due, again_in = False, inf
+        for entry in self._book.shelf(endpoint).entries.values():
+            again_in = min(again_in, look_again(entry.job, self._policy) - now)
+            if entry.hook_at is not None and entry.hook_at <= now:
+                hooks_due = True
+            elif entry.hook_at is not None:
+                again_in = min(again_in, entry.hook_at - now)
+        return Swept(tuple(ended), deleted, again_in=max(0.0, again_in), hooks_due=hooks_due)
 
     async def claimants(self, endpoint: str) -> frozenset[str]:
         return views.claimants(self._book, endpoint)

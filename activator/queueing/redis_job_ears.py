@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from activator.aiokit.tasks import Tasks
 from activator.core.job_ids import endpoint_of
 from activator.errors import StoreUnavailable
-from activator.queueing.jobs import Detached, Lost, Told, Work
+from activator.queueing.jobs import Claimant, Detached, Lost, Told, Work
 from activator.queueing.telling import Bells
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ class Ears:
                 self.queued[endpoint] = int(count)
                 self._fresher.add(endpoint)
                 self._bells.ring(endpoint, Work())
+            case ["a"]:
+                self._bells.ring(endpoint, Claimant())
             case ["l", activator, job_id] if activator == self._me:
                 self._bells.ring(endpoint, Lost(job_id))
             case ["d", activator, job_id] if activator == self._me:

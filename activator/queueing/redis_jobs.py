@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from activator.core import jobs
@@ -260,11 +261,14 @@ class RedisJobs:
         deleted = 0
         more = 1
         while more:
-            more, gone, reads, *stopped = await self._calls.run(scripts.SWEEP, endpoint, AT_A_TIME)
+            more, gone, reads, again_in, hooks, *stopped = await self._calls.run(
+                scripts.SWEEP, endpoint, AT_A_TIME
+            )
             ended += map(job_of, stopped)
             deleted += gone
         await self._read_on(endpoint, known=reads)
-        return Swept(tuple(ended), deleted)
+        again = float(again_in) if again_in else inf
+        return Swept(tuple(ended), deleted, again_in=again, hooks_due=bool(hooks))
 
     async def _read_on(self, endpoint: str, *, known: int) -> None:
         """Others may have taken this activator for gone, and its readers with it."""

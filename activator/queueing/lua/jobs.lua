@@ -19,8 +19,8 @@
 --       acts      SET     activators that have one of: claims:ACTIVATOR, reads:ACTIVATOR (SETs of ids)
 -- ARGV  seconds to add to the clock, activator, ttl, retention, attempts, joinGrace, then each script's own
 --
--- Channels: told (of the line: "w\tQUEUED"; to the holder of a job: "l\tACTIVATOR\tID" it is lost, "d\t…" it is
--- detached) and told:ID (of a job: nothing but that).
+-- Channels: told (of the line: "w\tQUEUED"; "a", one more in acts; to the holder of a job: "l\tACTIVATOR\tID" it is
+-- lost, "d\t…" it is detached) and told:ID (of a job: nothing but that).
 -- Every key has an expiry: those of a job beyond its life, the others beyond every job's, and later
 -- with each sweep. So nothing stays of an endpoint that nobody serves any more.
 
@@ -343,7 +343,9 @@ end
 
 local function note_activator(kind, act, id)
   local is_new = call('SADD', of(kind, act), id) == 1
-  call('SADD', acts, act)
+  if call('SADD', acts, act) == 1 then
+    call('PUBLISH', told, 'a')
+  end
   lives(of(kind, act))
   lives(acts)
   return is_new

@@ -1,7 +1,11 @@
 -- What time has done, in bounded steps; and what must be kept alive is.
 -- ARGV  how many jobs to look at
--- Reply {1 if there is more, deleted, jobs that this activator reads, job that has ended, …}
-local most = tonumber(ARGV[7])
+-- Reply {1 if there is more, deleted, jobs that this activator reads, seconds until time does more or '',
+--       1 if webhooks are due, job that has ended, …}
+local most, UPLOADS = tonumber(ARGV[7]), 60
+if call('EXISTS', all, up, acts, meta, bytes) == 0 then  -- there are no jobs
+  return {0, 0, 0, '', 0}
+end
 write_anyway()
 
 local function delete(job)
@@ -52,7 +56,7 @@ for _, id in ipairs(call('HKEYS', up)) do
   end
 end
 
-local reply, deleted, vanished = {0, 0, 0}, 0, false
+local reply, deleted, vanished = {0, 0, 0, '', 0}, 0, false
 local ids = call('ZRANGEBYSCORE', due, '-inf', stamp(now), 'LIMIT', 0, most)
 for _, id in ipairs(ids) do
   local job, why = load(id)
@@ -110,4 +114,18 @@ for _, name in ipairs({line, later, held, awaited, all, due, hooks, meta, up, ac
   lives(name)
 end
 reply[1], reply[2], reply[3] = #ids == most and 1 or 0, deleted, call('SCARD', of('reads', me))
+local again = call('EXISTS', up) == 1 and now + UPLOADS or math.huge
+local next = call('ZRANGE', due, 0, 0, 'WITHSCORES')
+if #next > 0 then
+  again = math.min(again, next[2])
+end
+next = call('ZRANGE', hooks, 0, 0, 'WITHSCORES')
+if #next > 0 and tonumber(next[2]) <= now then
+  reply[5] = 1
+elseif #next > 0 then
+  again = math.min(again, next[2])
+end
+if again < math.huge then
+  reply[4] = stamp(math.max(0, again - now))
+end
 return reply

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -211,6 +212,27 @@ async def test_what_has_begun_is_not_abandoned_and_what_is_detached_is_only_left
     assert record is not None
     assert (record.job.state, record.job.readers) == (JobState.RUNNING, 1)
     assert not await a.abandon("m." + "A" * 28, reason="r", detail="d")
+
+
+async def test_a_sweep_says_when_the_next_one_is_needed(a: JobStore, stage: Stage) -> None:
+    assert (await a.sweep("m")).again_in == inf
+
+    id_ = await job_id(a, b"x", webhook="https://hooks.example.com")
+    assert 990 < (await a.sweep("m")).again_in <= 1000
+    claim = await begun(a)
+    assert (await a.sweep("m")).again_in == inf
+    await answered(a, claim, b"y")
+    swept = await a.sweep("m")
+    assert swept.hooks_due
+    assert 90 < swept.again_in <= 100
+    await a.hooks_due("m", 1, lease=30.0)
+    swept = await a.sweep("m")
+    assert not swept.hooks_due
+    assert 20 < swept.again_in <= 30
+    await a.hook_done(id_)
+    stage.offset += 101
+    swept = await a.sweep("m")
+    assert (swept.deleted, swept.again_in) == (1, inf)
 
 
 async def test_detached_jobs_need_no_reader(a: JobStore, stage: Stage) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.errors import QueueFull
-from activator.queueing.jobs import Detached, Joined, Work
+from activator.queueing.jobs import Claimant, Detached, Joined, Work
 from tests.contract.jobs.stage import admitted, job_id
 from tests.support import eventually
 
@@ -51,4 +51,15 @@ async def test_the_holder_is_told_when_nobody_waits_for_its_job_any_more(
     await b.detach(id_)
 
     await eventually(lambda: Detached(id_) in told)
+    listening.close()
+
+
+async def test_others_hear_of_a_job_that_was_never_in_line(a: JobStore, b: JobStore) -> None:
+    told: list[Told] = []
+    listening = b.watch("m", told.append)
+    await eventually(lambda: Work() in told)
+
+    await job_id(a, detached=False, claim=True)
+
+    await eventually(lambda: Claimant() in told)
     listening.close()

@@ -40,6 +40,7 @@ POLICY = JobsPolicy(
 HEAD = ResultHead(status=200, lines=(b"A: b",), length=-1)
 NEAR = 3.0
 """Seconds: longer than a course takes, and shorter than what any of them are apart."""
+FAR = 1e6
 LOOK_EVERY = 4
 """Steps: what has gone astray does not come back by itself."""
 REFUSALS = (Superseded, ForbiddenStep, QueueFull, StoreUnavailable, ResultTooLarge)
@@ -156,7 +157,9 @@ class Side:
                 return self._claimed(store, await store.claim("m", **said))
             case "sweep":
                 swept = await store.sweep("m")
-                return {self._job(job) for job in swept.ended}, swept.deleted
+                again_in = Moment(min(swept.again_in, FAR))
+                ended = {self._job(job) for job in swept.ended}
+                return ended, swept.deleted, again_in, swept.hooks_due
             case "dies":
                 self.stores[me] = self.stage.open(f"{me}{len(self.claims)}")
                 requeued = await self.stores[me].requeue_claims_of(store.me, "m")

@@ -1,0 +1,85 @@
+"""When the jobs of which endpoint are looked after: all endpoints of this activator, by one task.
+
+Decides when somebody looks: within a second of something being told, every second while anybody
+has one of an endpoint's jobs or waits for it, and when a job is due. Endpoints at rest are looked
+at in turn, one at a time, in case something was told that nobody heard: they cost the same
+however many there are. What is done then is the worker's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from itertools import islice
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from activator.aiokit.tasks import Tasks
+from activator.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Look = Callable[[], Awaitable[float]]
+    """Returns the seconds until the next look, if nothing is told before; infinity: none."""
+
+TICK: Final = 1.0
+"""Seconds between two looks at an endpoint whose jobs are being worked on."""
+AT_ONCE: Final = 16
+"""Endpoints that are looked at beside each other: a store at a distance is asked for many in a
+second, and one nearby is not flooded."""
+
+
+class Upkeep:
+    """See the module. `clock` is the event loop's."""
+
+    def __init__(self, *, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._looks: dict[str, Look] = {}
+        """The one that has rested longest comes first."""
+        self._due: dict[str, float] = {}
+        self._tasks = Tasks("upkeep")
+
+    def start(self) -> None:
+        self._tasks.spawn(self._go_on(), name="tick")
+
+    def add(self, endpoint: str, look: Look) -> None:
+        self._looks[endpoint] = look
+        self._due[endpoint] = 0.0  # nobody knows yet what the store has
+
+    def remove(self, endpoint: str) -> None:
+        self._looks.pop(endpoint, None)
+        self._due.pop(endpoint, None)
+
+    def heard(self, endpoint: str) -> None:
+        """Something has happened there."""
+        if endpoint in self._due:
+            self._due[endpoint] = 0.0
+
+    async def _go_on(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            await self.tick()
+
+    async def tick(self) -> None:
+        """Look wherever it is time, and at the one that has rested longest."""
+        now = self._clock()
+        due = [endpoint for endpoint, at in self._due.items() if at <= now]
+        due += [endpoint for endpoint in islice(self._looks, 1) if endpoint not in due]
+        for first in range(0, len(due), AT_ONCE):
+            await asyncio.gather(*map(self._look, due[first : first + AT_ONCE]))
+
+    async def _look(self, endpoint: str) -> None:
+        look = self._looks.pop(endpoint, None)
+        if look is None:
+            return
+        self._looks[endpoint] = look
+        self._due[endpoint] = inf  # what is told from now on makes it due again
+        again_in = 0.0
+        with contextlib.suppress(StoreUnavailable):
+            again_in = await look()
+        if endpoint in self._due:
+            self._due[endpoint] = min(self._due[endpoint], self._clock() + again_in)
+
+    async def aclose(self) -> None:
+        await self._tasks.aclose()
