@@ -118,7 +118,7 @@ class Activator:
     """One member of a board: quiet only if it has nothing."""
 
     demand: int = 0
-    last_ended: float = 0.0
+    last_ended: float = float("-inf")
     holds_back: bool = False
     patience: float = 3600.0
     withheld: frozenset[str] = frozenset()
@@ -146,7 +146,7 @@ class Activator:
             return self.holds_back
         if any(self.loads.get(each) for each in replicas):
             return False
-        self.withheld = frozenset(replicas)
+        self.withheld |= frozenset(replicas)
         return True
 
     def revive(self) -> None:

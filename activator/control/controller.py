@@ -197,6 +197,7 @@ class Controller:
             self._reported = True
             self._adopted = frozenset(each.id for each in snapshot.replicas)
         was_emptied = self.snapshot.wanted > snapshot.wanted == 0
+        self._member.saw(self.snapshot, snapshot)
         self.snapshot = snapshot
         started = [each for each in snapshot.replicas if each.phase is Phase.STARTED]
         self.leaving &= {each.id for each in snapshot.replicas}
@@ -205,7 +206,6 @@ class Controller:
                 self._ever_ready.add(each.id)
         told = {each.id for each in snapshot.replicas} | {each.id for each in snapshot.exits}
         self._ever_ready &= told
-        self._member.withheld &= {each.id for each in started}
         self.prober.watch(started)
         self.costs.observe(len(snapshot.replicas), now=self._clock())
         self._offer()

@@ -10,12 +10,12 @@ import logging
 from typing import TYPE_CHECKING
 
 from activator.coordination.base import Share
-from activator.drivers.base import DriverError
+from activator.drivers.base import DriverError, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from activator.drivers.base import Driver
+    from activator.drivers.base import Driver, Snapshot
     from activator.upstream.registry import LiveEndpoint
 
 
@@ -78,9 +78,16 @@ class EndpointMember:
             return self._live.gate.quiesce()
         if any(self._load(each) for each in replicas):
             return False
-        self.withheld = frozenset(replicas)
+        # an order that an earlier word was given for may still be on its way
+        self.withheld |= frozenset(replicas)
         self._offer()
         return True
+
+    def saw(self, before: Snapshot, now: Snapshot) -> None:
+        """Who has gone need not be withheld any more. One that has not been seen yet may come."""
+        there = {each.id for each in now.replicas if each.phase is not Phase.STOPPING}
+        known = {each.id for each in (*before.replicas, *now.replicas)}
+        self.withheld -= known - there
 
     def revive(self) -> None:
         if self.withheld:

@@ -179,7 +179,8 @@ class Member(Protocol):
 
     @property
     def withheld(self) -> frozenset[str]:
-        """Of the replicas of the last `quiesce`, those that are still there and get nothing."""
+        """Of the replicas that `quiesce` was asked for since the last `revive`, those that may
+        still be there, or are about to come, and get nothing."""
 
     async def mark_revived(self) -> bool:
         """See to it that a scale order that was prepared earlier is refused, whoever gives it when,

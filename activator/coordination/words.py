@@ -36,7 +36,10 @@ AT_ONCE = 100
 
 _AGAIN = Backoff(first=0.1, cap=2.0)
 _UNCHECKED = 0
-"""The number of a word for a drain that is not known, or not known to exist."""
+"""The number of a word for a drain that is not known to exist: the store is about to say."""
+_EARLIER = -1
+"""The number of a word for drains of which the store has forgotten that they were agreed upon,
+because another has been declared since: only `Member.mark_revived` makes their orders void."""
 
 
 @dataclass(slots=True)
@@ -194,7 +197,7 @@ class Words:
         if seat is None or seat.word is None or seat.word.number != number:
             return
         if seat.word.owes:
-            seat.word = _Word(_UNCHECKED, None, owes=True)
+            self._keep(seat, _Word(_EARLIER, seat.word.replicas, owes=True))
             self._revive_if_wanted(seat)
         else:
             self._let_go(seat)
@@ -220,11 +223,14 @@ class Words:
 
     def _give(self, seat: _Seat, number: int, replicas: tuple[str, ...] | None) -> None:
         word = seat.word
-        if word is not None and word.replicas is None:
-            replicas = None
-        seat.word = _Word(number, replicas, owes=word is not None)
-        if replicas is not None:
-            self._lasting.spawn(self._expire(seat, seat.word), name=f"expire {seat.endpoint}")
+        if word is not None and replicas is not None:
+            replicas = None if word.replicas is None else (*word.replicas, *replicas)
+        self._keep(seat, _Word(number, replicas, owes=word is not None))
+
+    def _keep(self, seat: _Seat, word: _Word) -> None:
+        seat.word = word
+        if word.replicas is not None:
+            self._lasting.spawn(self._expire(seat, word), name=f"expire {seat.endpoint}")
 
     def _spawn_answer(self, endpoint: str, number: int, *, quiet: bool) -> None:
         self._tasks.spawn(self._answer(endpoint, number, quiet=quiet), name=f"answer {endpoint}")

@@ -258,6 +258,25 @@ async def test_a_word_to_one_leader_is_not_released_by_another(seats: Seats) -> 
     assert third.member.revivals == 1
 
 
+async def test_a_word_to_one_leader_outlives_anothers_question_and_a_new_connection(
+    seats: Seats,
+) -> None:
+    one, other, third = await seats.several(3)
+    assert await one.board.ask_quiet("m")
+    assert await one.board.agree("m")
+    assert await third.board.ask_quiet("m")
+    third.board.revive("m")
+    await asyncio.sleep(0.05)
+
+    other.board._missed()
+    await asyncio.sleep(0.05)
+
+    assert other.member.holds_back
+    other.member.arrive()
+    await eventually(lambda: not other.member.holds_back)
+    assert other.member.revivals == 1
+
+
 async def test_an_asker_with_a_lower_term_is_refused(seats: Seats) -> None:
     one, other = await seats.several(2)
     one.board._asking._term = lambda: 7
@@ -406,6 +425,24 @@ async def test_single_replicas_are_given_up_where_nothing_is_at_them(seats: Seat
     one.board.conclude("m", ordered=True)
     await asyncio.sleep(0.05)
     assert other.member.withheld == {"m-2"}
+
+
+async def test_replicas_given_up_for_one_leader_stay_out_whatever_another_asks(
+    seats: Seats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(words, "LEAVES_WITHIN", 0.3)
+    one, other, third = await seats.several(3)
+    assert await one.board.ask_quiet("m", ("m-1",))
+    assert await one.board.agree("m")
+
+    assert await third.board.ask_quiet("m", ("m-2",))
+    assert other.member.withheld == {"m-1", "m-2"}
+    third.board.revive("m")
+    await asyncio.sleep(0.05)
+    assert other.member.withheld >= {"m-1"}
+
+    await eventually(lambda: not other.member.withheld)
+    assert other.member.revivals == 1
 
 
 async def test_a_replica_that_is_used_anywhere_is_not_given_up(seats: Seats) -> None:

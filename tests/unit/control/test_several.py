@@ -120,6 +120,24 @@ async def _paused_leader(late: float) -> None:
         await c.until(lambda: not c.open, within=60.0)
 
 
+def test_a_replica_that_was_given_up_before_it_was_seen_gets_nothing() -> None:
+    play(_given_up_unseen())
+
+
+async def _given_up_unseen() -> None:
+    async with city(Random(5), size=2) as c:
+        await c.until(c.leader, within=15.0)
+        one, other = c.activators
+        assert other.control._member.quiesce(("m-1",))
+
+        c.request(one, takes=1.0)
+        await c.until(lambda: one.live.replicas, within=5.0)
+        await asyncio.sleep(0.5)
+
+        assert other.control.snapshot.replicas
+        assert not other.live.replicas
+
+
 def test_an_order_for_more_that_was_overtaken_stops_nobody() -> None:
     play(_overtaken())
 
