@@ -113,6 +113,29 @@ class Activator:
         finally:
             await client.close()
 
+    async def order(self, verb: str, **body: Any) -> Reply:
+        """An operator's, for the one endpoint."""
+        client = await RawClient.connect("127.0.0.1", self.admin)
+        target, host = f"/api/endpoints/{NAME}/{verb}", f"127.0.0.1:{self.admin}"
+        headers = {"Content-Type": "application/json"}
+        raw = json.dumps(body).encode()
+        try:
+            client.send(request(target, method="POST", host=host, headers=headers, body=raw))
+            return await client.reply(within=15.0)
+        finally:
+            await client.close()
+
+    async def status(self) -> dict[str, Any]:
+        """Of the one endpoint, as an operator is told."""
+        told: dict[str, Any] = json.loads((await self.ask_admin(f"/api/endpoints/{NAME}")).body)
+        return told
+
+    async def until_status(self, *, within: float, **expected: Any) -> None:
+        deadline = asyncio.get_running_loop().time() + within
+        while not expected.items() <= (told := await self.status()).items():
+            assert asyncio.get_running_loop().time() < deadline, told
+            await asyncio.sleep(0.02)
+
     async def metric(self, name: str) -> float:
         """The sum over all its labels."""
         text = (await self.ask_admin("/metrics")).body.decode()

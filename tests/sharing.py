@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from activator.coordination.base import Share
+from activator.coordination.base import Outcome, Share
 from activator.coordination.board import SharedBoard
 from activator.coordination.lease import SharedLease
 from activator.coordination.redis_board import RedisBoardStore
 from activator.coordination.redis_lease import RedisLeaseStore
 from activator.coordination.redis_roster import RedisRosterStore
+from activator.coordination.redis_wishes import RedisWishStore
 from activator.coordination.roster import SharedRoster
 from activator.coordination.shared_memory import SharedMemory
+from activator.coordination.wishes import SharedWishes
 from activator.core.election import Pace
 from activator.redisio.link import Link
 from tests.redis_server import fresh_prefix, shared_server
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from activator.coordination.board import BoardStore
+    from activator.coordination.wishes import WishStore
 
 BEAT = 0.05
 SILENCE = 0.3
@@ -99,6 +102,27 @@ class Hall:
         self._endings.push_async_callback(lease.aclose)
         return lease
 
+    async def wishes(self, me: str, *, leading: bool = False) -> SharedWishes:
+        if self.memory:
+            store: WishStore = self.memory.wishes
+        else:
+            link = await self.link()
+            store = RedisWishStore(link)
+        wishes = SharedWishes(store, me, leading=lambda: leading)
+        await wishes.open()
+        self._endings.push_async_callback(wishes.aclose)
+        if not self.memory:
+            await eventually(lambda: link._hub.hears(link.keys.shared("wishes")))
+        return wishes
+
+    async def forget_wishes(self) -> None:
+        """The store loses what it has kept of them."""
+        if self.memory:
+            self.memory.wishes.kept.clear()
+        else:
+            link = await self.link()
+            await link.command("DEL", link.keys.shared("wishes"))
+
 
 @asynccontextmanager
 async def hall(kind: str, *, url: str = "") -> AsyncIterator[Hall]:
@@ -163,3 +187,27 @@ class Activator:
         """Requests come."""
         self.demand += count
         self.stirred()
+
+
+@dataclass
+class Obedient:
+    """One activator's side of an endpoint: does what it is told, and remembers it."""
+
+    outcome: Outcome = field(default_factory=lambda: Outcome(done=True))
+    told: list[str] = field(default_factory=list)
+
+    def pause(self) -> None:
+        self.told.append("pause")
+
+    def resume(self) -> None:
+        self.told.append("resume")
+
+    def touch(self) -> None:
+        self.told.append("touch")
+
+    def stay_down(self) -> None:
+        self.told.append("stay down")
+
+    async def deactivate(self, *, force: bool) -> Outcome:
+        self.told.append("force" if force else "deactivate")
+        return self.outcome

@@ -44,8 +44,9 @@ class Unavailable(Exception):
 class Operations(Protocol):
     """What an operator may see and do.
 
-    The four verbs return when the order has been taken, not when it has been carried out: progress
-    is in the status and in the events. All of them raise UnknownEndpoint, Conflict, Unavailable.
+    The four verbs hold for all activators of a store. They return when the order has been taken and
+    the status shows it, which is before replicas have started or ended: progress is in the status
+    and in the events. All of them raise UnknownEndpoint, Conflict, Unavailable.
     """
 
     def endpoints(self) -> Sequence[EndpointStatus]: ...
@@ -56,7 +57,8 @@ class Operations(Protocol):
         """At least one replica, demand or none; idles away like any other."""
 
     async def deactivate(self, name: str, *, force: bool) -> None:
-        """To zero. With demand a Conflict unless `force`: what is in flight is then broken off."""
+        """To zero. With demand at any activator a Conflict unless `force`: what is in flight is
+        then broken off. One that takes longer than an answer can wait shows as `draining`."""
 
     async def pause(self, name: str) -> None:
         """Hold what comes and do not activate, until `resume`."""

@@ -114,7 +114,10 @@ class App:
             metrics=self.metrics,
         )
         self.operations = AppOperations(
-            self.supervisor, why_not_ready=lambda: self._why_not_ready, settings=self.settings
+            self.supervisor,
+            wishes=lambda: self._stores.wishes,
+            why_not_ready=lambda: self._why_not_ready,
+            settings=self.settings,
         )
         self.reloading = Reloading(
             self.settings,
@@ -276,6 +279,7 @@ class App:
             scalable=not isinstance(endpoint.backend, StaticBackend),
             board=self._stores.board,
             lease=self._stores.lease,
+            wishes=self._stores.wishes,
             probes=self._probes,
             events=self.events,
             clock=self._clock,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from activator.admin.ports import ConfigStatus, Conflict, UnknownEndpoint
+from activator.admin.ports import ConfigStatus, Conflict, Unavailable, UnknownEndpoint
+from activator.coordination.base import NoLeader
+from activator.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +15,11 @@ if TYPE_CHECKING:
     from activator.config.settings import Settings
     from activator.control.controller import Controller
     from activator.control.supervisor import Supervisor
+    from activator.coordination.base import Wishes
     from activator.core.status import EndpointStatus
+
+SHOWN_WITHIN = 2.0
+"""Seconds that an answer waits for the status to show what was ordered."""
 
 
 class AppOperations:
@@ -23,10 +29,12 @@ class AppOperations:
         self,
         supervisor: Supervisor,
         *,
+        wishes: Callable[[], Wishes],
         why_not_ready: Callable[[], str | None],
         settings: Settings,
     ) -> None:
         self._supervisor = supervisor
+        self._wishes = wishes
         self._why_not_ready = why_not_ready
         self._settings = settings
         self._config_status = ConfigStatus(at=time.time())
@@ -48,22 +56,42 @@ class AppOperations:
         control = self._scalable(name)
         if control.life.paused:
             raise Conflict(f"Endpoint {name} is paused; resume it first")
-        control.activate()
+        control.verbs.activate()
+        self._wishes().activated(name)
+        await control.verbs.until(lambda: bool(control.snapshot.wanted), within=SHOWN_WITHIN)
 
     async def deactivate(self, name: str, *, force: bool) -> None:
         control = self._scalable(name)
-        if control.demand and not force:
-            raise Conflict(
-                f"Endpoint {name} has {control.demand} requests held or in flight; "
-                "wait, or force it (what is in flight is then broken off)"
-            )
-        control.deactivate(force=force)
+        try:
+            outcome = await self._wishes().deactivate(name, force=force)
+        except StoreUnavailable as away:
+            raise Unavailable(f"Endpoint {name} was not deactivated: {_in_words(away)}") from away
+        except NoLeader as nobody:
+            raise Unavailable(
+                f"No activator that leads has answered, so it is not known whether endpoint {name} "
+                "is deactivated; its status tells, and the order may be repeated"
+            ) from nobody
+        if outcome.refusal:
+            hint = "" if force else "; wait, or force it (what is in flight is then broken off)"
+            raise Conflict(f"Endpoint {name} was not deactivated: {outcome.refusal}{hint}")
+        await control.verbs.until(
+            lambda: not (outcome.done and control.snapshot.wanted), within=SHOWN_WITHIN
+        )
 
     async def pause(self, name: str) -> None:
-        self._control(name).pause()
+        await self._pause(name, on=True)
 
     async def resume(self, name: str) -> None:
-        self._control(name).resume()
+        await self._pause(name, on=False)
+
+    async def _pause(self, name: str, *, on: bool) -> None:
+        control = self._control(name)
+        try:
+            await self._wishes().pause(name, on=on)
+        except StoreUnavailable as away:
+            verb = "paused" if on else "resumed"
+            raise Unavailable(f"Endpoint {name} was not {verb}: {_in_words(away)}") from away
+        await control.verbs.until(lambda: control.life.paused is on, within=SHOWN_WITHIN)
 
     def config(self) -> Mapping[str, Any]:
         return self._settings.masked()
@@ -85,3 +113,7 @@ class AppOperations:
         if not control.scalable:
             raise Conflict(f"Endpoint {name} has a static backend: it is never scaled")
         return control
+
+
+def _in_words(away: StoreUnavailable) -> str:
+    return f"{away.detail} (its status tells if the store has heard of it all the same)"

@@ -11,7 +11,9 @@ from activator.coordination.redis_board import RedisBoardStore
 from activator.coordination.redis_lease import RedisLeaseStore
 from activator.coordination.redis_ledgers import RedisLedgers
 from activator.coordination.redis_roster import RedisRosterStore
+from activator.coordination.redis_wishes import RedisWishStore
 from activator.coordination.roster import SharedRoster
+from activator.coordination.wishes import SharedWishes
 from activator.queueing.redis_bodies import RedisBodies
 from activator.queueing.redis_jobs import RedisJobs
 from activator.redisio.link import Link
@@ -66,6 +68,9 @@ class RedisStores:
             failed=metrics.store_failed,
         )
         self.lease = SharedLease(RedisLeaseStore(self.link), self.roster, pace=times.pace)
+        self.wishes = SharedWishes(
+            RedisWishStore(self.link), self.roster.me, leading=lambda: self.lease.leading
+        )
         self.board = SharedBoard(
             RedisBoardStore(self.link),
             self.roster,
@@ -85,9 +90,11 @@ class RedisStores:
         if not self.link.up:
             self._changed(False)
         await self.roster.open()
+        await self.wishes.open()
         self.lease.open()
 
     async def aclose(self) -> None:
+        await self.wishes.aclose()
         await self.board.aclose()
         await self.lease.aclose()
         await self._ledgers.aclose()

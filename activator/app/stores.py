@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from activator.config.store_url import Kind
 from activator.coordination.memory import MemoryBoard, MemoryLease, MemoryRoster
+from activator.coordination.memory_wishes import MemoryWishes
 from activator.core.election import Pace
 from activator.core.liveness import BEAT, SILENCE
 from activator.errors import StartError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from activator.config.settings import Store
-    from activator.coordination.base import DemandBoard, Lease, Roster, SlotLedger
+    from activator.coordination.base import DemandBoard, Lease, Roster, SlotLedger, Wishes
     from activator.coordination.memory import MemoryLedger
     from activator.core.endpoint import Endpoint
     from activator.core.jobs import JobsPolicy
@@ -61,6 +62,9 @@ class Stores(Protocol):
     @property
     def lease(self) -> Lease: ...
 
+    @property
+    def wishes(self) -> Wishes: ...
+
     def make_ledger(self, endpoint: Endpoint) -> SlotLedger: ...
 
     async def open(self) -> None:
@@ -89,6 +93,7 @@ class MemoryStores:
         )
         self.board = MemoryBoard()
         self.lease = MemoryLease()
+        self.wishes = MemoryWishes()
         self._make_local = make_local
 
     def make_ledger(self, endpoint: Endpoint) -> MemoryLedger:

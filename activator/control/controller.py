@@ -17,8 +17,10 @@ from activator.control.member import EndpointMember
 from activator.control.prober import Prober
 from activator.control.report import endpoint_status, gauges
 from activator.control.scaling import Scaler
+from activator.control.verbs import Verbs
 from activator.core.costs import Ledger
 from activator.core.effects import (
+    Answer,
     AskQuiet,
     FailHeld,
     Record,
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from activator.control.prober import Probes
-    from activator.coordination.base import DemandBoard, Lease
+    from activator.coordination.base import DemandBoard, Lease, Wishes
     from activator.core.effects import Effect, FailedStart
     from activator.core.endpoint import Endpoint, Replica
     from activator.core.status import EndpointStatus
@@ -69,6 +71,7 @@ class Controller:
         scalable: bool,
         board: DemandBoard,
         lease: Lease,
+        wishes: Wishes,
         probes: Probes,
         events: EventLog,
         clock: Callable[[], float],
@@ -108,11 +111,20 @@ class Controller:
             offer=self._offer,
             wake=self._wake.set,
         )
+        self.verbs = Verbs(
+            self.name,
+            life=self.life,
+            gate=live.gate,
+            events=events,
+            wake=self._wake.set,
+            refused=lambda: None if self._scaling else (self._scale_error or ""),
+        )
         self._driver = driver
         self._scaler = Scaler(self.name, driver=driver, board=board)
         self.scalable = scalable
         self._board = board
         self._lease = lease
+        self._wishes = wishes
         self._events = events
         self._clock = clock
         self._tasks = Tasks(f"control/{self.name}", on_failure=self._task_failed)
@@ -144,35 +156,12 @@ class Controller:
         live.metrics.gauges = self._gauges
         live.gate.held_elsewhere = self._held_elsewhere
         self._board.join(self.name, self._member)
+        self._wishes.join(self.name, self.verbs)
         self._unfollow = self._lease.on_change(self._wake.set)
         self._driver_task = self._tasks.spawn(self._driver.run(self._seen), name="driver")
         self._loop_task = self._tasks.spawn(self._loop(), name="loop")
 
-    # --- an operator's verbs --------------------------------------------------------------------
-
-    @property
-    def demand(self) -> int:
-        return self._board.demand(self.name)
-
-    def activate(self) -> None:
-        self.life.activate()
-        self._wake.set()
-
-    def deactivate(self, *, force: bool) -> None:
-        self.life.deactivate(force=force)
-        self._wake.set()
-
-    def pause(self) -> None:
-        self.life.pause()
-        self.live.gate.pause()
-        self._events.record(self.name, "paused", "an operator asked for it")
-        self._wake.set()
-
-    def resume(self) -> None:
-        self.life.resume()
-        self.live.gate.resume()
-        self._events.record(self.name, "resumed", "an operator asked for it")
-        self._wake.set()
+    # --- what operators and the configuration ask for ------------------------------------------
 
     def reconfigure(self, endpoint: Endpoint) -> None:
         """Everything but the backend has changed."""
@@ -300,6 +289,7 @@ class Controller:
                 wake_at = effect.at
             else:
                 self._carry_out(effect)
+        self.verbs.looked()
         if self.life.state is not State.ACTIVATING:
             self.cold_starts.called_off()
         elif self.scalable and not any(
@@ -369,6 +359,8 @@ class Controller:
             case FailHeld(cause, retry_after):
                 self.cold_starts.failed()
                 self.live.gate.refuse_held(failed_start(cause, retry_after=retry_after))
+            case Answer():
+                self.verbs.answered(effect)
             case Record(action, reason):
                 self._events.record(self.name, action, reason)
             case WakeAt():
@@ -465,4 +457,5 @@ class Controller:
         await self._tasks.aclose()
         if self._unfollow is not None:
             self._unfollow()
+        self._wishes.leave(self.name)
         self._board.leave(self.name)

@@ -1,4 +1,5 @@
-"""The protocols through which activators share what must be exact: slots, demand, leadership.
+"""The protocols through which activators share what must be exact: slots, demand, leadership, and
+what operators want.
 
 The data path knows a `SlotLedger` and nothing behind it: in one process it wraps
 `core.dispatch`, over several it is a store's scripts with the same semantics.
@@ -239,3 +240,57 @@ class Lease(Protocol):
 
     def on_change(self, told: Callable[[], None]) -> Callable[[], None]:
         """`told` whenever `leading` has changed. Returns what ends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How far a deactivation has come. Neither `done` nor refused: it is under way."""
+
+    refusal: str = ""
+    """Why it cannot be."""
+    done: bool = False
+    """No replicas are wanted any more."""
+
+
+class NoLeader(Exception):
+    """No activator that leads has answered: whether one has taken the order is not known."""
+
+
+class Wishes(Protocol):
+    """What operators want of endpoints: it holds for all activators, whichever of them was asked.
+
+    A pause lasts until it is lifted, also for activators that start later; with a store it outlives
+    them all. While the store is away everybody keeps to what was last known.
+    """
+
+    def join(self, endpoint: str, subject: Subject) -> None:
+        """`subject` is told of a pause: at once if there is one, later when that changes."""
+
+    def leave(self, endpoint: str) -> None: ...
+
+    async def pause(self, endpoint: str, *, on: bool) -> None:
+        """When this returns it holds here, and within moments everywhere. Raises StoreUnavailable:
+        it was not taken, or that is not known."""
+
+    def activated(self, endpoint: str) -> None:
+        """It was asked for here, which is activity everywhere."""
+
+    async def deactivate(self, endpoint: str, *, force: bool) -> Outcome:
+        """Have the leader go to zero. Raises StoreUnavailable, NoLeader."""
+
+
+class Subject(Protocol):
+    """One activator's side of an endpoint, as operators' wishes reach it."""
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def touch(self) -> None:
+        """Another activator was asked to activate it."""
+
+    def stay_down(self) -> None:
+        """The leader was asked to deactivate it: where it is down, its minimum does not count."""
+
+    async def deactivate(self, *, force: bool) -> Outcome:
+        """Asked of the one that leads; waits a bounded time."""

@@ -6,22 +6,27 @@ unless it is told to be.
 from __future__ import annotations
 
 import asyncio
+import time
 from itertools import count
 from typing import TYPE_CHECKING
 
 from activator.coordination.board_talk import Answered, Concluded, Declared, Revived
+from activator.coordination.wish_talk import Ordered
 from activator.core.draining import Drain, Stage
 from activator.core.election import LeaseRecord
+from activator.core.standing import Standing
 from activator.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from activator.coordination import wish_talk
     from activator.coordination.board_talk import Said, Shares
 
 
 class SharedMemory:
-    """Implements `roster.RosterStore`, `lease.LeaseStore`; `board` is a `board.BoardStore`."""
+    """Implements `roster.RosterStore`, `lease.LeaseStore`; `board` is a `board.BoardStore`,
+    `wishes` a `wishes.WishStore`."""
 
     def __init__(self) -> None:
         self.away = False
@@ -29,6 +34,7 @@ class SharedMemory:
         self.roster: dict[str, bytes] = {}
         self.lease = LeaseRecord()
         self.board = SharedMemoryBoard(self.check)
+        self.wishes = SharedMemoryWishes(self.check)
         self._given_back: list[Callable[[], None]] = []
 
     def check(self) -> None:
@@ -154,6 +160,45 @@ class SharedMemoryBoard:
         return self.drains.get(endpoint, Drain())
 
     def _call_out(self, said: Said) -> None:
+        loop = asyncio.get_running_loop()
+        for heard in self._listeners:
+            loop.call_soon(heard, said)
+
+
+class SharedMemoryWishes:
+    """Implements `wishes.WishStore`. What is called out is heard in a later turn of the loop."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self.kept: dict[str, Standing] = {}
+        self._check = check
+        self._listeners: list[Callable[[wish_talk.Said], None]] = []
+
+    def listen(self, heard: Callable[[wish_talk.Said], None], missed: Callable[[], None]) -> None:
+        self._listeners.append(heard)
+        asyncio.get_running_loop().call_soon(missed)
+
+    async def order(self, endpoint: str, *, paused: bool, known: int) -> Standing:
+        self._check()
+        before, clock = self.kept.get(endpoint, Standing()), int(time.time() * 1000)
+        self._keep(endpoint, before.follow(paused=paused, known=known, clock=clock))
+        return self.kept[endpoint]
+
+    async def meet(self, known: Mapping[str, Standing]) -> Mapping[str, Standing]:
+        self._check()
+        for endpoint, standing in known.items():
+            if standing.number > self.kept.get(endpoint, Standing()).number:
+                self._keep(endpoint, standing)
+        return dict(self.kept)
+
+    async def say(self, said: wish_talk.Activated | wish_talk.Asked | wish_talk.Answered) -> None:
+        self._check()
+        self._call_out(said)
+
+    def _keep(self, endpoint: str, standing: Standing) -> None:
+        self.kept[endpoint] = standing
+        self._call_out(Ordered(endpoint, standing))
+
+    def _call_out(self, said: wish_talk.Said) -> None:
         loop = asyncio.get_running_loop()
         for heard in self._listeners:
             loop.call_soon(heard, said)

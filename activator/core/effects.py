@@ -49,6 +49,13 @@ class FailHeld:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """How an operator's `deactivate` has ended: none are ordered, or why that cannot be."""
+
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class WakeAt:
     """Observe again at this moment even if nothing happens before."""
 
@@ -78,4 +85,4 @@ class FailedStart:
         return f"{self.message}; its last lines:{tail}" if tail else self.message
 
 
-Effect = SetReplicas | AskQuiet | Revive | Retire | FailHeld | WakeAt | Record
+Effect = SetReplicas | AskQuiet | Revive | Retire | FailHeld | Answer | WakeAt | Record

@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from activator.core.durations import in_words
-from activator.core.effects import AskQuiet, FailedStart, FailHeld, Record, Revive, WakeAt
+from activator.core.effects import Answer, AskQuiet, FailedStart, FailHeld, Record, Revive, WakeAt
 from activator.core.endings import PROVEN_AFTER, Endings
 from activator.core.endpoint import Owner, ScalePolicy
 from activator.core.failed_starts import FailedStarts
@@ -49,8 +49,13 @@ class State(StrEnum):
     FAILED = "failed"
 
 
+OPERATOR = "operator"
+"""Why something is ordered: an operator asked for it."""
+
+
 class _Wish(StrEnum):
     ACTIVATE = "activate"
+    TOUCH = "touch"
     DEACTIVATE = "deactivate"
     FORCE = "force"
 
@@ -104,13 +109,22 @@ class Lifecycle:
         """An operator's wish; counts as activity. Lets a start through an open breaker."""
         self._wish = _Wish.ACTIVATE
 
+    def touch(self) -> None:
+        """Another activator was asked to activate: that is activity, and starts nothing here."""
+        self._wish = self._wish or _Wish.TOUCH
+
     def deactivate(self, *, force: bool = False) -> None:
-        """An operator's wish; overrides `min` until the next demand.
+        """An operator's wish; overrides `min` until the next demand. An Answer says how it ended.
 
         Demand makes it void, unless `force`: then what is in flight is cut, and what still waits
         starts the endpoint anew.
         """
         self._wish = _Wish.FORCE if force else _Wish.DEACTIVATE
+
+    def stay_down(self) -> None:
+        """Another activator was asked to deactivate: where nothing runs, `min` starts nothing."""
+        if self.state in {State.INACTIVE, State.FAILED}:
+            self._kept_down = True
 
     def refusal(self, *, now: float) -> tuple[FailedStart, float] | None:
         """While the breaker is open: the cause, and seconds until a start is let through."""
@@ -190,54 +204,67 @@ class Lifecycle:
 
     def _on_wish(self, view: View) -> None:
         wish, self._wish = self._wish, None
-        if wish is None or not self._scalable:
+        if wish is None:
             return
         match wish:
-            case _Wish.ACTIVATE:
-                self._on_activate(view)
+            case _ if not self._scalable:
+                self._out.append(Answer("its replicas are never scaled"))
+            case _Wish.ACTIVATE | _Wish.TOUCH:
+                self._on_activate(view, starts=wish is _Wish.ACTIVATE)
             case _Wish.DEACTIVATE:
                 self._on_deactivate(view)
             case _Wish.FORCE:
                 self._on_force(view)
 
-    def _on_activate(self, view: View) -> None:
+    def _on_activate(self, view: View, *, starts: bool) -> None:
         self._touched_at = view.now
         if self.state is State.DRAINING:
             self._revive(view, "an operator asked for it")
-        elif self.state not in {State.INACTIVE, State.FAILED}:
+        elif self.state not in {State.INACTIVE, State.FAILED} or not starts:
             return
         elif self.paused:
             self._record("ignored", "activate: the endpoint is paused")
         elif self.state is State.FAILED or not view.seen.wanted or not self._fleet.is_settled:
-            self._start(view, "operator", "an operator asked for it")
+            self._start(view, OPERATOR, "an operator asked for it")
 
     def _on_deactivate(self, view: View) -> None:
         if view.seen.demand:
-            self._record("ignored", f"deactivate: there is a demand of {view.seen.demand}")
+            self._refuse_to_deactivate(f"there is a demand of {view.seen.demand}")
         elif self.state in {State.INACTIVE, State.FAILED}:
             self._kept_down = True
+            self._out.append(Answer())
         elif not view.seen.leading:
-            self._record("ignored", "deactivate: this activator does not lead")
+            self._refuse_to_deactivate("this activator does not lead")
         elif view.is_unsure:
-            self._record("ignored", "deactivate: an activator does not answer and may exist")
+            self._refuse_to_deactivate("an activator does not answer and may exist")
         else:
             self._kept_down = True
             if self.state is State.DRAINING:
-                self._drain_label = "operator"
+                self._drain_label = OPERATOR
             else:
-                self._drain(view, "operator", "an operator asked for it")
+                self._drain(view, OPERATOR, "an operator asked for it")
 
     def _on_force(self, view: View) -> None:
-        if view.seen.wanted == 0 and self._fleet.is_settled:
+        if not view.seen.leading:
+            self._refuse_to_deactivate("this activator does not lead")
+        elif view.seen.wanted == 0 and self._fleet.is_settled:
             self._kept_down = True
             if self.state is not State.INACTIVE:
                 self._end(view, "forced by an operator")
+            self._out.append(Answer())
         elif self._fleet.may_order(now=view.now):
             self._kept_down = True
-            self._out.append(self._fleet.empty(view, label="operator"))
+            self._out.append(self._fleet.empty(view, label=OPERATOR))
             self._end(view, "forced by an operator")
+            self._out.append(Answer())
         elif self.state is not State.INACTIVE:
             self._wish = _Wish.FORCE  # an order is under way: as soon as it has been carried out
+        else:
+            self._out.append(Answer())  # it is that order
+
+    def _refuse_to_deactivate(self, why: str) -> None:
+        self._record("ignored", f"deactivate: {why}")
+        self._out.append(Answer(why))
 
     # what follows
 
@@ -409,6 +436,8 @@ class Lifecycle:
         return self._enter(State.INACTIVE, view, "deactivated", words)
 
     def _enter(self, state: State, view: View, action: str, words: str) -> bool:
+        if self.state is State.DRAINING and self._drain_label == OPERATOR:
+            self._out.append(Answer("" if state is State.INACTIVE else words))
         self.state = state
         self.since = view.now
         self._record(action, words)

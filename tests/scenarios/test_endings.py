@@ -218,7 +218,7 @@ async def test_who_waits_for_a_replica_that_is_being_started_is_served_while_it_
 
 async def test_who_waits_at_a_paused_endpoint_is_told_when_the_grace_is_over() -> None:
     async with town("a", checked=False) as t:
-        t.control_of("a").pause()
+        t.control_of("a").verbs.pause()
         waiting = spawn(t.get())
         await eventually(lambda: t.status_of("a").held == 1)
         await t.stop(grace=0.2)

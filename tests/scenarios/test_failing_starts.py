@@ -47,7 +47,7 @@ async def test_after_the_breakers_rest_one_start_is_let_through() -> None:
         assert t.orders("a") == [1, 1, 1]
         rest = t.status_of("a").retry_in
         assert rest is not None
-        t.control_of("a").activate()  # an operator need not wait
+        t.control_of("a").verbs.activate()  # an operator need not wait
 
         await t.until_state("active")
         assert (await t.get()).status == 200
@@ -59,7 +59,7 @@ async def test_a_start_let_through_that_fails_opens_the_breaker_again_and_longer
         t.driver_of("a").fail_next("exited with 1", times=4)
         assert (await t.get()).why == "start_failed"
         first = t.status_of("a").retry_in
-        t.control_of("a").activate()
+        t.control_of("a").verbs.activate()
         await eventually(lambda: len(t.orders("a")) == 4)
         await t.until_state("failed")
         second = t.status_of("a").retry_in

@@ -150,9 +150,9 @@ async def havoc(t: Town, dice: random.Random, *, until: float) -> None:
             case 4:
                 t.rewrite({**t.config, "endpoints": [weathered(each, dice) for each in NAMES]})
             case 5:
-                t.control_of(name).pause()
+                t.control_of(name).verbs.pause()
                 await asyncio.sleep(0.05)
-                t.control_of(name).resume()
+                t.control_of(name).verbs.resume()
 
 
 def weathered(name: str, dice: random.Random) -> dict[str, object]:

@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from activator.admin.ports import Conflict, UnknownEndpoint
+from activator.admin.ports import Conflict, Unavailable, UnknownEndpoint
 from activator.app.operations import AppOperations
+from activator.coordination.base import NoLeader
+from activator.coordination.memory_wishes import MemoryWishes
+from activator.errors import StoreUnavailable
 from tests.unit.control.house import endpoint, house
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from activator.config.settings import Settings
+    from activator.coordination.base import Outcome
+    from activator.core.status import EndpointStatus
     from tests.unit.control.house import House
 
 pytestmark = pytest.mark.looptime
@@ -36,18 +41,42 @@ def settings(name: str) -> Settings:
     return cast("Settings", Masked(name))
 
 
+class Unreachable(MemoryWishes):
+    """Wishes that go nowhere."""
+
+    def __init__(self, failure: Exception) -> None:
+        super().__init__()
+        self.failure = failure
+
+    async def pause(self, endpoint: str, *, on: bool) -> None:
+        raise self.failure
+
+    async def deactivate(self, endpoint: str, *, force: bool) -> Outcome:
+        raise self.failure
+
+
 class Office:
     def __init__(self, h: House) -> None:
         self.house = h
         self.world = h.world
         self.why_not_ready: str | None = None
+        self.wishes = h.world.wishes
         self.operations = AppOperations(
-            h.supervisor, why_not_ready=lambda: self.why_not_ready, settings=settings("first")
+            h.supervisor,
+            wishes=lambda: self.wishes,
+            why_not_ready=lambda: self.why_not_ready,
+            settings=settings("first"),
         )
 
     @property
     def state(self) -> str:
         return str(self.house.control().life.state)
+
+    @property
+    def told(self) -> EndpointStatus:
+        status = self.operations.endpoint("m")
+        assert status is not None
+        return status
 
 
 @contextlib.asynccontextmanager
@@ -78,11 +107,55 @@ async def test_activate_and_deactivate() -> None:
         assert [call.replicas for call in o.house.drivers[0].calls] == [1, 0]
 
 
+async def test_what_is_answered_shows_what_was_ordered() -> None:
+    async with office() as o:
+        await o.operations.activate("m")
+        assert (o.told.state, o.told.wanted) == ("activating", 1)
+        await o.operations.pause("m")
+        assert o.told.paused
+        await o.operations.resume("m")
+        assert not o.told.paused
+        await o.world.until(lambda: o.state == "active")
+        await o.operations.deactivate("m", force=False)
+        assert (o.told.state, o.told.wanted) == ("inactive", 0)
+
+
+async def test_while_the_store_is_away_orders_are_refused_and_say_so() -> None:
+    async with office() as o:
+        o.wishes = Unreachable(StoreUnavailable("The store did not answer in time"))
+        for order in (o.operations.pause("m"), o.operations.deactivate("m", force=True)):
+            with pytest.raises(Unavailable, match="The store did not answer in time"):
+                await order
+
+        await o.operations.activate("m")  # which needs no store
+        assert o.told.state == "activating"
+        assert not o.told.paused
+
+
+async def test_without_a_leader_it_is_said_that_nothing_is_known() -> None:
+    async with office() as o:
+        o.wishes = Unreachable(NoLeader())
+
+        with pytest.raises(Unavailable, match="it is not known whether endpoint m is deactivated"):
+            await o.operations.deactivate("m", force=False)
+
+
+async def test_a_driver_that_refuses_is_why_it_is_not_deactivated() -> None:
+    async with office() as o:
+        await o.operations.activate("m")
+        await o.world.until(lambda: o.state == "active")
+        o.house.drivers[0].refuse_next("the cluster is away")
+
+        with pytest.raises(Conflict, match="the cluster is away"):
+            await o.operations.deactivate("m", force=False)
+        assert o.told.wanted == 1
+
+
 async def test_deactivating_with_demand_needs_force() -> None:
     async with office() as o:
         caller = o.house.call()
         await o.world.until(lambda: caller.replica)
-        with pytest.raises(Conflict, match="1 requests held or in flight"):
+        with pytest.raises(Conflict, match="there is a demand of 1; wait, or force it"):
             await o.operations.deactivate("m", force=False)
 
         await o.operations.deactivate("m", force=True)

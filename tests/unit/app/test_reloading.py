@@ -12,6 +12,7 @@ from activator.app.operations import AppOperations
 from activator.app.reloading import Reloading
 from activator.config.keys import load_keys
 from activator.config.settings import load
+from activator.coordination.memory_wishes import MemoryWishes
 from activator.proxy.door import Door
 from activator.telemetry.events import EventLog
 from tests.support import eventually
@@ -68,7 +69,9 @@ class Desk:
         supervisor = cast("Supervisor", self.applied)
         self.jobs = Jobs()
         self.events = EventLog()
-        self.operations = AppOperations(supervisor, why_not_ready=lambda: None, settings=settings)
+        self.operations = AppOperations(
+            supervisor, wishes=MemoryWishes, why_not_ready=lambda: None, settings=settings
+        )
         keys_file = settings.auth.api_keys_file
         keys = load_keys(keys_file) if keys_file else None
         self.door = Door(keys=keys, trusted=settings.server.trusted_proxies)

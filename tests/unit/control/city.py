@@ -17,6 +17,7 @@ from activator.control.controller import Controller
 from activator.coordination.board import SharedBoard
 from activator.coordination.lease import SharedLease
 from activator.coordination.memory import MemoryLedger
+from activator.coordination.memory_wishes import MemoryWishes
 from activator.coordination.roster import SharedRoster
 from activator.coordination.shared_memory import SharedMemory
 from activator.core.endpoint import Endpoint, ScalePolicy, Timeouts
@@ -322,6 +323,7 @@ class Activator:
             scalable=True,
             board=self.board,
             lease=self.lease,
+            wishes=MemoryWishes(),
             probes=Probes(),
             events=self.events,
             clock=loop.time,

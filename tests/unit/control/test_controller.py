@@ -64,7 +64,7 @@ async def test_sleeps_a_whole_idle_timeout_after_the_end_of_the_last_response() 
 
 async def test_a_request_that_comes_and_goes_unheld_starts_the_clock_anew() -> None:
     async with world(scale=ScalePolicy(idle_timeout=60.0)) as w:
-        w.control.activate()
+        w.control.verbs.activate()
         await w.until(lambda: w.live.replicas)
         for _ in range(5):
             await asyncio.sleep(59.0)
@@ -77,7 +77,7 @@ async def test_a_request_that_comes_and_goes_unheld_starts_the_clock_anew() -> N
 
 async def test_idles_from_readiness_if_nobody_ever_asked() -> None:
     async with world(scale=ScalePolicy(min=0, idle_timeout=60.0)) as w:
-        w.control.activate()
+        w.control.verbs.activate()
         await w.until(lambda: w.live.replicas)
         ready_at = w.control.prober.ready_at("m-1")
         assert ready_at is not None
@@ -222,13 +222,13 @@ async def test_a_refused_order_for_none_puts_the_replica_back_in_rotation() -> N
 
 async def test_paused_it_starts_nothing_and_resumed_it_serves_who_waited() -> None:
     async with world() as w:
-        w.control.pause()
+        w.control.verbs.pause()
         caller = w.call()
         await asyncio.sleep(100.0)
         assert w.orders == []
         assert w.live.waiting_for() == "the endpoint is paused"
 
-        w.control.resume()
+        w.control.verbs.resume()
         await w.until(lambda: caller.replica)
         caller.done()
 
@@ -237,7 +237,7 @@ async def test_demand_that_never_waits_is_seen_by_sampling() -> None:
     """Without a limit every request is granted at once and wakes nobody."""
     policy = ScalePolicy(max=4, target_concurrency=2.0, idle_timeout=3600.0, down_delay=10.0)
     async with world(scale=policy) as w:
-        w.control.activate()
+        w.control.verbs.activate()
         await w.until(lambda: w.live.replicas)
         await asyncio.sleep(300.0)
         callers = [w.call() for _ in range(8)]
@@ -299,7 +299,7 @@ async def test_an_ejected_replica_gets_nothing_and_comes_back_as_another() -> No
 
 async def test_an_ejected_replica_that_is_back_keeps_its_limit() -> None:
     async with world(concurrency=2) as w:
-        w.control.activate()
+        w.control.verbs.activate()
         await w.until(lambda: w.live.replicas)
         before = [w.call(), w.call()]
         await w.until(lambda: all(caller.replica for caller in before))
@@ -338,12 +338,12 @@ async def test_an_ejection_is_no_cold_start() -> None:
 
 async def test_a_start_that_was_called_off_is_not_learned_from() -> None:
     async with world(start_delay=5.0) as w:
-        w.control.activate()
+        w.control.verbs.activate()
         await asyncio.sleep(1.0)
-        w.control.deactivate(force=True)
+        await w.control.verbs.deactivate(force=True)
         await w.until(lambda: w.state == "inactive")
         await asyncio.sleep(1000.0)
-        w.control.activate()
+        w.control.verbs.activate()
         await w.until(lambda: w.live.replicas)
 
         typical = w.control.cold_starts.typical
@@ -353,7 +353,7 @@ async def test_a_start_that_was_called_off_is_not_learned_from() -> None:
 
 async def test_a_replica_without_progress_is_taken_out_within_a_stall() -> None:
     async with world(stall=30.0, concurrency=1) as w:
-        w.control.activate()
+        w.control.verbs.activate()
         await w.until(lambda: w.live.replicas)
         await asyncio.sleep(7.0)
         stuck = w.call()
@@ -370,7 +370,7 @@ async def test_a_replica_without_progress_is_taken_out_within_a_stall() -> None:
 
 async def test_a_stalled_replica_whose_bytes_move_again_is_back() -> None:
     async with world(stall=30.0) as w:
-        w.control.activate()
+        w.control.verbs.activate()
         await w.until(lambda: w.live.replicas)
         slow = w.call()
         reached = w.live.replicas["m-1"]
@@ -414,7 +414,7 @@ async def test_retiring_ends_when_its_time_is_over() -> None:
 
 async def test_a_new_policy_holds_at_once() -> None:
     async with world(scale=ScalePolicy(idle_timeout=3600.0)) as w:
-        w.control.activate()
+        w.control.verbs.activate()
         await w.until(lambda: w.live.replicas)
         await asyncio.sleep(100.0)
         w.control.reconfigure(replace(w.endpoint, scale=ScalePolicy(idle_timeout=60.0)))
@@ -439,7 +439,7 @@ async def test_static_replicas_are_probed_and_never_ordered() -> None:
     async with world(scalable=False) as w:
         await w.driver.scale(1)  # as somebody else would have started it
         await w.until(lambda: w.live.replicas)
-        w.control.deactivate(force=True)
+        await w.control.verbs.deactivate(force=True)
         await asyncio.sleep(1e4)
 
         assert w.orders == [1]
@@ -448,7 +448,7 @@ async def test_static_replicas_are_probed_and_never_ordered() -> None:
 
 async def test_whoever_revives_it_makes_an_order_that_was_prepared_before_void() -> None:
     async with world(scale=ScalePolicy(idle_timeout=60.0)) as w:
-        w.control.activate()
+        w.control.verbs.activate()
         await w.until(lambda: w.live.replicas)
         await w.until_told("draining")
         await w.driver.bump_fence()
@@ -462,7 +462,7 @@ async def test_whoever_revives_it_makes_an_order_that_was_prepared_before_void()
 
 async def test_what_is_wanted_no_more_gets_nothing_even_before_it_is_seen_to_stop() -> None:
     async with world() as w:
-        w.control.activate()
+        w.control.verbs.activate()
         await w.until(lambda: w.live.replicas)
 
         w.control._seen(replace(w.control.snapshot, wanted=0))

@@ -36,7 +36,7 @@ async def test_the_phases_of_a_replica() -> None:
         async def until(expected: str) -> None:
             await w.until(lambda: phase() == expected, within=5.0)
 
-        w.control.activate()
+        w.control.verbs.activate()
         for expected in ("requested", "started", "ready"):
             await until(expected)
         w.probes.broken["m-1"] = Answer.REFUSED
@@ -44,7 +44,7 @@ async def test_the_phases_of_a_replica() -> None:
         assert phase() == "ejected"
         del w.probes.broken["m-1"]
         await until("ready")
-        w.control.deactivate(force=True)
+        await w.control.verbs.deactivate(force=True)
         await until("stopping")
         await until("")
 
@@ -70,15 +70,15 @@ async def test_what_waits_and_what_runs() -> None:
 
 async def test_an_eta_is_told_once_there_was_a_start_and_while_nothing_is_ready() -> None:
     async with world(start_delay=4.0) as w:
-        w.control.activate()
+        w.control.verbs.activate()
         await w.until(lambda: w.live.replicas)
         assert w.control.status().eta is None
-        w.control.deactivate(force=True)
+        await w.control.verbs.deactivate(force=True)
         await w.until(lambda: w.state == "inactive")
         await w.until(lambda: not w.live.replicas)
         assert w.control.status().eta == pytest.approx(5.0, abs=0.1)
 
-        w.control.activate()
+        w.control.verbs.activate()
         await asyncio.sleep(2.0)
         assert w.control.status().eta == pytest.approx(3.0, abs=0.1)
 
@@ -100,7 +100,7 @@ async def test_a_failure_is_told_with_the_time_until_the_next_try() -> None:
 async def test_replica_time_is_counted_and_so_is_what_was_saved() -> None:
     async with world(start_delay=0.0) as w:
         await asyncio.sleep(100.0)
-        w.control.activate()
+        w.control.verbs.activate()
         await w.until(lambda: w.live.replicas)
         await asyncio.sleep(50.0)
         status = w.control.status()

@@ -11,6 +11,7 @@ from activator.aiokit.tasks import Tasks
 from activator.control.controller import Controller
 from activator.coordination.base import ASKED
 from activator.coordination.memory import MemoryBoard, MemoryLease, MemoryLedger
+from activator.coordination.memory_wishes import MemoryWishes
 from activator.core.dispatch import Ticket
 from activator.core.endpoint import Endpoint, ProbePolicy, ProcessBackend, ScalePolicy
 from activator.core.readiness import Answer, ProbeOutcome
@@ -122,6 +123,7 @@ class World:
         self.events = EventLog()
         self.metrics = Metrics()
         self.board = MemoryBoard()
+        self.wishes = MemoryWishes()
         self.tasks = Tasks("world")
         self.deadlines = Deadlines(self.loop)
         self.scalable = scalable
@@ -167,6 +169,7 @@ class World:
             scalable=self.scalable,
             board=self.board,
             lease=MemoryLease(),
+            wishes=self.wishes,
             probes=self.probes,
             events=self.events,
             clock=self.clock,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from activator.core.effects import (
+    Answer,
     AskQuiet,
     FailedStart,
     Record,
@@ -41,11 +42,18 @@ def seen(*replicas: SeenReplica, demand: int = 0, **more: Any) -> Observation:
 
 def acts(effects: Iterable[Effect]) -> list[Effect]:
     """What is asked for, without what is only told."""
-    return [each for each in effects if not isinstance(each, WakeAt | Record)]
+    return [each for each in effects if not isinstance(each, WakeAt | Record | Answer)]
 
 
 def told(effects: Iterable[Effect]) -> list[str]:
     return [f"{each.action}: {each.reason}" for each in effects if isinstance(each, Record)]
+
+
+def answer(effects: Iterable[Effect]) -> str | None:
+    """To an operator who deactivates: empty if none are ordered, or why not; None: not yet."""
+    answers = [each.refusal for each in effects if isinstance(each, Answer)]
+    assert len(answers) <= 1
+    return answers[0] if answers else None
 
 
 def wake(effects: list[Effect]) -> float | None:

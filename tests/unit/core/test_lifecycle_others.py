@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from activator.core.effects import AskQuiet, FailedStart, Revive, SetReplicas
 from activator.core.endpoint import Owner
-from activator.core.lifecycle import SeenReplica, State
+from activator.core.lifecycle import Lifecycle, SeenReplica, State
 from tests.unit.core.lifecycle_playbook import (
     MANY,
     NOTHING,
@@ -15,6 +17,7 @@ from tests.unit.core.lifecycle_playbook import (
     STARTING,
     active,
     acts,
+    answer,
     asleep,
     draining,
     ended,
@@ -198,10 +201,74 @@ def test_an_operator_stops_without_waiting_for_idleness() -> None:
     life = active()
     life.deactivate()
 
-    assert acts(life.observe(seen(READY), now=10.0)) == [AskQuiet()]
-    assert acts(life.observe(seen(READY, quiet=True), now=10.1)) == [
-        SetReplicas(0, "operator", victims=("r1",))
-    ]
+    asked = life.observe(seen(READY), now=10.0)
+    assert acts(asked) == [AskQuiet()]
+    assert answer(asked) is None
+    ordered = life.observe(seen(READY, quiet=True), now=10.1)
+    assert acts(ordered) == [SetReplicas(0, "operator", victims=("r1",))]
+    assert answer(ordered) == ""
+
+
+def test_an_operators_stop_that_another_activator_does_not_agree_to_is_answered_with_why() -> None:
+    life = active()
+    life.deactivate()
+    life.observe(seen(READY), now=10.0)
+
+    effects = life.observe(seen(READY, quiet=False), now=10.1)
+
+    assert life.state is State.ACTIVE
+    assert answer(effects) == "another activator is not quiet"
+
+
+def test_a_drain_of_its_own_is_nobodys_answer() -> None:
+    life = draining()
+
+    assert answer(life.observe(seen(READY, quiet=True), now=601.0)) is None
+
+
+def test_what_is_down_already_is_an_answer_at_once_and_stays_down() -> None:
+    life = Lifecycle(replace(POLICY, min=1), now=0.0)
+    life.pause()
+    life.observe(NOTHING, now=0.0)
+    life.deactivate()
+
+    assert answer(life.observe(NOTHING, now=1.0)) == ""
+    life.resume()
+    assert acts(life.observe(NOTHING, now=2.0)) == []
+
+
+def test_what_another_activator_was_asked_to_stop_stays_down_here_too() -> None:
+    life = Lifecycle(replace(POLICY, min=1), now=0.0)
+    life.pause()
+    life.observe(NOTHING, now=0.0)
+    life.resume()
+    life.stay_down()
+
+    assert acts(life.observe(NOTHING, now=1.0)) == []
+    assert acts(life.observe(replace(NOTHING, demand=1), now=2.0)) == [SetReplicas(1, "demand")]
+
+
+def test_what_another_activator_was_asked_to_start_is_not_idle_here() -> None:
+    life = active()
+    life.touch()
+
+    life.observe(seen(READY), now=500.0)
+    assert acts(life.observe(seen(READY), now=1099.9)) == []
+    assert acts(life.observe(seen(READY), now=1100.0)) == [AskQuiet()]
+
+
+def test_what_another_activator_was_asked_to_start_is_not_stopped_here() -> None:
+    life = draining()
+    life.touch()
+
+    assert acts(life.observe(seen(READY), now=601.0)) == [Revive()]
+
+
+def test_what_another_activator_was_asked_to_start_is_not_started_here_as_well() -> None:
+    life = asleep()
+    life.touch()
+
+    assert acts(life.observe(NOTHING, now=1.0)) == []
 
 
 def test_an_operators_stop_holds_below_the_minimum_until_there_is_demand() -> None:
@@ -234,6 +301,7 @@ def test_demand_makes_an_operators_stop_void() -> None:
 
     assert acts(effects) == []
     assert told(effects) == ["ignored: deactivate: there is a demand of 1"]
+    assert answer(effects) == "there is a demand of 1"
 
 
 def test_force_stops_in_spite_of_demand_and_what_waits_starts_it_anew() -> None:
@@ -242,6 +310,7 @@ def test_force_stops_in_spite_of_demand_and_what_waits_starts_it_anew() -> None:
 
     effects = life.observe(seen(READY, demand=1), now=10.0)
     assert acts(effects) == [SetReplicas(0, "operator", victims=("r1",))]
+    assert answer(effects) == ""
     assert life.state is State.ACTIVATING
     assert acts(life.observe(replace(NOTHING, demand=1), now=10.2)) == [SetReplicas(1, "demand")]
 
@@ -266,10 +335,13 @@ def test_an_operator_revives_a_drain_and_that_counts_as_activity() -> None:
     assert acts(life.observe(seen(READY), now=1201.0)) == [AskQuiet()]
 
 
-def test_who_does_not_lead_does_not_stop_for_an_operator_and_says_so() -> None:
+@pytest.mark.parametrize("force", [False, True])
+def test_who_does_not_lead_does_not_stop_for_an_operator_and_says_so(*, force: bool) -> None:
     life = active()
-    life.deactivate()
+    life.deactivate(force=force)
 
     effects = life.observe(seen(READY, leading=False), now=10.0)
 
+    assert acts(effects) == []
+    assert answer(effects) == "this activator does not lead"
     assert told(effects) == ["ignored: deactivate: this activator does not lead"]

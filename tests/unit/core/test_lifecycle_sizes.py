@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from activator.core.effects import Retire, SetReplicas, WakeAt
+from activator.core.effects import Answer, Retire, SetReplicas, WakeAt
 from activator.core.lifecycle import Lifecycle, SeenReplica, State
 from tests.unit.core.lifecycle_playbook import (
     MANY,
@@ -150,4 +150,4 @@ def test_static_replicas_heed_no_operator() -> None:
     life.observe(seen(READY), now=0.0)
     life.deactivate(force=True)
 
-    assert life.observe(seen(READY), now=1.0) == []
+    assert life.observe(seen(READY), now=1.0) == [Answer("its replicas are never scaled")]
