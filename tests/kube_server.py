@@ -83,7 +83,7 @@ class KubeServer:
         """What discovery tells, by group and version."""
         self._version = 100
         self._history: list[tuple[int, str, tuple[str, str], Object]] = []
-        self._moved = asyncio.Event()
+        self.moved = asyncio.Event()
         self._streams: set[asyncio.Task[Any]] = set()
         self.port = 0
 
@@ -141,8 +141,8 @@ class KubeServer:
             self.objects[key][obj["metadata"]["name"]] = obj
         stored: Object = json.loads(json.dumps(obj))
         self._history.append((self._version, how, key, stored))
-        self._moved.set()
-        self._moved = asyncio.Event()
+        self.moved.set()
+        self.moved = asyncio.Event()
         return stored
 
     # --- HTTP -------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ class KubeServer:
             await _say(response, "ERROR", error.status)
             return
         while not self.is_short:
-            moved = self._moved
+            moved = self.moved
             if not self.is_mute:
                 for version, how, of, obj in self._history:
                     if version > since and of == key:

@@ -19,6 +19,7 @@ from aiohttp import web
 from activator.admin.api import make_app
 from activator.aiokit.deadlines import Deadlines
 from activator.aiokit.tasks import Tasks
+from activator.app.cluster import OneCluster
 from activator.app.job_operations import StoredJobs
 from activator.app.operations import AppOperations
 from activator.app.reloading import Reloading
@@ -31,7 +32,7 @@ from activator.control.hooks import Hooks
 from activator.control.supervisor import Supervisor
 from activator.control.worker import Worker, Workers
 from activator.coordination.memory import MemoryLedger
-from activator.core.endpoint import ProcessBackend, StaticBackend
+from activator.core.endpoint import KubernetesBackend, ProcessBackend, StaticBackend
 from activator.core.webhooks import checked_url
 from activator.drivers.process import ProcessDriver
 from activator.drivers.static import StaticDriver
@@ -86,6 +87,7 @@ class App:
         self._overrides = overrides or {}
         self._drivers = drivers or {}
         self._times = times
+        self._cluster: OneCluster | None = None
         self._hurry = asyncio.Event()
         self._clock = time.monotonic
         self._dice = random.Random()
@@ -272,7 +274,7 @@ class App:
 
     def _make_controller(self, live: LiveEndpoint) -> Controller:
         endpoint = live.endpoint
-        driver = self._drivers.get(endpoint.name) or _make_driver(endpoint)
+        driver = self._drivers.get(endpoint.name) or self._make_driver(endpoint)
         return Controller(
             live,
             driver,
@@ -284,6 +286,18 @@ class App:
             events=self.events,
             clock=self._clock,
         )
+
+    def _make_driver(self, endpoint: Endpoint) -> Driver:
+        backend = endpoint.backend
+        match backend:
+            case ProcessBackend():
+                return ProcessDriver(endpoint.name, replace(backend, env=_environment(backend)))
+            case KubernetesBackend():
+                if self._cluster is None:
+                    self._cluster = OneCluster(self.events)
+                return self._cluster.make_driver(endpoint.name, backend)
+            case StaticBackend():
+                return StaticDriver(endpoint.name, backend)
 
     # --- stopping -------------------------------------------------------------------------------
 
@@ -343,6 +357,8 @@ class App:
         if hasattr(self, "_proxy"):
             await self._proxy.aclose()
         await self._tasks.aclose()
+        if self._cluster is not None:
+            await self._cluster.aclose()
         if hasattr(self, "_hooks"):
             await self._hooks.aclose()
         if hasattr(self, "_stores"):
@@ -353,13 +369,6 @@ class App:
         await self._probes.aclose()
         self._hangups.close()
         self._deadlines.close()
-
-
-def _make_driver(endpoint: Endpoint) -> Driver:
-    backend = endpoint.backend
-    if isinstance(backend, ProcessBackend):
-        return ProcessDriver(endpoint.name, replace(backend, env=_environment(backend)))
-    return StaticDriver(endpoint.name, backend)
 
 
 def _environment(backend: ProcessBackend) -> tuple[tuple[str, str], ...]:

@@ -136,6 +136,8 @@ def _note(status: dict[str, Any]) -> str:
     if status["failure"]:
         first = str(status["failure"]).partition("\n")[0]
         notes.append(first.removesuffix("; its last lines:"))  # they take lines of their own
+    if status.get("trouble"):
+        notes.append(str(status["trouble"]))
     if status["retry_in"]:
         notes.append(f"next start in {span(status['retry_in'])}")
     return "; ".join(notes)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from activator.config.endpoint_schema import ProcessSection, StaticSection
+from activator.config.endpoint_schema import KubernetesSection, ProcessSection, StaticSection
+from activator.config.fields import parse_workload
 from activator.config.references import variable
 from activator.core.endpoint import (
     Backend,
     Dialect,
     Endpoint,
+    KubernetesBackend,
     Match,
     NeverWake,
     ProbePolicy,
@@ -132,6 +134,16 @@ def _backend(
     match keys.backend:
         case StaticSection(urls=urls):
             return StaticBackend(urls)
+        case KubernetesSection() as cluster:
+            group_version, kind, name = parse_workload(cluster.target)
+            return KubernetesBackend(
+                namespace=cluster.namespace,
+                group_version=group_version,
+                kind=kind,
+                name=name,
+                port=cluster.port,
+                service=cluster.service or "",
+            )
         case ProcessSection() as process:
             env: dict[str, str] = {}
             for name, value in process.env.items():

@@ -25,6 +25,7 @@ from activator.config.fields import (
     Number,
     PathPrefix,
     Port,
+    PortName,
     PositiveCount,
     PositiveDuration,
     PositiveSize,
@@ -32,6 +33,7 @@ from activator.config.fields import (
     Target,
     Text,
     Upstream,
+    Workload,
     key,
     later,
     required,
@@ -99,17 +101,23 @@ class StaticSection(Section):
 
 
 class KubernetesSection(Section):
-    """A workload with a scale subresource."""
+    """A workload with a scale subresource; its pods are the replicas."""
 
-    type: Literal["kubernetes"] = required(
-        "Replicas are pods of a workload. Not available in this version."
+    type: Literal["kubernetes"] = required("Replicas are the pods of a workload in a cluster.")
+    namespace: Name = key("default", "Namespace of the workload.")
+    target: Workload = required(
+        "Anything with a scale subresource, as `Kind/name` or `group/version/Kind/name`:"
+        " `Deployment/x`, `StatefulSet/x`, `leaderworkerset.x-k8s.io/v1/LeaderWorkerSet/x`."
     )
-    namespace: Text = key("default", "Namespace of the workload.")
-    target: Text = required(
-        "Anything with a scale subresource: `Deployment/x`, `StatefulSet/x`,"
-        " `leaderworkerset.x-k8s.io/v1/LeaderWorkerSet/x`."
+    port: Port | PortName = required(
+        "Port of the pods, as a number or by the name that a container gives it (with `service`:"
+        " by the Service's name for it)."
     )
-    port: Port | Text = required("Port of the pods, as a number or by its name.")
+    service: Name | None = key(
+        None,
+        "A Service of that namespace: its EndpointSlices say at which addresses the workload's pods"
+        " are reached. Null: the pods themselves do, which is known a moment sooner.",
+    )
 
 
 class DockerSection(Section):

@@ -41,6 +41,15 @@ RESERVED_PATH: Final = "/.activator"
 
 MASK: Final = "********"
 
+KNOWN_KINDS: Final = {
+    "Deployment": "apps/v1",
+    "StatefulSet": "apps/v1",
+    "ReplicaSet": "apps/v1",
+    "LeaderWorkerSet": "leaderworkerset.x-k8s.io/v1",
+}
+"""Kinds of workloads that may be named without their group and version."""
+_KIND = re.compile(r"[A-Z][A-Za-z0-9]*")
+_PORT_NAME = re.compile(r"(?=.{1,15}$)[a-z0-9]+(-[a-z0-9]+)*")
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|KEY|CREDENTIAL|AUTH", re.IGNORECASE)
 ENDPOINT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -222,6 +231,37 @@ def masked_environment(env: dict[str, str]) -> dict[str, str]:
     }
 
 
+def _workload(value: str) -> str:
+    """`Kind/name`, or `group/version/Kind/name`."""
+    parse_workload(value)
+    return value
+
+
+def parse_workload(value: str) -> tuple[str, str, str]:
+    """(group and version, kind, name). Raises ValueError."""
+    *group_version, kind, name = ("", "", *value.split("/"))
+    given = [part for part in group_version if part]
+    known = KNOWN_KINDS.get(kind)
+    if not _KIND.fullmatch(kind) or not ENDPOINT_NAME.fullmatch(name) or len(name) > 253:
+        raise ValueError(
+            "must be `Kind/name` or `group/version/Kind/name`, such as `Deployment/llama`"
+        )
+    if not given and known is None:
+        raise ValueError(
+            f"`{kind}` needs its group and version before it (`group/version/{kind}/{name}`); only"
+            f" {', '.join(KNOWN_KINDS)} are known without"
+        )
+    if len(given) not in (0, 2) or len(group_version) - len(given) != 2:
+        raise ValueError("must name group and version: `group/version/Kind/name`")
+    return "/".join(given) or str(known), kind, name
+
+
+def _port_name(value: str) -> str:
+    if not _PORT_NAME.fullmatch(value) or not any(char.isalpha() for char in value):
+        raise ValueError("must be a number, or a port's name: at most 15 of a-z, 0-9 and `-`")
+    return value
+
+
 def _without_nul(value: str) -> str:
     if "\0" in value:
         raise ValueError("cannot hold a NUL character")
@@ -273,6 +313,8 @@ Environment = Annotated[
 Name = Annotated[
     str, AfterValidator(_name), Field(json_schema_extra={"pattern": ENDPOINT_NAME.pattern})
 ]
+Workload = Annotated[str, AfterValidator(_workload)]
+PortName = Annotated[str, AfterValidator(_port_name)]
 HostPattern = Annotated[str, AfterValidator(_host_pattern)]
 ExactPath = Annotated[str, AfterValidator(_path)]
 Target = Annotated[str, AfterValidator(_target)]

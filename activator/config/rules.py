@@ -7,6 +7,7 @@ the key stands in the file is `problems`' business.
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -62,8 +63,16 @@ def endpoint_problems(endpoint: EndpointSection) -> Iterator[Finding]:
         yield ("scale", "min"), f"is {endpoint.scale.min}, more than max ({endpoint.scale.max})"
     backend = endpoint.backend
     match backend:
-        case KubernetesSection() | DockerSection():
-            yield ("backend", "type"), f"`{backend.type}` {_NOT_YET}; it is process or static"
+        case DockerSection():
+            yield (
+                ("backend", "type"),
+                f"`docker` {_NOT_YET}; it is process, kubernetes or static",
+            )
+        case KubernetesSection() if find_spec("kubernetes_asyncio") is None:
+            yield (
+                ("backend", "type"),
+                "`kubernetes` needs a package more: pip install 'activator[kubernetes]'",
+            )
         case ProcessSection():
             filled_in = (*backend.command, *backend.env.values())
             if not any("{port}" in text for text in filled_in):
@@ -149,7 +158,7 @@ def endpoint_warnings(endpoint: EndpointSection, *, store_bytes: int) -> Iterato
 
 def _backend_warnings(endpoint: EndpointSection) -> Iterator[Finding]:
     scale, backend = endpoint.scale, endpoint.backend
-    if scale.owner is Owner.EXTERNAL:
+    if scale.owner is Owner.EXTERNAL and not isinstance(backend, KubernetesSection):
         yield ("scale", "owner"), f"no autoscaler can own replicas of type {backend.type}"
     if isinstance(backend, StaticSection) and "scale" in endpoint.model_fields_set:
         yield ("scale",), "has no effect: static replicas are never started or stopped"

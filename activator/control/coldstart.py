@@ -34,11 +34,13 @@ class ColdStarts:
         """The first replica answers. Returns seconds by phase; empty if no start was under way."""
         if self._began is None:
             return {}
-        phases = {
-            "requested": max(0.0, sighting.requested_at - self._began),
-            "started": max(0.0, sighting.since - sighting.requested_at),
-            "ready": max(0.0, ready_at - sighting.since),
-        }
+        moments = [("requested", sighting.requested_at)]
+        moments += [(phase.value, moment) for phase, moment in sighting.reached]
+        moments += [("started", sighting.since), ("ready", ready_at)]
+        phases, before = {}, self._began
+        for phase, moment in moments:
+            phases[phase] = max(0.0, moment - before)
+            before = max(before, moment)
         self._began = None
         self._first_ready = sighting.id
         self._ready_at = ready_at

@@ -131,6 +131,7 @@ class Controller:
         self._reported = False
         self._scaling = False
         self._scale_error: str | None = None
+        self._scale_lasting = False
         self._quiet: bool | None = None
         self._questions = 0
         self._unfollow: Callable[[], None] | None = None
@@ -182,6 +183,9 @@ class Controller:
     # --- what happens ---------------------------------------------------------------------------
 
     def _seen(self, snapshot: Snapshot) -> None:
+        if snapshot.is_blind:
+            self.snapshot = snapshot  # there is nothing to decide from yet
+            return
         if not self._reported:
             self._reported = True
             self._adopted = frozenset(each.id for each in snapshot.replicas)
@@ -325,6 +329,8 @@ class Controller:
             quiet=self._quiet,
             scaling=self._scaling,
             scale_error=self._scale_error,
+            scale_lasting=self._scale_lasting,
+            remembered=self.snapshot.remembered,
             leading=self._lease.leading,
             unsure_until=self._board.unsure_until(self.name),
         )
@@ -340,6 +346,8 @@ class Controller:
             last_byte=-inf if progressed is None else progressed,
             reason=self.prober.reason(name) or sighting.detail,
             last_lines=self._driver.last_lines(name) if is_waited_for else (),
+            is_retrying=sighting.is_retrying,
+            no_capacity=sighting.no_capacity,
         )
 
     def _carry_out(self, effect: Effect) -> None:
@@ -388,7 +396,7 @@ class Controller:
         try:
             await self._scaler.carry_out(order, agreed=agreed, before=seen.wanted, fence=seen.fence)
         except DriverError as error:
-            self._scale_error = str(error)
+            self._scale_error, self._scale_lasting = str(error), error.lasting
             self.leaving -= frozenset(order.victims)
             self._offer()
         else:
@@ -421,8 +429,8 @@ class Controller:
             return "the endpoint is paused"
         if not self.live.cold:
             return "every slot is taken"
-        reasons = [self.prober.reason(each.id) for each in self.snapshot.replicas]
-        told = "; ".join(reason for reason in reasons if reason)
+        reasons = [self.prober.reason(each.id) or each.detail for each in self.snapshot.replicas]
+        told = "; ".join(reason for reason in (*reasons, self.snapshot.trouble) if reason)
         return f"no replica is ready ({told})" if told else "no replica is ready"
 
     def _gauges(self) -> Gauges:

@@ -44,6 +44,7 @@ def endpoint_status(control: Controller, *, now: float) -> EndpointStatus:
         saved_replica_seconds=costs.saved,
         cost=costs.cost,
         cost_saved=costs.cost_saved,
+        trouble=control.snapshot.trouble or None,
         hosts=endpoint.match.hosts,
         paths=endpoint.match.paths,
     )

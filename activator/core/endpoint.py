@@ -117,7 +117,27 @@ class ProcessBackend:
     """Between SIGTERM and SIGKILL."""
 
 
-Backend = StaticBackend | ProcessBackend
+@dataclass(frozen=True, slots=True)
+class KubernetesBackend:
+    """Replicas as the pods of a workload that has a scale subresource."""
+
+    namespace: str
+    group_version: str
+    """`apps/v1`; empty group: `v1`."""
+    kind: str
+    name: str
+    port: int | str
+    """Number, or name of a container's port (with `service`: of the Service's port)."""
+    service: str = ""
+    """Addresses come from this Service's EndpointSlices instead of the pods."""
+
+    @property
+    def target(self) -> str:
+        """For people."""
+        return f"{self.kind}/{self.name}"
+
+
+Backend = StaticBackend | ProcessBackend | KubernetesBackend
 
 
 @dataclass(frozen=True, slots=True)

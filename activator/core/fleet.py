@@ -80,10 +80,12 @@ class Fleet:
         }
         return View(seen, tuple(each for each in seen.replicas if each.id not in doomed), now)
 
-    def activate(self, label: str) -> None:
-        """Aim at the count that ran before, within the policy's bounds."""
+    def activate(self, label: str, *, remembered: int = 0) -> None:
+        """Aim at the count that ran before, within the policy's bounds. What the outside world
+        has `remembered` counts more than what was seen from here: others order, too."""
         self.label, self.lost = label, False
-        self.target = max(min(self._restore, self.policy.max), self.policy.min, 1)
+        before = remembered or self._restore
+        self.target = max(min(before, self.policy.max), self.policy.min, 1)
         if self.policy.owner is Owner.EXTERNAL:
             self.target = 1
 

@@ -171,13 +171,13 @@ class Lifecycle:
         self.failure = end.cause
         if self.state is State.ACTIVE and view.now - self.since >= PROVEN_AFTER:
             self._starts.proven()
-        survivors = [each.id for each in view.alive]
+        survivors = [each.id for each in view.alive if each.ready or not each.is_retrying]
         self._starts.failed(end.cause, survivors=survivors, now=view.now)
 
     def _on_change(self, change: Change, view: View) -> None:
         match change.why:
             case Surprise.REFUSED:
-                self._record("refused", f"{change.expected} replicas: {view.seen.scale_error}")
+                self._on_refusal(change, view)
             case Surprise.FOREIGN if self._policy.owner is Owner.ACTIVATOR or not change.wanted:
                 who = f"somebody else went from {change.expected} to {change.wanted}"
                 self._record("rescaled", who)
@@ -185,6 +185,13 @@ class Lifecycle:
             self._on_foreign(change, view)
         elif self._fleet.target:
             self._fleet.target = max(self._fleet.target, change.wanted)
+
+    def _on_refusal(self, change: Change, view: View) -> None:
+        self._record("refused", f"{change.expected} replicas: {view.seen.scale_error}")
+        if view.seen.scale_lasting and self.state is State.ACTIVATING:
+            self.failure = FailedStart(f"could not be asked to start: {view.seen.scale_error}")
+            survivors = [each.id for each in view.alive if not each.is_retrying]
+            self._starts.failed(self.failure, survivors=survivors, now=view.now)
 
     def _on_foreign(self, change: Change, view: View) -> None:
         """Respected, not fought."""
@@ -359,7 +366,7 @@ class Lifecycle:
 
     def _start(self, view: View, label: str, words: str) -> bool:
         self._kept_down = False
-        self._fleet.activate(label)
+        self._fleet.activate(label, remembered=view.seen.remembered)
         return self._enter(State.ACTIVATING, view, "activating", words)
 
     def _adopt(self, view: View) -> bool:
@@ -465,7 +472,8 @@ class Lifecycle:
             return FailedStart(words)
         told = view.alive[-1]  # as good as any: they run the same thing
         reason = f" ({told.reason})" if told.reason else ""
-        return FailedStart(words + reason, last_lines=told.last_lines)
+        no_capacity = all(each.no_capacity for each in view.alive)
+        return FailedStart(words + reason, last_lines=told.last_lines, no_capacity=no_capacity)
 
     def _may_drain(self, view: View) -> bool:
         seen, now = view.seen, view.now

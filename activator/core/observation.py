@@ -23,6 +23,10 @@ class SeenReplica:
     """Why it is, or is not, ready; in words."""
     last_lines: tuple[str, ...] = ()
     """The end of what it has printed; told while a start is waited for."""
+    is_retrying: bool = False
+    """It has failed to start and tries again by itself."""
+    no_capacity: bool = False
+    """There is no room for it (yet)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,10 @@ class Observation:
     older than that order."""
     scale_error: str | None = None
     """Why the driver refused the latest SetReplicas; None once one has been taken."""
+    scale_lasting: bool = False
+    """That refusal will last until somebody mends something."""
+    remembered: int = 0
+    """With none wanted: how many ran before, where the outside world remembers it; else 0."""
     leading: bool = True
     """Whether this activator is the one that may deactivate, or go beyond what was activated."""
     unsure_until: float = float("-inf")

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class ReplicaStatus:
     id: str
     phase: str
-    """requested, started, ready, retiring, stopping, ejected."""
+    """requested, waiting for node, scheduled, pulled, started, ready, retiring, stopping,
+    ejected."""
     address: str
     in_flight: int
     seconds_in_phase: float
@@ -49,5 +50,7 @@ class EndpointStatus:
     """Against `max(min, 1)` replicas that would otherwise have run."""
     cost: float
     cost_saved: float
+    trouble: str | None = None
+    """What keeps the activator from seeing or scaling its replicas just now."""
     hosts: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()

@@ -7,24 +7,16 @@ is, again and again. It decides nothing: retries, back-off and breakers are `cor
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
+
+from activator.core.phases import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from activator.core.effects import FailedStart
 
-
-class Phase(StrEnum):
-    """How far a replica is, as its driver sees it; whether it answers is for the prober to say."""
-
-    REQUESTED = "requested"
-    """Asked for; has no address yet."""
-    STARTED = "started"
-    """Runs and has an address: may be probed."""
-    STOPPING = "stopping"
-    """Told to stop: must get nothing new."""
+__all__ = ["Driver", "DriverError", "Exit", "Phase", "Sighting", "Snapshot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +32,13 @@ class Sighting:
     host: str = ""
     port: int = 0
     detail: str = ""
-    """Why it is in this phase, for people (`pid 4711`, `waiting for node`)."""
+    """Why it is in this phase, for people (`pid 4711`, `no node has enough nvidia.com/gpu`)."""
+    reached: tuple[tuple[Phase, float], ...] = ()
+    """Phases between `requested_at` and `since` that were seen, and the monotonic moments."""
+    is_retrying: bool = False
+    """It has failed to start and tries again by itself: no hope for those who wait."""
+    no_capacity: bool = False
+    """There is no room for it (yet)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,13 @@ class Snapshot:
     readers remember which ids they have counted."""
     fence: str = ""
     """Changes with whatever makes an order that was prepared before outdated, every change of
-    `wanted` by an order among it; a resource version where there is one. Opaque."""
+    `wanted` by an order among it. Opaque."""
+    remembered: int = 0
+    """With none wanted: how many ran before, where the outside world remembers it; else 0."""
+    trouble: str = ""
+    """What keeps the driver from seeing or doing its work just now, for people."""
+    is_blind: bool = False
+    """Nothing was seen of the outside world yet: no count here means anything."""
 
 
 class Driver(Protocol):
@@ -109,3 +113,8 @@ class Driver(Protocol):
 
 class DriverError(Exception):
     """The outside world refused or did not answer an order; the message says why."""
+
+    def __init__(self, message: str, *, lasting: bool = False) -> None:
+        super().__init__(message)
+        self.lasting = lasting
+        """Asking again will not help until somebody mends something."""

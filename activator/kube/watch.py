@@ -87,7 +87,7 @@ class Watch(Generic[T]):
         """Why it cannot be followed just now."""
         self.what = what
         self._client = client
-        self._path = path
+        self.path = path
         self._read = read
         self._clock = clock
         self._dice = dice
@@ -165,7 +165,7 @@ class Watch(Generic[T]):
         found: dict[str, tuple[str, T | None]] = {}
         params = {"limit": PAGE}
         while True:
-            page = await self._client.get(self._path, **params)
+            page = await self._client.get(self.path, **params)
             for raw in page.get("items") or ():
                 metadata = raw["metadata"]
                 found[metadata["uid"]] = metadata["resourceVersion"], self._read(raw)
@@ -190,7 +190,7 @@ class Watch(Generic[T]):
             "timeoutSeconds": str(max(1, round(lasts))),
         }
         silence = lasts + times.grace
-        async with self._client.watching(self._path, params=params, silence=silence) as events:
+        async with self._client.watching(self.path, params=params, silence=silence) as events:
             self._well()
             async for event in events:
                 self._on_event(event)
@@ -254,6 +254,6 @@ class Watch(Generic[T]):
 def _is_older(version: str, *, than: str | None) -> bool:
     """Resource versions are whole numbers that rise (KEP-5504; before that in practice)."""
     try:
-        return than is not None and int(version) < int(than)
+        return bool(than) and int(version) < int(than or 0)
     except ValueError:
         return False

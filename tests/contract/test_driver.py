@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
 
-from activator.core.endpoint import ProcessBackend, StaticBackend
+from activator.core.endpoint import KubernetesBackend, ProcessBackend, StaticBackend
 from activator.drivers.base import DriverError, Phase
+from activator.drivers.kubernetes import KubernetesDriver
 from activator.drivers.process import ProcessDriver
 from activator.drivers.static import StaticDriver
+from activator.kube.access import Access
+from activator.kube.client import KubeClient
+from activator.kube.cluster import Cluster
 from tests.driving import driving
+from tests.kube_controllers import running_cluster, workload
+from tests.kube_server import kubeconfig
 from tests.scripted import ScriptedDriver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from activator.drivers.base import Driver, Snapshot
 
@@ -59,26 +68,57 @@ def scripted_case() -> Case:
     )
 
 
-@pytest.fixture(params=[process_case, scripted_case], ids=["process", "scripted"])
-def case(request: pytest.FixtureRequest) -> Case:
-    made = request.param()
-    assert isinstance(made, Case)
-    return made
+@contextlib.asynccontextmanager
+async def plain(make: Callable[[], Case]) -> AsyncIterator[Case]:
+    yield make()
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: StaticDriver("m", StaticBackend((("127.0.0.1", 1),))),
-        lambda: process_case().driver,
-        lambda: scripted_case().driver,
-    ],
-    ids=["static", "process", "scripted"],
-)
-async def test_a_report_comes_at_once_and_the_work_ends_when_cancelled(
-    make: Callable[[], Driver],
-) -> None:
-    async with driving(make()) as driven:
+@contextlib.asynccontextmanager
+async def kubernetes_case() -> AsyncIterator[Case]:
+    """Over HTTP, against a scripted API server and controllers."""
+    async with contextlib.AsyncExitStack() as stack:
+        drivers: list[Driver] = []
+        for exit_code in (None, 1):
+            server, controllers = await stack.enter_async_context(running_cluster())
+            controllers.exit_code = exit_code
+            server.put("deployments", workload("m"))
+            directory = Path(stack.enter_context(TemporaryDirectory()))
+            access = Access({"KUBECONFIG": str(kubeconfig(directory, server.port))})
+            cluster = Cluster(KubeClient(access))
+            stack.push_async_callback(cluster.aclose)
+            backend = KubernetesBackend("models", "apps/v1", "Deployment", "m", port="http")
+            drivers.append(KubernetesDriver("m", backend, cluster=cluster))
+        yield Case(*drivers)
+
+
+OURS = {"process": partial(plain, process_case), "scripted": partial(plain, scripted_case)}
+"""Their replicas run where the activator puts them, and an end stays an end."""
+
+
+@pytest.fixture(params=[*OURS, "kubernetes"])
+async def case(request: pytest.FixtureRequest) -> AsyncIterator[Case]:
+    async with OURS.get(request.param, kubernetes_case)() as made:
+        yield made
+
+
+@pytest.fixture(params=[*OURS])
+async def own_case(request: pytest.FixtureRequest) -> AsyncIterator[Case]:
+    async with OURS[request.param]() as made:
+        yield made
+
+
+async def test_a_report_comes_at_once_and_the_work_ends_when_cancelled(case: Case) -> None:
+    async with driving(case.driver) as driven:
+        assert driven.now.wanted == len(driven.now.replicas)
+        assert not driven.run.done()
+
+        await driven.end()
+
+        assert driven.run.cancelled()
+
+
+async def test_static_replicas_are_told_at_once() -> None:
+    async with driving(StaticDriver("m", StaticBackend((("127.0.0.1", 1),)))) as driven:
         assert driven.now.wanted == len(driven.now.replicas)
         assert not driven.run.done()
 
@@ -146,21 +186,23 @@ async def test_what_is_being_stopped_is_not_wanted_and_gets_nothing_new(case: Ca
     assert all(s.wanted == 0 for s in stopping)
 
 
-async def test_a_stop_and_a_start_never_overlap(case: Case) -> None:
-    async with driving(case.driver) as driven:
-        await case.driver.scale(1)
+async def test_a_stop_and_a_start_never_overlap(own_case: Case) -> None:
+    async with driving(own_case.driver) as driven:
+        await own_case.driver.scale(1)
         await driven.until_started(1)
-        await case.driver.scale(0)
-        await case.driver.scale(1)
+        await own_case.driver.scale(0)
+        await own_case.driver.scale(1)
         await driven.until(lambda s: _started(s) == ["m-2"])
 
     for snapshot in driven.seen:
         assert len([r for r in snapshot.replicas if r.phase is not Phase.REQUESTED]) <= 1
 
 
-async def test_an_unasked_end_lowers_what_is_wanted_and_is_told_with_its_cause(case: Case) -> None:
-    async with driving(case.failing) as driven:
-        await case.failing.scale(1)
+async def test_an_unasked_end_lowers_what_is_wanted_and_is_told_with_its_cause(
+    own_case: Case,
+) -> None:
+    async with driving(own_case.failing) as driven:
+        await own_case.failing.scale(1)
         exit_ = await driven.until_exit()
 
         assert exit_.id == "m-1"
@@ -169,10 +211,19 @@ async def test_an_unasked_end_lowers_what_is_wanted_and_is_told_with_its_cause(c
         assert driven.now.replicas == ()
 
 
-async def test_the_ends_that_are_told_are_bounded(case: Case) -> None:
+async def test_an_unasked_end_is_told_with_its_cause(case: Case) -> None:
     async with driving(case.failing) as driven:
+        await case.failing.scale(1)
+        await driven.until(lambda s: s.exits)
+
+        assert driven.now.exits[0].id == "m-1"
+        assert "exited with code 1" in driven.now.exits[0].cause.message
+
+
+async def test_the_ends_that_are_told_are_bounded(own_case: Case) -> None:
+    async with driving(own_case.failing) as driven:
         for count in range(1, 11):
-            await case.failing.scale(1)
+            await own_case.failing.scale(1)
             await driven.until(partial(_has_told_exit_of, f"m-{count}"))
             await driven.until_empty()
 

@@ -140,7 +140,7 @@ endpoints:
   - name: A
     backend: {type: static, urls: ["https://x"]}
   - name: b
-    backend: {type: kubernetes, target: Deployment/b, port: 80}
+    backend: {type: docker, container: b}
     concurrency: many
   - name: b
     backend: {type: process, command: [x]}

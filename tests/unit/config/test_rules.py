@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.config.rules import is_loopback
+from activator.core.endpoint import KubernetesBackend
 from tests.unit.config.support import MINIMAL, endpoint, problems_of, settings_of, warnings_of
 
 if TYPE_CHECKING:
@@ -61,13 +62,62 @@ def test_sections_that_come_later_are_refused(tmp_path: Path, text: str, key: st
     assert settings_of(tmp_path, "tracing:\nsources: {kubernetes: null}\n" + MINIMAL)
 
 
-@pytest.mark.parametrize(
-    "backend", ["kubernetes, target: Deployment/x, port: http", "docker, container: x"]
-)
-def test_backends_that_come_later_are_refused(tmp_path: Path, backend: str) -> None:
-    (problem,) = problems_of(tmp_path, endpoint("", backend=backend))
+def test_a_backend_that_comes_later_is_refused(tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path, endpoint("", backend="docker, container: x"))
     assert problem.startswith("4: endpoints[0].backend.type: ")
-    assert problem.endswith("is not available in this version; it is process or static")
+    assert problem.endswith("not available in this version; it is process, kubernetes or static")
+
+
+@pytest.mark.parametrize(
+    ("keys", "backend"),
+    [
+        (
+            "namespace: models, target: Deployment/llama-8b, port: 8000",
+            KubernetesBackend("models", "apps/v1", "Deployment", "llama-8b", 8000),
+        ),
+        (
+            "target: StatefulSet/x, port: http",
+            KubernetesBackend("default", "apps/v1", "StatefulSet", "x", "http"),
+        ),
+        (
+            "target: leaderworkerset.x-k8s.io/v1/LeaderWorkerSet/big, port: 80, service: big",
+            KubernetesBackend(
+                "default", "leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", "big", 80, "big"
+            ),
+        ),
+    ],
+)
+def test_a_workload_is_named_by_kind_or_with_its_group(
+    tmp_path: Path, keys: str, backend: KubernetesBackend
+) -> None:
+    (made,) = settings_of(tmp_path, endpoint("", backend=f"kubernetes, {keys}")).endpoints
+    assert made.backend == backend
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("target: llama, port: 80", "backend.target: must be `Kind/name` or"),
+        ("target: deployment/x, port: 80", "backend.target: must be `Kind/name` or"),
+        ("target: Model/x, port: 80", "backend.target: `Model` needs its group and version"),
+        ("target: v1/Model/x, port: 80", "backend.target: must name group and version"),
+        ("target: Deployment/x, port: Eighty", "backend.port"),
+        ("target: Deployment/x, port: 70000", "backend.port"),
+        ("target: Deployment/x", "backend.port: is required"),
+    ],
+)
+def test_a_workload_that_is_not_named_rightly_is_refused(
+    tmp_path: Path, keys: str, said: str
+) -> None:
+    problems = problems_of(tmp_path, endpoint("", backend=f"kubernetes, {keys}"))
+    assert any(said in problem for problem in problems), problems
+
+
+def test_an_autoscaler_may_own_replicas_in_a_cluster_only(tmp_path: Path) -> None:
+    scale = "scale: {owner: external}"
+    cluster = endpoint(scale, backend="kubernetes, target: Deployment/x, port: 80")
+    assert not [it for it in warnings_of(tmp_path, cluster) if "scale.owner" in it]
+    assert any("scale.owner" in it for it in warnings_of(tmp_path, endpoint(scale)))
 
 
 def test_fewest_replicas_are_at_most_most(tmp_path: Path) -> None:

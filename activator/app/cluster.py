@@ -1,0 +1,54 @@
+"""The Kubernetes cluster that this activator's endpoints live in, where any do.
+
+Its client is heavy (some tenths of a second and tens of megabytes at import), so it is imported
+when the first such endpoint is made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from activator.core.endpoint import KubernetesBackend
+    from activator.drivers.kubernetes import KubernetesDriver
+    from activator.kube.errors import KubeError
+    from activator.telemetry.events import EventLog
+
+
+class OneCluster:
+    """Made in a running event loop, with the first endpoint that needs it."""
+
+    def __init__(self, events: EventLog) -> None:
+        from activator.kube.cluster import Cluster  # noqa: PLC0415 - only where it is used
+
+        self._events = events
+        self._troubled: set[str] = set()
+        self._cluster = Cluster(troubled=self._on_trouble)
+
+    def make_driver(self, endpoint: str, backend: KubernetesBackend) -> KubernetesDriver:
+        from activator.drivers.kubernetes import KubernetesDriver  # noqa: PLC0415 - as above
+
+        return KubernetesDriver(
+            endpoint,
+            backend,
+            cluster=self._cluster,
+            note=lambda action, reason: self._note(endpoint, action, reason),
+        )
+
+    async def aclose(self) -> None:
+        """After every driver."""
+        await self._cluster.aclose()
+
+    def _note(self, endpoint: str, action: str, reason: str) -> None:
+        self._events.record(endpoint, action, reason)
+
+    def _on_trouble(self, what: str, error: KubeError | None) -> None:
+        """Of a collection that is watched. One event when it begins, one when all is well."""
+        before = bool(self._troubled)
+        if error is not None:
+            self._troubled.add(what)
+            self._events.record("", "cluster_trouble", f"cannot follow {what}: {error}")
+        else:
+            self._troubled.discard(what)
+            if before and not self._troubled:
+                self._events.record("", "cluster_followed", "everything is followed again")
