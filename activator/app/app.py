@@ -150,7 +150,7 @@ class App:
             raise
         self.supervisor.apply(self.settings.endpoints)
         self.reloading.start(
-            door=self._proxy.door, jobs=self._stores.jobs, certificate=self._certificate
+            proxy=self._proxy, jobs=self._stores.jobs, certificate=self._certificate
         )
         self._why_not_ready = None
         _log.info(
@@ -190,6 +190,7 @@ class App:
             deadlines=self._deadlines,
             hangups=self._hangups,
             limits=_server_limits(server.limits),
+            openai=self.settings.openai,
             most_connections=server.limits.connections,
             certificate=self._certificate,
         )

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from activator.app.operations import AppOperations
     from activator.config.settings import Settings
     from activator.control.supervisor import Supervisor
-    from activator.proxy.door import Door
-    from activator.proxy.listener import Certificate
+    from activator.proxy.listener import Certificate, Proxy
     from activator.queueing.jobs import JobStore
     from activator.telemetry.events import EventLog
 
@@ -54,9 +53,10 @@ class Reloading:
         self._certificate_watch = FileWatch([tls.cert_file, tls.key_file] if tls else [])
         self._tasks = Tasks("reloading")
 
-    def start(self, *, door: Door, jobs: JobStore, certificate: Certificate | None) -> None:
+    def start(self, *, proxy: Proxy, jobs: JobStore, certificate: Certificate | None) -> None:
         """Take changes up from now on."""
-        self._door = door
+        self._proxy = proxy
+        self._door = proxy.door
         self._jobs = jobs
         self._tasks.spawn(self._source.run(self._changed, self._refused), name="file")
         if self._keys_file is not None:
@@ -80,6 +80,7 @@ class Reloading:
         before, self.settings = self.settings, settings
         self._supervisor.apply(settings.endpoints)
         self._door.trusted = settings.server.trusted_proxies
+        self._proxy.openai = settings.openai
         self._jobs.configure(settings.jobs)
         later = _needs_restart(before, settings)
         for key in later:

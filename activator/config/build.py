@@ -78,6 +78,8 @@ def build_endpoint(
         ),
         balance=keys.balance,
         affinity_header=keys.affinity.header,
+        upstream_model=keys.upstream_model,
+        aliases=keys.aliases,
         stall=keys.stall,
         block_paths=_blocked(keys),
         never_wake=tuple(NeverWake(quiet.path, quiet.status) for quiet in keys.never_wake),

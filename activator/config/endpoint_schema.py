@@ -57,8 +57,11 @@ class MatchSection(Section):
     headers: dict[HeaderName, HeaderValue] = key(
         {}, "Headers that must all be there with exactly these values. More headers win over fewer."
     )
-    models: tuple[Text, ...] = later(
-        [], "Names in the body's `model`, exact or with `*`. Empty: any model."
+    models: tuple[Text, ...] = key(
+        [],
+        "Names in the body's `model` (JSON or multipart), exact or with `*`: `llama-8b`,"
+        " `llama-8b-lora-*`. An exact name wins over a wildcard, the longer wildcard over the"
+        " shorter. Needs `dialect: openai`. Empty: any model, or none.",
     )
 
 
@@ -307,8 +310,16 @@ class Policy(Section):
     keep_alive_whitespace: Flag = later(
         False, "Send white space to clients that wait for an answer that is not streamed."
     )
-    upstream_model: Text | None = later(None, "What `model` is rewritten to.")
-    aliases: tuple[Text, ...] = later([], "Further names of the model.")
+    upstream_model: Text | None = key(
+        None,
+        "What `model` in a body is rewritten to, whatever it was: the only change that a body ever"
+        " sees. Null: it stays as it came.",
+    )
+    aliases: tuple[Text, ...] = key(
+        [],
+        "Further names by which clients may ask for the model. A replica is given the name it"
+        " knows: `upstreamModel`, or the first of `match.models` without `*`.",
+    )
     fallback: FallbackSection | None = later(None, "Who answers when the endpoint cannot.")
     stall: Duration = key(
         "2m",

@@ -19,7 +19,7 @@ from activator.config.endpoint_schema import (
     StaticSection,
 )
 from activator.config.fields import LATER, Section
-from activator.core.endpoint import Balance, Owner
+from activator.core.endpoint import Balance, Dialect, Owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,6 +61,8 @@ def endpoint_problems(endpoint: EndpointSection) -> Iterator[Finding]:
     yield from policy_problems(endpoint)
     if endpoint.scale.min > endpoint.scale.max:
         yield ("scale", "min"), f"is {endpoint.scale.min}, more than max ({endpoint.scale.max})"
+    if endpoint.dialect is Dialect.PLAIN:
+        yield from _needs_openai(endpoint)
     backend = endpoint.backend
     match backend:
         case DockerSection():
@@ -80,6 +82,17 @@ def endpoint_problems(endpoint: EndpointSection) -> Iterator[Finding]:
                     ("backend", "command"),
                     "has no {port}, here or in env: the replica would not know where to listen",
                 )
+
+
+def _needs_openai(endpoint: EndpointSection) -> Iterator[Finding]:
+    named: tuple[tuple[Loc, object], ...] = (
+        (("match", "models"), endpoint.match.models),
+        (("upstreamModel",), endpoint.upstream_model),
+        (("aliases",), endpoint.aliases),
+    )
+    for loc, value in named:
+        if value:
+            yield loc, "needs `dialect: openai`: of other bodies nobody reads the model"
 
 
 def root_problems(root: RootKeys) -> Iterator[Finding]:

@@ -204,10 +204,16 @@ class TracingSection(Section):
 
 
 class OpenAISection(Section):
-    """How the endpoint is found by the body's `model`."""
+    """How endpoints are found by the model that a request's body asks for."""
 
-    default_model: Text | None = key(None, "Used where a body names none.")
-    peek_bytes: Size = key("32MiB", "A body is read up to so many bytes for its model.")
+    default_model: Text | None = key(
+        None, "The model of requests that name none. Null: they match no endpoint that names some."
+    )
+    peek_bytes: PositiveSize = key(
+        "32MiB",
+        "A body is read up to so many bytes to find its model; beyond 1 MiB it waits in a temporary"
+        " file meanwhile. Prompts with images are some MiB.",
+    )
 
 
 class RootKeys(Section):
@@ -220,7 +226,9 @@ class RootKeys(Section):
     webhooks: WebhooksSection = key({}, "Who is told when a job is done.")
     sources: SourcesSection = key({}, "Where endpoints are declared besides this file.")
     tracing: TracingSection | None = later(None, "Where traces go.")
-    openai: OpenAISection = later({}, "How the endpoint is found by the body's `model`.")
+    openai: OpenAISection = key(
+        {}, "How endpoints are found by the model that a request's body asks for."
+    )
 
 
 class Document(RootKeys):

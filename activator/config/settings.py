@@ -80,6 +80,15 @@ class Auth:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenAI:
+    """How endpoints are found by a body's model."""
+
+    default_model: str | None = None
+    """Of requests that name none."""
+    peek_bytes: int = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One valid configuration. Equal if everything that matters at run time is equal."""
 
@@ -88,6 +97,7 @@ class Settings:
     jobs: JobsPolicy
     webhooks: WebhookPolicy
     auth: Auth
+    openai: OpenAI
     endpoints: tuple[Endpoint, ...]
     warnings: tuple[str, ...] = field(compare=False)
     """`FILE:LINE: key.path: message` each."""
@@ -140,6 +150,7 @@ def load(
             api_keys_file=base / auth.api_keys_file if auth.api_keys_file else None,
             admin_token_file=base / auth.admin_token_file if auth.admin_token_file else None,
         ),
+        openai=OpenAI(root.openai.default_model, root.openai.peek_bytes),
         endpoints=reading.endpoints,
         warnings=_warnings(reading, tree=tree, found=Problems(source)),
         source=source,

@@ -157,6 +157,10 @@ class Endpoint:
     timeouts: Timeouts = field(default_factory=Timeouts)
     balance: Balance = Balance.LEAST_LOADED
     affinity_header: str | None = None
+    upstream_model: str | None = None
+    """What `model` of a request's body is rewritten to."""
+    aliases: tuple[str, ...] = ()
+    """Further names it is asked for by; its replicas do not know them."""
     stall: float = 120.0
     """Requests in flight and not one byte for so long: out of rotation; 0 = never."""
     block_paths: tuple[str, ...] = ()

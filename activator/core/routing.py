@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from activator.core.endpoint import Balance
 from activator.core.targets import is_under, normal_host, normal_path, without_prefix
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from activator.core.endpoint import Endpoint, NeverWake
 
 __all__ = [
+    "UNREAD",
+    "ModelNeeded",
     "RouteTable",
     "Routed",
     "duplicates",
@@ -25,10 +28,13 @@ __all__ = [
     "never_wake",
     "normal_host",
     "normal_path",
+    "replica_model",
     "replica_path",
     "without_prefix",
 ]
 
+UNREAD: Final = "\0unread"
+"""A model: which one is asked for has not been read yet."""
 _ANY_HOST = "*"
 _EXACT_MODEL = 1 << 40
 _Headers = tuple[tuple[str, str], ...]
@@ -40,6 +46,10 @@ class Routed:
 
     endpoint: Endpoint
     prefix: str
+
+
+class ModelNeeded(Exception):
+    """It depends on the model (`UNREAD`) which endpoint a request belongs to, or whether any."""
 
 
 class RouteTable:
@@ -72,6 +82,10 @@ class RouteTable:
         self._wild = {suffix: _Host(rules) for suffix, rules in wild.items()}
         self._suffix_sizes = sorted({len(suffix) for suffix in wild}, reverse=True)
         self._everywhere = _Host(everywhere)
+        self.names_models = any(each.match.models or each.aliases for each in endpoints)
+        """Whether a request's model can matter at all."""
+        self.likes_prompts = any(each.balance is Balance.PREFIX_HASH for each in endpoints)
+        """Whether it can matter how a prompt begins."""
 
     def match(
         self,
@@ -84,6 +98,7 @@ class RouteTable:
         """`host` and `path` in normal form; `headers` tells a value by its lower-case name.
 
         Without a `model`, endpoints that ask for one do not match. None: nothing matches.
+        Raises ModelNeeded if it is UNREAD and makes a difference.
         """
         known = self._exact.get(host)
         if known is not None:
@@ -131,6 +146,16 @@ def replica_path(routed: Routed, path: str) -> str:
     return path
 
 
+def replica_model(endpoint: Endpoint, model: str) -> str:
+    """What the endpoint's replicas call the model that was asked for: an alias stands for the
+    first name that `match.models` spells out."""
+    if endpoint.upstream_model is not None:
+        return endpoint.upstream_model
+    if model in endpoint.aliases:
+        return next((name for name in endpoint.match.models if "*" not in name), model)
+    return model
+
+
 def is_blocked(endpoint: Endpoint, path: str) -> bool:
     """Whether `path` (`replica_path`) or one above it is not served to clients."""
     blocked_paths = endpoint.block_paths
@@ -164,7 +189,8 @@ def _rules(endpoints: Iterable[Endpoint]) -> Iterator[_Rule]:
         match = endpoint.match
         headers = tuple(sorted(match.headers))
         prefixes = dict.fromkeys(path.rstrip("/") for path in match.paths or ("",))
-        hosts, models = match.hosts or (_ANY_HOST,), match.models or (None,)
+        hosts = match.hosts or (_ANY_HOST,)
+        models = dict.fromkeys((*(match.models or (None,)), *endpoint.aliases))
         for host, prefix, model in product(hosts, prefixes, models):
             yield _Rule(host, prefix, headers, model, endpoint, order)
 
@@ -260,7 +286,7 @@ class _Prefix:
 class _Models:
     """The endpoints that differ in nothing but the model they are asked for by."""
 
-    __slots__ = ("_any", "_by_start", "_exact", "_patterns", "_sizes")
+    __slots__ = ("_any", "_by_start", "_exact", "_named", "_patterns", "_sizes")
 
     def __init__(self, rules: Sequence[_Rule]) -> None:
         self._any: _Hit | None = None
@@ -281,10 +307,13 @@ class _Models:
                 patterns.append((parts, _Hit.of(rule, literal)))
         self._sizes = tuple(sorted({len(start) for start in self._by_start}, reverse=True))
         self._patterns = tuple(sorted(patterns, key=lambda item: -item[1].rank))
+        self._named = any(rule.model is not None for rule in rules)
 
     def find(self, model: str | None) -> _Hit | None:
-        if model is None:
+        if model is None or not self._named:
             return self._any
+        if model is UNREAD:
+            raise ModelNeeded
         exact = self._exact.get(model)
         if exact is not None:
             return exact

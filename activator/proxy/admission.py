@@ -1,4 +1,5 @@
-"""May this request come in, and whose is it? Everything that is decided from its head alone.
+"""May this request come in, and whose is it? What is decided from its head, and from as much of
+its body as that needs.
 
 The order: what no server should serve, who asks, where it belongs, what is not served to clients.
 Waiting, forwarding and answering are `handler`'s.
@@ -8,15 +9,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl
 
 from activator.config.units import parse_duration
 from activator.core.dispatch import Ticket
-from activator.core.endpoint import Dialect
+from activator.core.endpoint import Balance, Dialect
 from activator.core.routing import (
+    UNREAD,
+    ModelNeeded,
     is_blocked,
     never_wake,
     normal_host,
     normal_path,
+    replica_model,
     replica_path,
     without_prefix,
 )
@@ -32,7 +37,11 @@ from activator.proxy.headers import is_loop
 if TYPE_CHECKING:
     from activator.config.keys import Key
     from activator.core.endpoint import Endpoint, NeverWake
+    from activator.core.routing import Routed, RouteTable
+    from activator.proxy.body import Body
     from activator.proxy.door import Door
+    from activator.proxy.openai.reading import Reading
+    from activator.proxy.openai.toplevel import Value
     from activator.upstream.registry import LiveEndpoint, Registry
     from activator.wire.heads import RequestHead
 
@@ -57,6 +66,30 @@ class OwnPath(Exception):
         self.owner = owner
 
 
+@dataclass(frozen=True, slots=True)
+class Peeked:
+    """What a body has told so far, and the body."""
+
+    model: str | None
+    """None: it names none."""
+    value: Value | None
+    """Where `model` stands in it."""
+    prompt: bytes | None
+    """How its prompt begins."""
+    body: Body
+    reading: Reading
+    """Where reading it has stopped."""
+
+
+class BodyNeeded(Exception):
+    """Where it belongs, or how it goes there, depends on its body. `prompt`: on how its prompt
+    begins too."""
+
+    def __init__(self, *, prompt: bool) -> None:
+        super().__init__()
+        self.prompt = prompt
+
+
 @dataclass(slots=True)
 class Admitted:
     """A request that may go to an endpoint."""
@@ -73,13 +106,23 @@ class Admitted:
     """It is no demand: forwarded if that is possible at once, else answered as this says."""
     owner: str
     """The name of the API key that was presented; empty where none is needed."""
+    model: str | None = None
+    """What its body's `model` is to be from here on; None: as it came."""
 
 
 def admit(
-    head: RequestHead, *, door: Door, registry: Registry, via: bytes, arrived: float
+    head: RequestHead,
+    *,
+    door: Door,
+    registry: Registry,
+    via: bytes,
+    arrived: float,
+    default_model: str | None = None,
+    peeked: Peeked | None = None,
 ) -> Admitted:
-    """`arrived`: when it came, monotonic seconds. Raises OwnPath, or the ActivatorError that says
-    why not."""
+    """`arrived`: when it came, monotonic seconds. `default_model`: of requests that name none.
+    `peeked`: what its body tells, None if nobody has looked. Raises OwnPath, BodyNeeded, or the
+    ActivatorError that says why not."""
     if head.method in (b"CONNECT", b"TRACE"):
         raise MethodNotAllowed
     first = head.first
@@ -91,10 +134,20 @@ def admit(
     path = _path(raw)
     if path == "/.activator" or path.startswith("/.activator/"):
         raise OwnPath(path, owner=key.name if key is not None else "")
-    routed = registry.routes.match(host=_host(head.host), path=path, headers=head.text)
+    routes, model = registry.routes, None
+    if routes.names_models:
+        routed, model = _by_model(
+            routes, head, path, query=rest, peeked=peeked, default=default_model
+        )
+        if routed is None and preflight:  # it names no model, and any of them may answer it
+            routed = next(routes.candidates(host=_host(head.host), path=path), None)
+    else:
+        routed = routes.match(host=_host(head.host), path=path, headers=head.text)
     if routed is None or not _may_use(key, routed.endpoint):
-        raise NoRoute(f"No endpoint matches {head.host.decode('latin-1') or 'this host'}{path}")
+        raise NoRoute(_nothing_matches(head, path, model=model))
     endpoint = routed.endpoint
+    if peeked is None and endpoint.dialect is Dialect.OPENAI and head.length:
+        _need_body(endpoint, head)
     shown = replica_path(routed, path)
     if endpoint.block_paths and is_blocked(endpoint, shown):
         raise Forbidden
@@ -110,7 +163,9 @@ def admit(
         target=target,
         ticket=Ticket(
             urgency=_urgency(head, endpoint, key),
-            affinity=_affinity(head, endpoint) if endpoint.affinity_header else None,
+            affinity=_affinity(head, endpoint, peeked)
+            if endpoint.affinity_header or peeked is not None
+            else None,
             passive=passive is not None,
             arrived=arrived,
         ),
@@ -118,7 +173,66 @@ def admit(
         within=_within(head) if b"x-activator-deadline" in first else None,
         passive=passive,
         owner="" if key is None else key.name,
+        model=_other_model(endpoint, peeked),
     )
+
+
+def _by_model(
+    routes: RouteTable,
+    head: RequestHead,
+    path: str,
+    *,
+    query: bytes,
+    peeked: Peeked | None,
+    default: str | None,
+) -> tuple[Routed | None, str | None]:
+    """(where it belongs, the model that was asked for). A request without a body may name one in
+    its query, as OpenAI's realtime API does."""
+    model: str | None
+    if peeked is not None:
+        model = peeked.model or default
+    elif head.length:
+        model = UNREAD
+    else:
+        model = _of_query(query) or default
+    try:
+        found = routes.match(host=_host(head.host), path=path, headers=head.text, model=model)
+    except ModelNeeded:
+        raise BodyNeeded(prompt=routes.likes_prompts and not _is_form(head)) from None
+    return found, None if model is UNREAD else model
+
+
+def _of_query(query: bytes) -> str | None:
+    if b"model=" not in query:
+        return None
+    return dict(parse_qsl(query.decode("latin-1"), encoding="utf-8")).get("model")
+
+
+def _nothing_matches(head: RequestHead, path: str, *, model: str | None) -> str:
+    where = f"{head.host.decode('latin-1') or 'this host'}{path}"
+    if model is None:
+        return f"No endpoint matches {where}"
+    return f"The model {model[:200]!r} does not exist at {where}, or this key may not use it"
+
+
+def _need_body(endpoint: Endpoint, head: RequestHead) -> None:
+    """Raises BodyNeeded where its endpoint is known and wants to know more."""
+    hashed = endpoint.balance is Balance.PREFIX_HASH and not _is_form(head)
+    prompt = hashed and _affinity(head, endpoint, None) is None
+    if prompt or endpoint.upstream_model is not None or endpoint.aliases:
+        raise BodyNeeded(prompt=prompt)
+
+
+def _is_form(head: RequestHead) -> bool:
+    """Its fields are few and its file is large: no prompt is waited for."""
+    return (head.get(b"content-type") or b"").lower().startswith(b"multipart/")
+
+
+def _other_model(endpoint: Endpoint, peeked: Peeked | None) -> str | None:
+    if peeked is None or peeked.model is None:
+        return None
+    model = replica_model(endpoint, peeked.model)
+    return None if model == peeked.model else model
 
 
 def dialect_at(head: RequestHead, *, registry: Registry) -> Dialect:
@@ -186,7 +300,12 @@ def _urgency(head: RequestHead, endpoint: Endpoint, key: Key | None) -> int:
     return max(asked, best)
 
 
-def _affinity(head: RequestHead, endpoint: Endpoint) -> bytes | None:
-    if endpoint.affinity_header is None:
-        return None
-    return head.get(endpoint.affinity_header.encode("latin-1"))
+def _affinity(head: RequestHead, endpoint: Endpoint, peeked: Peeked | None) -> bytes | None:
+    """The header's value, otherwise how its prompt begins."""
+    if endpoint.affinity_header is not None:
+        given = head.get(endpoint.affinity_header.encode("latin-1"))
+        if given is not None:
+            return given
+    if peeked is not None and endpoint.balance is Balance.PREFIX_HASH:
+        return peeked.prompt
+    return None

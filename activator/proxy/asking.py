@@ -32,6 +32,7 @@ from activator.queueing.jobs import Conflict, Created, NewJob
 
 if TYPE_CHECKING:
     from activator.proxy.admission import Admitted
+    from activator.proxy.body import Body
     from activator.proxy.listener import Proxy
     from activator.proxy.preferences import Wanted
     from activator.queueing.jobs import Admission, JobStore, Record, ResultHead, Upload
@@ -55,8 +56,10 @@ class Asking(Talk):
         *,
         request_id: bytes,
         arrived: float,
+        begun: Body | None = None,
     ) -> None:
-        super().__init__(proxy, connection, head, request_id=request_id)
+        """`begun`: what has come of its body."""
+        super().__init__(proxy, connection, head, request_id=request_id, begun=begun)
         self._admitted = admitted
         self._asked = asked
         self._live = admitted.live

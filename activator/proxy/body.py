@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from activator.proxy.spool import Spool
     from activator.wire.heads import Field
 
 REPEATABLE: Final = 64 << 10
@@ -45,20 +46,25 @@ class HeldMemory:
 
 
 class Body:
-    """See the module. `size` counts what has come, `chunks` is what is kept of it."""
+    """See the module. `size` counts what has come, `chunks` is what is kept of it, unless it is in
+    a `spool`."""
 
-    __slots__ = ("_lost", "chunks", "complete", "size", "trailers")
+    __slots__ = ("_lost", "chunks", "complete", "size", "spool", "trailers")
 
     def __init__(self, *, complete: bool) -> None:
         self.chunks = _NOTHING
+        self.spool: Spool | None = None
         self.size = 0
         self.complete = complete
         self.trailers: list[Field] = []
         self._lost = False
 
     def add(self, data: bytes) -> None:
-        """More has come and is kept."""
+        """More has come and is kept. Raises StoreUnavailable if it cannot be."""
         self.size += len(data)
+        if self.spool is not None:
+            self.spool.write(data)
+            return
         chunks = self.chunks
         if not chunks:
             self.chunks = [data]
@@ -86,6 +92,26 @@ class Body:
         self.complete = True
         self.trailers = trailers
 
+    def spill(self, spool: Spool) -> None:
+        """What is kept, and what comes, goes there. Raises StoreUnavailable if it does not."""
+        self.spool = spool
+        chunks, self.chunks = self.chunks, _NOTHING
+        for chunk in chunks:
+            spool.write(chunk)
+
+    def replace(self, start: int, end: int, new: bytes) -> None:
+        """`new` stands where these bytes of it stood; all that has come is still kept."""
+        self.size += len(new) - (end - start)
+        if self.spool is not None:
+            self.spool.replace(start, end, new)
+        else:
+            data = b"".join(self.chunks)
+            self.chunks = [data[:start] + new + data[end:]]
+
+    def pieces(self) -> Iterator[bytes]:
+        """All that is kept."""
+        return iter(self.chunks) if self.spool is None else self.spool.pieces()
+
     def restore(self, chunks: Sequence[bytes]) -> None:
         """Back from the store."""
         self.chunks = list(chunks)
@@ -98,6 +124,9 @@ class Body:
         """It will not be sent again."""
         self.chunks = _NOTHING
         self._lost = self.size > 0
+        if self.spool is not None:
+            self.spool.close()
+            self.spool = None
 
     @property
     def repeatable(self) -> bool:

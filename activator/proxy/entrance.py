@@ -1,7 +1,8 @@
 """What comes in: each request is admitted, and handed to whoever plays it to its end.
 
 Decides only who that is: an `Exchange` as a rule, a page of the activator's own, a job if it asks
-to be one. Whether it may come in is `admission`'s; everything after is theirs.
+to be one; before them `Peeking`, where that depends on the body. Whether it may come in is
+`admission`'s; everything after is theirs.
 """
 
 from __future__ import annotations
@@ -9,16 +10,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from activator.errors import ActivatorError
-from activator.proxy.admission import OwnPath, admit, dialect_at
+from activator.proxy.admission import BodyNeeded, OwnPath, admit, dialect_at
 from activator.proxy.asking import Asking
-from activator.proxy.handler import Exchange
-from activator.proxy.headers import request_id
+from activator.proxy.handler import CLIENT_LEFT, Exchange
+from activator.proxy.headers import request_id, resized
 from activator.proxy.job_pages import JobPage
+from activator.proxy.openai.peeking import Peeking, written
 from activator.proxy.preferences import wanted
 from activator.proxy.replies import refuse
+from activator.wire.heads import CHUNKED
 
 if TYPE_CHECKING:
-    from activator.proxy.admission import Admitted
+    from activator.proxy.admission import Admitted, Peeked
     from activator.proxy.listener import Proxy
     from activator.proxy.preferences import Wanted
     from activator.telemetry.metrics import EndpointMetrics
@@ -29,37 +32,112 @@ if TYPE_CHECKING:
 def enter(proxy: Proxy, connection: ServerConnection, head: RequestHead) -> None:
     """wire has read a head. Whoever plays the request is the connection's receiver from here on;
     nobody is, if it was answered at once."""
-    arrived = proxy.clock()
-    name = request_id(head)
-    try:
-        admitted = admit(
-            head, door=proxy.door, registry=proxy.registry, via=proxy.via, arrived=arrived
-        )
-    except OwnPath as path:
-        JobPage(proxy, connection, head, path, request_id=name).start()
-        return
-    except ActivatorError as error:
-        _count(proxy.metrics.unrouted, error)
-        dialect = dialect_at(head, registry=proxy.registry)
-        refuse(connection, head, error, request_id=name, dialect=dialect)
-        return
-    first = head.first
-    if b"prefer" in first or b"idempotency-key" in first:
+    _Arrival(proxy, connection, head).admit(None)
+
+
+class _Arrival:
+    """One request until it is with whoever plays it."""
+
+    __slots__ = ("_arrived", "_connection", "_head", "_id", "_proxy")
+
+    def __init__(self, proxy: Proxy, connection: ServerConnection, head: RequestHead) -> None:
+        self._proxy = proxy
+        self._connection = connection
+        self._head = head
+        self._id = request_id(head)
+        self._arrived = proxy.clock()
+
+    def admit(self, peeked: Peeked | None) -> None:
+        proxy, connection, head = self._proxy, self._connection, self._head
         try:
-            asked = _asks_for_a_job(head, admitted)
+            admitted = admit(
+                head,
+                door=proxy.door,
+                registry=proxy.registry,
+                via=proxy.via,
+                arrived=self._arrived,
+                default_model=proxy.openai.default_model,
+                peeked=peeked,
+            )
+        except OwnPath as path:
+            JobPage(proxy, connection, head, path, request_id=self._id).start()
+        except BodyNeeded as needed:
+            self._peek(needed)
         except ActivatorError as error:
-            _count(admitted.live.metrics, error)
-            dialect = admitted.live.endpoint.dialect
-            refuse(connection, head, error, request_id=name, dialect=dialect)
-            return
-        if asked is not None:
-            Asking(
-                proxy, connection, head, admitted, asked, request_id=name, arrived=arrived
-            ).start()
-            return
-    exchange = Exchange(proxy, connection, head, admitted, request_id=name, arrived=arrived)
-    connection.receiver = exchange
-    exchange.start()
+            if peeked is not None:
+                peeked.body.forget()
+            self._refuse(error)
+        else:
+            self._begin(admitted, peeked)
+
+    def _peek(self, needed: BodyNeeded) -> None:
+        Peeking(
+            self._proxy,
+            self._connection,
+            self._head,
+            prompt=needed.prompt,
+            seen=self.admit,
+            failed=self._refuse,
+            left=self._left,
+        ).start()
+
+    def _begin(self, admitted: Admitted, peeked: Peeked | None) -> None:
+        if peeked is not None and peeked.value is not None and admitted.model is not None:
+            self._rewrite(admitted.model, peeked)
+        head = self._head
+        first = head.first
+        if b"prefer" in first or b"idempotency-key" in first:
+            try:
+                asked = _asks_for_a_job(head, admitted)
+            except ActivatorError as error:
+                _count(admitted.live.metrics, error)
+                dialect = admitted.live.endpoint.dialect
+                refuse(self._connection, head, error, request_id=self._id, dialect=dialect)
+                return
+            if asked is not None:
+                Asking(
+                    self._proxy,
+                    self._connection,
+                    head,
+                    admitted,
+                    asked,
+                    request_id=self._id,
+                    arrived=self._arrived,
+                    begun=None if peeked is None else peeked.body,
+                ).start()
+                return
+        exchange = Exchange(
+            self._proxy,
+            self._connection,
+            head,
+            admitted,
+            request_id=self._id,
+            arrived=self._arrived,
+            begun=None if peeked is None else peeked.body,
+        )
+        self._connection.receiver = exchange
+        exchange.start()
+
+    def _rewrite(self, model: str, peeked: Peeked) -> None:
+        value = peeked.value
+        assert value is not None
+        new = written(model, value)
+        peeked.body.replace(value.start, value.end, new)
+        if self._head.length != CHUNKED:
+            length = self._head.length + len(new) - (value.end - value.start)
+            self._head = resized(self._head, length)
+
+    def _refuse(self, error: ActivatorError) -> None:
+        """It belongs to no endpoint."""
+        _count(self._proxy.metrics.unrouted, error)
+        dialect = dialect_at(self._head, registry=self._proxy.registry)
+        refuse(self._connection, self._head, error, request_id=self._id, dialect=dialect)
+
+    def _left(self) -> None:
+        duration = self._proxy.clock() - self._arrived
+        self._proxy.metrics.unrouted.request(
+            code=CLIENT_LEFT, reason="client_left", duration=duration, overhead=0.0
+        )
 
 
 def _asks_for_a_job(head: RequestHead, admitted: Admitted) -> Wanted | None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from activator.core.endpoint import NeverWake, Replica
     from activator.proxy.admission import Admitted
     from activator.proxy.listener import Proxy
+    from activator.proxy.spool import Spool
     from activator.upstream.registry import LiveReplica
     from activator.wire.client import ClientConnection
     from activator.wire.heads import Field, RequestHead, ResponseHead
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 BEFORE_CONNECTED: Final = 64 << 10
 """Bytes of a body that are read while its connection is being opened."""
+_ALL: Final = -1
 CLIENT_LEFT: Final = 499
 """nginx's code for it: seen in metrics only, since nobody is there to read an answer."""
 
@@ -66,6 +68,7 @@ class Exchange:
         "_arrived",
         "_attempt",
         "_body",
+        "_clogged",
         "_connection",
         "_dispatched_at",
         "_failures",
@@ -76,6 +79,7 @@ class Exchange:
         "_live",
         "_proxy",
         "_replica",
+        "_sent",
         "_state",
         "_status",
     )
@@ -91,8 +95,9 @@ class Exchange:
         *,
         request_id: bytes,
         arrived: float,
+        begun: Body | None = None,
     ) -> None:
-        """`arrived`: when its head came, monotonic seconds."""
+        """`arrived`: when its head came, monotonic seconds. `begun`: what has come of its body."""
         self._proxy = proxy
         self._connection = connection
         self._head = head
@@ -100,13 +105,17 @@ class Exchange:
         self._live = admitted.live
         self._id = request_id
         self._state = _State.NEW
-        self._body = Body(complete=False) if head.length else NO_BODY
+        self._body = begun or (Body(complete=False) if head.length else NO_BODY)
         self._attempt: Attempt | None = None
         self._replica: LiveReplica | None = None
         self._holding: Holding | None = None
         self._failures: Failures | None = None
         """None: no replica has failed it."""
         self._arrived = arrived
+        self._sent = _ALL
+        """Bytes of the body's spool that were sent on."""
+        self._clogged = False
+        """The replica takes no more for now."""
         self._dispatched_at = 0.0
         self._answered_at = 0.0
         self._status = 0
@@ -190,6 +199,7 @@ class Exchange:
 
     def _dispatch(self, replica: Replica) -> None:
         self._state = _State.FORWARDING
+        self._clogged = False
         self._dispatched_at = self._proxy.clock()
         live_replica = self._replica = self._live.replicas.get(replica.id)
         if live_replica is None:
@@ -218,13 +228,18 @@ class Exchange:
 
     @property
     def body_at_hand(self) -> bool:
-        return bool(self._body.chunks) or self._connection.body_at_hand
+        body = self._body
+        return bool(body.chunks) or body.spool is not None or self._connection.body_at_hand
 
     def connected(self) -> None:
         if not self._head.length:
             return
         attempt, body = self._attempt, self._body
         assert attempt is not None
+        if body.spool is not None:
+            self._sent = 0
+            self._pump(attempt, body.spool)
+            return
         # first, since what is sent now may be more than the replica takes and pause it again
         self._connection.resume_body()
         for piece in body.chunks:
@@ -232,6 +247,21 @@ class Exchange:
         if body.complete:
             self._finish_request(attempt)
         body.sent()
+
+    def _pump(self, attempt: Attempt, spool: Spool) -> None:
+        """Send on what is in the file, as fast as the replica takes it; then the rest may flow."""
+        while not self._clogged:
+            piece = spool.read(self._sent)
+            if not piece:
+                self._sent = _ALL
+                self._connection.resume_body()
+                if self._body.complete:
+                    self._finish_request(attempt)
+                self._body.sent()
+                return
+            self._sent += len(piece)
+            attempt.send(piece)
+        self._connection.pause_body()
 
     def _finish_request(self, attempt: Attempt) -> None:
         attempt.finish(self._body.trailers)
@@ -344,7 +374,12 @@ class Exchange:
         self._end(code=self._status, reason="")
 
     def upstream_writable(self, *, ok: bool) -> None:
-        if ok:
+        self._clogged = not ok
+        attempt, spool = self._attempt, self._body.spool
+        if spool is not None and attempt is not None and self._sent != _ALL:
+            if ok:
+                self._pump(attempt, spool)
+        elif ok:
             self._connection.resume_body()
         else:
             self._connection.pause_body()
@@ -355,18 +390,25 @@ class Exchange:
         state = self._state
         if state in (_State.FORWARDING, _State.ASKING):
             attempt = self._attempt
-            if attempt is not None and attempt.connected:
+            if attempt is not None and attempt.connected and self._sent == _ALL:
                 attempt.send(data)
                 self._body.passed(data)
                 return
-            self._body.add(data)
-            if self._body.size > BEFORE_CONNECTED:
+            if self._keep(data) and self._body.size > BEFORE_CONNECTED:
                 self._connection.pause_body()
         elif state == _State.RESUMING:
-            self._body.add(data)
-            self._dispatch(self._granted)
+            if self._keep(data):
+                self._dispatch(self._granted)
         elif self._holding is not None:
             self._holding.more(data)
+
+    def _keep(self, data: bytes) -> bool:
+        try:
+            self._body.add(data)
+        except ActivatorError as error:
+            self._fail(error)
+            return False
+        return True
 
     def body_ended(self, trailers: list[Field]) -> None:
         self._body.end(trailers)
@@ -374,7 +416,7 @@ class Exchange:
             self._dispatch(self._granted)
         elif self._state == _State.HELD and self._holding is not None:
             self._holding.whole()
-        elif self._attempt is not None and self._attempt.connected:
+        elif self._attempt is not None and self._attempt.connected and self._sent == _ALL:
             self._finish_request(self._attempt)
 
     def body_broken(self, error: ActivatorError) -> None:
@@ -428,6 +470,8 @@ class Exchange:
         if attempt is not None:
             attempt.abort()
         live.gate.withdraw(admitted.ticket)
+        if self._body.spool is not None:
+            self._body.forget()
         if admitted.passive is None:
             live.gate.leave(served=served)
         if holding is not None:

@@ -11,11 +11,11 @@ import random
 import re
 from typing import TYPE_CHECKING, Final
 
-from activator.wire.heads import CHUNKED
+from activator.wire.heads import CHUNKED, RequestHead
 
 if TYPE_CHECKING:
     from activator.core.endpoint import Replica
-    from activator.wire.heads import RequestHead, ResponseHead
+    from activator.wire.heads import ResponseHead
 
 _HOP_BY_HOP: Final = frozenset(
     {
@@ -125,6 +125,24 @@ def upstream_head(
         lines.append(b"Connection: Upgrade\r\nUpgrade: websocket")
     lines.append(b"\r\n")
     return b"\r\n".join(lines)
+
+
+def resized(head: RequestHead, length: int) -> RequestHead:
+    """The same head with another Content-Length, for a body that was changed."""
+    line = b"Content-Length: %d" % length
+    other = RequestHead(
+        head.method,
+        head.target,
+        head.minor,
+        [
+            (name, line[16:], line) if name == b"content-length" else (name, value, whole)
+            for name, value, whole in head.fields
+        ],
+    )
+    other.length = length
+    other.host, other.connection, other.keep_alive = head.host, head.connection, head.keep_alive
+    other.expects_continue, other.websocket = head.expects_continue, head.websocket
+    return other
 
 
 def _members(value: bytes) -> list[bytes]:

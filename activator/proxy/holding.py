@@ -143,10 +143,10 @@ class Holding:
         """Its body goes on arriving."""
         try:
             self._live.gate.hold_bytes(len(data))
+            self._body.add(data)
         except ActivatorError as error:
             self._waiter.refused(error)
             return
-        self._body.add(data)
         if self._body.size > self._live.endpoint.queue.buffer_bytes:
             self._connection.pause_body()
             if self._state == _State.COLLECTING:
@@ -202,7 +202,7 @@ class Holding:
     def _line_up(self) -> None:
         """Take a place in line; a whole body goes to the store unless it may stay in memory."""
         size, memory = self._body.size, self._proxy.held_memory
-        if not size or not self._body.complete:
+        if not size or not self._body.complete or self._body.spool is not None:
             self._wait()
         elif not self._live.cold and memory.reserve(size):
             self._reserved = size

@@ -11,6 +11,7 @@ from activator.aiokit.tasks import Tasks
 from activator.proxy.entrance import enter
 from activator.proxy.headers import new_request_id, via_name
 from activator.proxy.intake import Intake
+from activator.proxy.openai.reading import Turns
 from activator.proxy.replies import error_reply
 from activator.wire.server import ServerConnection, ServerKit, ServerLimits
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from activator.aiokit.deadlines import Deadlines
+    from activator.config.settings import OpenAI
     from activator.errors import ActivatorError
     from activator.proxy.body import HeldMemory
     from activator.proxy.door import Door
@@ -34,6 +36,9 @@ BACKLOG = 4096
 """Connections the kernel may hold for us: a burst on a cold endpoint arrives at once."""
 
 
+SPOOLED: Final = 1 << 30
+"""Bytes of bodies in temporary files, all requests together; what comes beyond waits in its socket
+until there is room."""
 PARTING: Final = 2.0
 """Seconds in which those who wait for a job are told, at the end, that they do not wait here any
 longer: the store is asked for each of them."""
@@ -83,6 +88,7 @@ class Proxy:
         deadlines: Deadlines,
         hangups: HangupWatch,
         limits: ServerLimits,
+        openai: OpenAI,
         most_connections: int = 0,
         certificate: Certificate | None = None,
     ) -> None:
@@ -107,6 +113,10 @@ class Proxy:
         self.waiting: set[Waiting] = set()
         self.crowded = False
         self.intake = Intake(loop=loop, crowded=self._crowd)
+        self.openai = openai
+        """May be exchanged while running."""
+        self.turns = Turns(loop, clock)
+        self.spools = Intake(loop=loop, most=SPOOLED)
         self._certificate = certificate
         self._most_connections = most_connections
         self._kit = ServerKit(
@@ -192,6 +202,7 @@ class Proxy:
         """Break off whatever is left."""
         self.stop_accepting()
         self.intake.close()
+        self.spools.close()
         for connection in list(self._connections):
             connection.break_off()
         await self.tasks.aclose()

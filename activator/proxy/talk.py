@@ -21,6 +21,7 @@ from activator.wire.heads import CHUNKED, UNTIL_CLOSE
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
+    from activator.proxy.body import Body
     from activator.proxy.listener import Proxy
     from activator.queueing.following import ResultReader
     from activator.queueing.jobs import ResultHead
@@ -35,8 +36,15 @@ class Talk(ABC):
     """Implements wire's `Receiver`. `work` does everything and raises what is to be answered."""
 
     def __init__(
-        self, proxy: Proxy, connection: ServerConnection, head: RequestHead, *, request_id: bytes
+        self,
+        proxy: Proxy,
+        connection: ServerConnection,
+        head: RequestHead,
+        *,
+        request_id: bytes,
+        begun: Body | None = None,
     ) -> None:
+        """`begun`: what has come of the request's body."""
         self.proxy = proxy
         self.connection = connection
         self.head = head
@@ -49,12 +57,15 @@ class Talk(ABC):
         self.trailers: list[Field] = []
         self._pieces: list[bytes] = []
         self._unread = 0
+        self._begun = begun
         self._whole = not head.length
         self._broken: ActivatorError | None = None
         self._news = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
         self._task: asyncio.Task[None] | None = None
+        if begun is not None and begun.complete:
+            self.body_ended(begun.trailers)
 
     def start(self) -> None:
         self.connection.receiver = self
@@ -73,6 +84,8 @@ class Talk(ABC):
         try:
             code, reason = await self._answered()
         finally:
+            if self._begun is not None:
+                self._begun.forget()
             self.ended(code=code, reason=reason)
 
     async def _answered(self) -> tuple[int, str]:
@@ -99,6 +112,10 @@ class Talk(ABC):
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes. Raises what breaks it."""
         self.connection.send_continue()
+        if self._begun is not None:
+            for piece in self._begun.pieces():
+                yield piece
+            self._begun.forget()
         while True:
             self._news.clear()
             pieces, self._pieces, self._unread = self._pieces, [], 0

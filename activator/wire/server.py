@@ -411,14 +411,15 @@ class ServerConnection(asyncio.Protocol):
         self._deliver(body, trailers)
 
     def _deliver(self, body: bytes, trailers: list[Field] | None) -> None:
-        receiver = self.receiver
+        head, receiver = self.head, self.receiver
         if receiver is None:
             return
         if body:
             self._continued = True
             receiver.body(body)
-        if self.receiver is not receiver:
-            return
+            receiver = self.receiver  # it may have been handed over to another
+            if receiver is None or self.head is not head:
+                return
         if trailers is not None:
             receiver.body_ended(trailers)
         else:

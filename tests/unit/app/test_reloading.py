@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from activator.control.supervisor import Supervisor
     from activator.core.endpoint import Endpoint
     from activator.core.jobs import JobsPolicy
-    from activator.proxy.listener import Certificate
+    from activator.proxy.listener import Certificate, Proxy
     from activator.queueing.jobs import JobStore
 
 
@@ -75,6 +75,7 @@ class Desk:
         keys_file = settings.auth.api_keys_file
         keys = load_keys(keys_file) if keys_file else None
         self.door = Door(keys=keys, trusted=settings.server.trusted_proxies)
+        self.openai = settings.openai
         self.reloading = Reloading(
             settings,
             overrides={},
@@ -113,7 +114,7 @@ async def desk(
 ) -> AsyncIterator[Desk]:
     made = Desk(folder, **extra)
     made.reloading.start(
-        door=made.door,
+        proxy=cast("Proxy", made),
         jobs=cast("JobStore", made.jobs),
         certificate=cast("Certificate | None", certificate),
     )

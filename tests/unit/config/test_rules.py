@@ -19,11 +19,8 @@ if TYPE_CHECKING:
     [
         ("heartbeat: 10s", "heartbeat"),
         ("keepAliveWhitespace: true", "keepAliveWhitespace"),
-        ("upstreamModel: m", "upstreamModel"),
-        ("aliases: [m]", "aliases"),
         ("fallback: {url: 'https://x'}", "fallback"),
         ("waitingPage: true", "waitingPage"),
-        ("match: {models: [m]}", "match.models"),
     ],
 )
 def test_what_comes_later_is_refused_when_it_is_used(tmp_path: Path, keys: str, key: str) -> None:
@@ -38,9 +35,6 @@ def test_what_comes_later_is_refused_when_it_is_used(tmp_path: Path, keys: str, 
         "waitingPage: false",
         "heartbeat: 0",
         "fallback: null",
-        "aliases: []",
-        "match: {models: []}",
-        "dialect: plain",
     ],
 )
 def test_what_comes_later_may_be_switched_off(tmp_path: Path, keys: str) -> None:
@@ -51,7 +45,6 @@ def test_what_comes_later_may_be_switched_off(tmp_path: Path, keys: str) -> None
     ("text", "key"),
     [
         ("tracing: {endpoint: 'http://x'}\n", "tracing"),
-        ("openai: {peekBytes: 1MiB}\n", "openai"),
         ("sources: {kubernetes: {namespaces: [x]}}\n", "sources.kubernetes"),
     ],
 )
@@ -246,3 +239,17 @@ def test_a_sensible_configuration_has_no_warnings(tmp_path: Path) -> None:
 def test_loopback_is_told_from_the_rest() -> None:
     assert all(map(is_loopback, ("127.0.0.1", "127.8.8.8", "::1", "localhost")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "example.com", "")))
+
+
+@pytest.mark.parametrize(
+    ("keys", "key"),
+    [
+        ("upstreamModel: m", "upstreamModel"),
+        ("aliases: [m]", "aliases"),
+        ("match: {models: [m]}", "match.models"),
+    ],
+)
+def test_a_model_is_read_only_where_openai_is_spoken(tmp_path: Path, keys: str, key: str) -> None:
+    (problem,) = problems_of(tmp_path, endpoint(keys))
+    assert problem.startswith(f"5: endpoints[0].{key}: needs `dialect: openai`")
+    assert settings_of(tmp_path, endpoint(f"{keys}\ndialect: openai")).endpoints

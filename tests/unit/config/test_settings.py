@@ -276,7 +276,7 @@ def test_what_is_shown_cannot_change_what_is_in_force(tmp_path: Path) -> None:
 
 def test_keys_that_are_not_available_yet_are_not_shown(tmp_path: Path) -> None:
     shown = settings_of(tmp_path, MINIMAL).masked()
-    assert not {"sources", "openai", "tracing"} & shown.keys()
+    assert not {"sources", "tracing"} & shown.keys()
     assert not {"heartbeat", "waitingPage", "fallback"} & shown["endpoints"][0].keys()
 
 
@@ -343,3 +343,11 @@ def test_what_is_blocked_is_shown_with_the_configuration(tmp_path: Path) -> None
     shown = settings_of(tmp_path, endpoint("dialect: openai")).masked()
 
     assert "/sleep" in shown["endpoints"][0]["blockPaths"]
+
+
+def test_how_bodies_are_read_for_their_model(tmp_path: Path) -> None:
+    usual = settings_of(tmp_path, MINIMAL).openai
+    said = settings_of(tmp_path, "openai: {defaultModel: m, peekBytes: 1MiB}\n" + MINIMAL).openai
+
+    assert (usual.default_model, usual.peek_bytes) == (None, 32 << 20)
+    assert (said.default_model, said.peek_bytes) == ("m", 1 << 20)

@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 
 from activator.core.endpoint import Endpoint, Match, NeverWake, StaticBackend
 from activator.core.routing import (
+    UNREAD,
+    ModelNeeded,
     Routed,
     RouteTable,
     duplicates,
     is_blocked,
     never_wake,
+    replica_model,
     replica_path,
 )
 
@@ -337,3 +340,55 @@ def test_candidates_are_all_that_could_match_a_host_and_path_best_first() -> Non
 
     assert names("/p/x") == ["under", "headers", "model", "wild", "any"]
     assert names("/px") == ["headers", "model", "wild", "any"]
+
+
+def test_a_model_is_needed_only_where_it_makes_a_difference() -> None:
+    named = Endpoint("named", StaticBackend(()), match=Match(hosts=("a.example",), models=("x",)))
+    known = Endpoint("known", StaticBackend(()), match=Match(hosts=("b.example",)))
+    table = RouteTable([named, known])
+
+    def unread(host: str) -> Routed | None:
+        return table.match(host=host, path="/", headers=no_headers, model=UNREAD)
+
+    assert table.names_models
+    assert not RouteTable([known]).names_models
+    decided = unread("b.example")
+    assert decided is not None
+    assert decided.endpoint is known
+    assert unread("c.example") is None
+    with pytest.raises(ModelNeeded):
+        unread("a.example")
+
+
+@pytest.mark.parametrize(
+    ("asked", "upstream", "name"),
+    [
+        ("llama-8b", None, "llama-8b"),
+        ("lora-x", None, "lora-x"),
+        ("gpt-4", None, "llama-8b"),
+        ("gpt-4", "other", "other"),
+        ("lora-x", "other", "other"),
+    ],
+)
+def test_a_replica_is_asked_by_the_name_it_knows(
+    asked: str, upstream: str | None, name: str
+) -> None:
+    endpoint = Endpoint(
+        "e",
+        StaticBackend(()),
+        match=Match(models=("lora-*", "llama-8b")),
+        aliases=("gpt-4",),
+        upstream_model=upstream,
+    )
+
+    assert replica_model(endpoint, asked) == name
+
+
+def test_an_alias_is_a_name_like_the_others() -> None:
+    aliased = Endpoint("e", StaticBackend(()), match=Match(models=("m",)), aliases=("gpt-4",))
+    table = RouteTable([aliased, Endpoint("any", StaticBackend(()), match=Match(models=("*",)))])
+
+    for model, owner in (("m", "e"), ("gpt-4", "e"), ("gpt-5", "any")):
+        routed = table.match(host="", path="/", headers=no_headers, model=model)
+        assert routed is not None
+        assert routed.endpoint.name == owner

@@ -117,3 +117,15 @@ def test_held_memory_that_was_freed_is_given_again() -> None:
     memory.free(7)
 
     assert memory.reserve(10)
+
+
+def test_some_bytes_of_what_has_come_can_be_exchanged() -> None:
+    body = Body(complete=False)
+    for piece in (b"a" * SMALL, b"bcdef"):
+        body.add(piece)
+
+    body.replace(SMALL - 1, SMALL + 2, b"-new-")
+    body.add(b"g")
+
+    assert b"".join(body.pieces()) == b"a" * (SMALL - 1) + b"-new-defg"
+    assert body.size == SMALL + 8
