@@ -154,13 +154,22 @@ class Several:
     """See the module; made by `several`."""
 
     def __init__(
-        self, folder: Path, *, redis: RedisServer, behave: Behaviour, endpoint: dict[str, Any]
+        self,
+        folder: Path,
+        *,
+        redis: RedisServer,
+        behave: Behaviour,
+        grace: str,
+        endpoint: dict[str, Any],
     ) -> None:
         self.folder = folder
         self.redis = redis
         self.prefix = fresh_prefix()
         self.behave = behave
         """Of replicas that start from now on."""
+        self.starts_ready = True
+        """False: replicas that start from now on answer their probe with 503."""
+        self.grace = grace
         self.endpoint = endpoint
         self.world = World(folder / "world.sock")
         self.activators: list[Activator] = []
@@ -177,6 +186,7 @@ class Several:
 
     async def _start(self, replica_id: str) -> tuple[str, int]:
         replica = self.replicas[replica_id] = Replica(self.behave)
+        replica.ready = self.starts_ready
         await replica.start()
         return replica.host, replica.port
 
@@ -224,7 +234,7 @@ class Several:
         one = {"name": NAME, "backend": backend, "probe": {"path": PROBE_PATH, "interval": "20ms"}}
         listen = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "drainDelay": 0}
         return {
-            "server": {**listen, "shutdownGrace": "5s"},
+            "server": {**listen, "shutdownGrace": self.grace},
             "store": {"url": self.redis.url, "prefix": self.prefix},
             "endpoints": [{**one, **self.endpoint}],
         }
@@ -293,14 +303,15 @@ async def several(
     behave: Behaviour = hello,
     hesitates: float = 0.0,
     redis_options: Sequence[str] = (),
+    grace: str = "5s",
     **endpoint: Any,
 ) -> AsyncIterator[Several]:
     """`endpoint`: keys of the one endpoint as in the file; `hesitates`: see SharedDriver;
-    `redis_options` as for redis-server."""
+    `redis_options` as for redis-server; `grace`: `server.shutdownGrace`."""
     async with asyncio.timeout(WITHIN), contextlib.AsyncExitStack() as endings:
         folder = Path(endings.enter_context(tempfile.TemporaryDirectory()))
         redis = endings.enter_context(redis_server(*redis_options))
-        s = Several(folder, redis=redis, behave=behave, endpoint=endpoint)
+        s = Several(folder, redis=redis, behave=behave, grace=grace, endpoint=endpoint)
         endings.push_async_callback(s.aclose)
         await s.open()
         await s.start(count, hesitates=hesitates)

@@ -1,8 +1,14 @@
-"""A real `activator serve` over a real Redis: what is in the store, and what happens without it."""
+"""A real `activator serve` over a real Redis: what is in the store, and what happens without it.
+
+Redis is away for as long as a test needs. How long makes no difference, which is tried by
+
+    ACTIVATOR_TEST_OUTAGE=30 python -m pytest -k cold_requests_wait_in_memory tests/scenarios
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,6 +28,8 @@ BODY = bytes(range(256)) * 256
 """64 KiB."""
 RESTORED_WITHIN = 5.0
 """Seconds after Redis is back."""
+OUTAGE = float(os.environ.get("ACTIVATOR_TEST_OUTAGE", "0"))
+"""Seconds that Redis is away for at least."""
 LEFT = {"activator:bytes:endpoints", "activator:lease"}
 """What outlives every request and every activator: names with an expiry, and who led last."""
 
@@ -189,6 +197,8 @@ async def test_without_redis_warm_traffic_goes_on_and_cold_requests_wait_in_memo
                 assert int(refused.get("retry-after") or 0) >= 1
                 await more_answers()
                 assert await w.store_errors() > 0
+                await asyncio.sleep(OUTAGE)
+                await more_answers()
 
                 redis.start()
                 since = asyncio.get_running_loop().time()
