@@ -68,7 +68,15 @@ class HeadersTooLarge(ActivatorError):
 
 
 class Loop(ActivatorError):
+    """Says that it is ours: on its way out it passes by us again, as if it were a model's."""
+
     status, reason, title = 508, "loop", "This request has been here before (Via)"
+
+    def __init__(
+        self, detail: str = "", *, retry_after: float | None = None, via: bytes = b""
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.via = via
 
 
 class KeyReuse(ActivatorError):

@@ -218,10 +218,14 @@ class Reader:
             wrong = self._problems.invalid(
                 error, model=suggest_from or model, tree=tree, under=under
             )
-        try:
-            return model.model_validate(without(tree, wrong)), wrong
-        except ValidationError:
-            return None, wrong
+        # a key that is missing cannot be left out, but what misses it can
+        around = [loc[:-1] for loc in wrong if len(loc) > 1]
+        for left_out in (wrong, [*wrong, *around]):
+            try:
+                return model.model_validate(without(tree, left_out)), left_out
+            except ValidationError:
+                continue
+        return None, wrong
 
     def _tell(
         self,

@@ -321,6 +321,7 @@ class Controller:
                 for each in self.snapshot.replicas
                 if each.phase is not Phase.STOPPING
             ),
+            held_up=self._is_held_up,
             last_ended=self._board.last_ended(self.name),
             ended=tuple(
                 Ended(each.id, each.cause, was_ready=each.id in self._ever_ready)
@@ -334,6 +335,11 @@ class Controller:
             leading=self._lease.leading,
             unsure_until=self._board.unsure_until(self.name),
         )
+
+    @property
+    def _is_held_up(self) -> bool:
+        phases = {each.phase for each in self.snapshot.replicas}
+        return Phase.STOPPING in phases and phases <= {Phase.STOPPING, Phase.REQUESTED}
 
     def _seen_replica(self, sighting: Sighting, *, elsewhere: int) -> SeenReplica:
         name, ready = sighting.id, self.prober.ready(sighting.id) is not None

@@ -88,6 +88,9 @@ class Lifecycle:
         self._drain_label = ""
         self._drain_words = ""
         self._ask_again_at = LONG_AGO
+        self._is_held_up = False
+        self._begins_at = LONG_AGO
+        """When a start could begin that had to wait for replicas to stop."""
         self._ready_at = LONG_AGO
         self._touched_at = LONG_AGO
         self._out: list[Effect] = []
@@ -144,6 +147,9 @@ class Lifecycle:
         if change is not None and self._scalable:
             self._on_change(change, self._fleet.view(seen, now=now))
         self._endings.note(seen.replicas, now=now)
+        if seen.held_up or self._is_held_up:
+            self._begins_at = now  # or later
+        self._is_held_up = seen.held_up
         self._on_wish(self._fleet.view(seen, now=now))
         view = self._fleet.view(seen, now=now)
         for _ in State:  # no path through the states is longer
@@ -461,7 +467,8 @@ class Lifecycle:
 
     @property
     def _overdue_at(self) -> float:
-        return self.since + self._policy.start_timeout if self._policy.start_timeout else NEVER
+        timeout = self._policy.start_timeout
+        return max(self.since, self._begins_at) + timeout if timeout else NEVER
 
     def _overdue(self, view: View) -> FailedStart:
         within, error = in_words(self._policy.start_timeout), view.seen.scale_error

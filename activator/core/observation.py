@@ -48,6 +48,8 @@ class Observation:
     """How many replicas the outside world is asked for now, by whomever."""
     replicas: tuple[SeenReplica, ...] = ()
     """Oldest first."""
+    held_up: bool = False
+    """Replicas that were told to stop are still there, and none that was asked for has begun."""
     last_ended: float = float("-inf")
     """End of the last response, monotonic seconds."""
     ended: tuple[Ended, ...] = ()

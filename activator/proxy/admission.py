@@ -127,7 +127,7 @@ def admit(
         raise MethodNotAllowed
     first = head.first
     if b"via" in first and is_loop(head, via):
-        raise Loop
+        raise Loop(via=via)
     preflight = head.method == b"OPTIONS" and is_preflight(head)
     key, credentials = door.open(head, needed=not preflight) if door.keys else (None, NO_FIELDS)
     raw, query, rest = head.target.partition(b"?")

@@ -11,6 +11,7 @@ import random
 import re
 from typing import TYPE_CHECKING, Final
 
+from activator.errors import Loop
 from activator.wire.heads import CHUNKED, RequestHead
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def authority(replica: Replica) -> bytes:
     return f"{host}:{replica.port}".encode()
 
 
-def is_loop(head: RequestHead, via: bytes) -> bool:
-    """Whether this request has been through the process with this `Via` pseudonym."""
+def is_loop(head: RequestHead | ResponseHead, via: bytes) -> bool:
+    """Whether this message has been through the process with this `Via` pseudonym."""
     return any(
         via in value and via in value.replace(b",", b" ").split() for value in head.get_all(b"via")
     )
@@ -191,6 +192,8 @@ def downstream_head(
         if bodiless and name == b"content-length":
             continue  # RFC 9110 §8.6: these have none
         lines.append(line)
+    if head.status == Loop.status and is_loop(head, via):
+        lines.append(b"X-Activator-Reason: " + Loop.reason.encode())
     lines.append(
         b"Via: 1.%d %b\r\nX-Request-Id: %b\r\nX-Activator-Cold-Start: %b\r\nServer-Timing: %b\r\n"
         % (head.minor, via, request_id, b"true" if cold else b"false", timing)

@@ -8,7 +8,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from activator.core.endpoint import Dialect
-from activator.errors import BadRequest
+from activator.errors import BadRequest, Loop
 from activator.proxy.openai.errors import openai_error, sdk_fields
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def error_reply(
         fields += sdk_fields(error)
     if error.status == 401:
         fields.append('WWW-Authenticate: Bearer realm="activator"')
+    elif isinstance(error, Loop) and error.via:
+        fields.append(f"Via: 1.1 {error.via.decode()}")
     elif error.status == 405:
         fields.append("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
     lines = "".join(f"{field}\r\n" for field in fields)

@@ -267,6 +267,33 @@ async def test_our_own_via_is_a_loop() -> None:
         assert s.replica.requests == []
 
 
+async def test_a_loop_is_said_to_be_ours_by_every_pass_of_it() -> None:
+    async def sends_it_back(talk: Talk) -> None:
+        via = talk.heard.get("via")
+        assert via is not None
+        inner = await s.get(headers={"Via": via.decode()})
+        fields = b"".join(
+            b"%b: %b\r\n" % field for field in inner.fields if field[0] != b"Content-Length"
+        )
+        await talk.answer(inner.status, inner.body, fields=fields)
+
+    async with stage(sends_it_back) as s:
+        reply = await s.get()
+
+        assert (reply.status, reply.why) == (508, "loop")
+        assert len(s.replica.requests) == 1
+
+
+async def test_a_508_of_a_model_is_the_models() -> None:
+    async def pretends(talk: Talk) -> None:
+        await talk.answer(508, fields=b"X-Activator-Reason: loop\r\nVia: 1.1 another\r\n")
+
+    async with stage(pretends) as s:
+        reply = await s.get()
+
+        assert (reply.status, reply.why) == (508, "")
+
+
 @pytest.mark.parametrize("method", ["CONNECT", "TRACE"])
 async def test_connect_and_trace_are_not_served(method: str) -> None:
     async with stage() as s:

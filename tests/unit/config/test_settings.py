@@ -144,6 +144,15 @@ def test_no_endpoints_is_a_configuration_but_no_word_of_them_is_not(tmp_path: Pa
     assert problems_of(tmp_path, "server: {}\n") == ["1: endpoints: is required"]
 
 
+def test_a_part_that_misses_a_key_does_not_hide_what_is_wrong_in_others(tmp_path: Path) -> None:
+    text = f"server: {{tls: {{certFile: c.pem}}}}\nstore: {{url: nonsense://}}\n{MINIMAL}"
+
+    problems = problems_of(tmp_path, text)
+
+    assert problems[0] == "1: server.tls.keyFile: is required"
+    assert problems[1].startswith("2: store.url: must be memory://")
+
+
 def test_files_are_relative_to_the_configuration(tmp_path: Path) -> None:
     for name in ("keys", "token", "tls.crt", "tls.key"):
         (tmp_path / name).write_text("x")

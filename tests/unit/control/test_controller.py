@@ -435,6 +435,21 @@ async def test_a_failure_of_the_loop_is_told() -> None:
         assert "a bug" in w.events.since(0)[-1].reason
 
 
+async def test_a_start_that_waits_for_its_predecessor_to_stop_is_not_overdue() -> None:
+    async with world(scale=ScalePolicy(idle_timeout=60.0, start_timeout=10.0)) as w:
+        w.control.verbs.activate()
+        await w.until(lambda: w.live.replicas)
+        w.driver.stop_delay = 100.0
+        await w.control.verbs.deactivate(force=False)
+        caller = w.call()
+
+        await w.until_granted(caller)
+
+        assert caller.error is None
+        assert "failed" not in w.actions
+        caller.done()
+
+
 async def test_static_replicas_are_probed_and_never_ordered() -> None:
     async with world(scalable=False) as w:
         await w.driver.scale(1)  # as somebody else would have started it

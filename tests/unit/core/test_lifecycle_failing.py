@@ -12,6 +12,7 @@ from activator.core.lifecycle import Lifecycle, SeenReplica, State
 from tests.unit.core.lifecycle_playbook import (
     CAUSE,
     MANY,
+    NOTHING,
     POLICY,
     READY,
     STARTING,
@@ -378,3 +379,17 @@ def test_a_start_that_took_too_long_is_told_with_what_its_probe_and_its_output_s
     assert FailHeld(cause, retry_after=5.0) in effects
     assert life.failure == cause
     assert told(effects)[0].startswith(f"failed: {cause.message}; no start for")
+
+
+def test_the_start_timeout_does_not_run_while_a_predecessor_is_still_stopping() -> None:
+    life = asleep()
+    facts = seen(STARTING, demand=1)
+    life.observe(replace(NOTHING, demand=1, held_up=True), now=0.0)
+    life.observe(replace(facts, held_up=True), now=1.0)
+
+    # nothing happens for longer than the timeout, then the predecessor is gone
+    assert told(life.observe(facts, now=1000.0)) == []
+    assert told(life.observe(facts, now=1899.9)) == []
+
+    (failed_at_last,) = told(life.observe(facts, now=1900.0))
+    assert failed_at_last.startswith("failed: did not become ready within 15 m 0 s")
