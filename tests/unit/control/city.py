@@ -316,7 +316,7 @@ class Activator:
             kit=UpstreamKit(loop=loop, deadlines=self.deadlines, clock=loop.time),
             tasks=self.tasks,
         )
-        self.driver = FarDriver(city.cluster, nature, inbox)
+        self.driver = FarDriver(city.cluster, nature, Inbox(nature, self.tasks))
         self.control = Controller(
             self.live,
             self.driver,

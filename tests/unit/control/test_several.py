@@ -5,85 +5,42 @@ from __future__ import annotations
 
 import asyncio
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import looptime
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from activator.core.endpoint import ScalePolicy
-from tests.unit.control.city import TOTAL, City, city
+from tests.unit.control.city import TOTAL, city
+from tests.unit.control.courses import MANY, POLICIES, SIZES, TROUBLES, Course, play
 
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
-IDLE = 2.0
 FOREVER = 1e6
-ONE = ScalePolicy(idle_timeout=IDLE)
-MANY = ScalePolicy(idle_timeout=IDLE, max=3, target_concurrency=1.0, down_delay=1.0)
 
 
-def play(scene: Coroutine[None, None, None]) -> None:
-    """In virtual time, on a loop of its own."""
-    loop = looptime.new_event_loop(start=1000.0, noop_cycles=1)
-    try:
-        loop.run_until_complete(scene)
-    finally:
-        loop.close()
-
-
-@settings(max_examples=25, deadline=None, derandomize=True)
+# the same courses each time, so that nobody's work is stopped by a rare one: see `courses` for how
+# to look for those; and none is made smaller, which a seed cannot be
+@settings(max_examples=25, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
 @given(
     seed=st.integers(0, 2**32),
-    size=st.integers(2, 3),
-    trouble=st.sampled_from([0.0, 0.05, 0.2]),
-    policy=st.sampled_from([ONE, MANY]),
+    size=st.sampled_from(SIZES),
+    trouble=st.sampled_from(TROUBLES),
+    policy=st.sampled_from(sorted(POLICIES)),
 )
 def test_no_request_is_lost_or_cut_and_nobody_is_left_waiting(
-    seed: int, size: int, trouble: float, policy: ScalePolicy
+    seed: int, size: int, trouble: float, policy: str
 ) -> None:
-    play(_anything(Random(seed), size=size, trouble=trouble, policy=policy))
+    Course(seed, size, trouble, policy).play()
 
 
-async def _anything(random: Random, *, size: int, trouble: float, policy: ScalePolicy) -> None:
-    async with city(random, size=size, slow=trouble, scale=policy) as c:
-        for _ in range(30):
-            await _something(c, random, trouble=trouble)
-            assert c.cluster.wrongs == []
-        for each in c.activators:
-            each.heal()
-        await c.until(lambda: not c.open, within=60.0)
-        for each in c.activators:
-            c.request(each)
-        await c.until(lambda: not c.open, within=20.0)
-        await c.until(lambda: not c.cluster.wanted, within=60.0)
-        assert c.cluster.wrongs == []
+@pytest.mark.parametrize("spins", [False, True], ids=["waits", "spins"])
+def test_what_never_ends_in_virtual_time_fails(spins: bool) -> None:
+    async def never() -> None:
+        while spins:
+            await asyncio.sleep(0)
+        await asyncio.Event().wait()
 
-
-async def _something(c: City, random: Random, *, trouble: float) -> None:
-    """Mostly requests in the very moment of going idle, and troubles around it."""
-    who = random.choice(c.activators)
-    await asyncio.sleep(
-        random.choice(
-            [
-                *(0.0, 0.001, 0.05, 0.5),
-                *(IDLE + random.uniform(-0.01, 0.05) for _ in range(6)),
-                IDLE * 3,
-            ]
-        )
-    )
-    if random.random() < trouble:
-        still = random.choice([0.01, 0.5, 3.0, 30.0])
-        random.choice(c.activators).nature.still_until = c.loop.time() + still
-    if random.random() < trouble:
-        cut = random.choice(c.activators)
-        cut.nature.cut_until = c.loop.time() + random.choice([0.05, 1.0, 20.0])
-        c.loop.call_at(cut.nature.cut_until + 0.01, cut.board_store.missed)
-    for _ in range(random.choice([0, 1, 1, 2, 5])):
-        c.request(who, takes=random.choice([0.0, 0.001, 0.01, 0.2, 3.0]))
-        if random.random() < 0.3:
-            who = random.choice(c.activators)
+    with pytest.raises((TimeoutError, AssertionError)):
+        play(never())
 
 
 @pytest.mark.parametrize("late", [30.0, 3.0])
