@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class SetReplicas:
-    """Ask the driver for so many replicas; `victims` (ids) go first when it becomes fewer."""
+    """Ask the driver for so many replicas; `victims` (ids) go first when it becomes fewer, and
+    are retired by it."""
 
     count: int
     reason: str

@@ -242,5 +242,6 @@ class Fleet:
     ) -> SetReplicas:
         self._orders.place(count, wanted=view.seen.wanted, victims=victims)
         self._starts.attempted()
+        self._retired |= frozenset(victims)  # an order retires those whom it sends away
         self.lost = False
         return SetReplicas(count, label, victims)

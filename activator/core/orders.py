@@ -27,6 +27,12 @@ ENDED_WITHIN = 10.0
 else."""
 
 
+SPARED_AFTER = 3.0
+"""Seconds for which no more replicas are seen than are wanted until those that were ordered away,
+and are still there, count as spared: others went instead of them, or somebody wants them after all.
+Whoever stops replicas may have chosen before that, which shows by then."""
+
+
 class Surprise(StrEnum):
     REFUSED = "refused"
     """The driver did not take the order."""
@@ -56,6 +62,7 @@ class Orders:
         self._lost_at = float("-inf")
         self._doomed: set[str] = set()
         self._dooming: frozenset[str] = frozenset()
+        self._spared_at = float("inf")
 
     @property
     def doomed(self) -> frozenset[str]:
@@ -96,12 +103,12 @@ class Orders:
         if self._busy:
             return None
         change = self._follow_up(seen, now) if self._open else None
-        self._doomed &= {replica.id for replica in seen.replicas}
+        self._spare(seen, now)
         return change or self._compare(seen, now)
 
     def wakes_at(self) -> float:
         """When time alone may change something here; infinity if never."""
-        return self._retry_at if self._refusals else float("inf")
+        return min(self._spared_at, self._retry_at if self._refusals else float("inf"))
 
     def _follow_up(self, seen: Observation, now: float) -> Change | None:
         asked = self._count or 0
@@ -115,6 +122,15 @@ class Orders:
         self._count = seen.wanted
         self._doomed -= self._dooming
         return Change(Surprise.REFUSED, expected=asked, wanted=seen.wanted)
+
+    def _spare(self, seen: Observation, now: float) -> None:
+        self._doomed &= {replica.id for replica in seen.replicas}
+        if self._doomed and len(seen.replicas) <= seen.wanted:
+            self._spared_at = min(self._spared_at, now + SPARED_AFTER)
+            if now < self._spared_at:
+                return
+            self._doomed.clear()
+        self._spared_at = float("inf")
 
     def _compare(self, seen: Observation, now: float) -> Change | None:
         expected = self._count or 0

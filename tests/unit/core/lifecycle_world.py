@@ -179,6 +179,7 @@ class World:
                     forced = self.forcing and each.count == 0
                     at = self.now + ORDER_SECONDS
                     self.order = Order(each.count, each.victims, forced, at)
+                    self.retired |= frozenset(each.victims)
                 case AskQuiet():
                     self.quiet, self.answer_at = None, self.now + ANSWER_SECONDS
                 case Revive():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from activator.core.effects import AskQuiet, FailedStart, FailHeld, Retire, SetReplicas
+from activator.core.effects import AskQuiet, FailedStart, FailHeld, SetReplicas
 from activator.core.lifecycle import Lifecycle, SeenReplica, State
 from tests.unit.core.lifecycle_playbook import (
     CAUSE,
@@ -356,7 +356,6 @@ def test_beside_a_ready_one_a_replica_that_never_gets_ready_is_exchanged() -> No
 
     assert acts(life.observe(seen(*two), now=900.0)) == [
         SetReplicas(1, "overdue", victims=("r2",)),
-        Retire(("r2",)),
     ]
     assert acts(life.observe(seen(READY), now=900.1)) == [SetReplicas(2, "replace")]
 

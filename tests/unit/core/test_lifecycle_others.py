@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from activator.core.effects import AskQuiet, FailedStart, Revive, SetReplicas
+from activator.core.effects import AskQuiet, FailedStart, Retire, Revive, SetReplicas
 from activator.core.endpoint import Owner
 from activator.core.lifecycle import Lifecycle, SeenReplica, State
 from tests.unit.core.lifecycle_playbook import (
@@ -153,7 +153,7 @@ def test_a_refused_stop_keeps_it_up_and_is_tried_again() -> None:
     life.observe(seen(READY, quiet=True), now=600.1)
 
     effects = life.observe(seen(READY, quiet=True, scale_error="timeout"), now=600.2)
-    assert acts(effects) == [Revive()]
+    assert acts(effects) == [Revive(), Retire(())]
     assert life.state is State.ACTIVE
     effects = life.observe(seen(READY, scale_error="timeout"), now=1200.2)
     assert acts(effects) == [AskQuiet()]

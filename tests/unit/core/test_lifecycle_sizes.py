@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from activator.core.effects import Answer, Retire, SetReplicas, WakeAt
 from activator.core.lifecycle import Lifecycle, SeenReplica, State
+from activator.core.orders import SPARED_AFTER
 from tests.unit.core.lifecycle_playbook import (
     MANY,
     POLICY,
@@ -13,6 +14,7 @@ from tests.unit.core.lifecycle_playbook import (
     STARTING,
     active,
     acts,
+    draining,
     seen,
     told,
     wake,
@@ -95,6 +97,35 @@ def test_a_retired_one_that_is_still_seen_stays_out_of_rotation() -> None:
     effects = life.observe(seen(*idle, demand=2, wanted=1), now=31.5)
 
     assert acts(effects) == []
+
+
+def test_one_that_was_sent_away_and_stays_in_place_of_another_is_used_again() -> None:
+    life, (a, b, c) = three_of_which_one_is_needed()
+    idle = (replace(a, in_flight=0), b, c)
+    life.observe(seen(*idle, demand=2), now=30.0)
+    life.observe(seen(*idle, demand=2), now=31.0)
+    life.observe(seen(*idle, demand=2, wanted=1), now=31.5)
+
+    effects = life.observe(seen(a, demand=1), now=32.0)  # the cluster has chosen otherwise
+    assert acts(effects) == []
+    moment = wake(effects)
+    assert moment == 32.0 + SPARED_AFTER
+
+    assert acts(life.observe(seen(a, demand=1), now=moment)) == [Retire(())]
+    assert life.state is State.ACTIVE
+
+
+def test_one_that_was_sent_away_with_all_and_is_wanted_again_is_used_again() -> None:
+    life = draining()
+    life.observe(seen(READY, quiet=True), now=600.2)
+    life.observe(seen(READY, wanted=0), now=600.3)
+
+    effects = life.observe(seen(READY), now=600.4)  # somebody else, before it was stopped
+    moment = wake(effects)
+    assert moment == 600.3 + 0.1 + SPARED_AFTER
+
+    assert Retire(()) in life.observe(seen(READY), now=moment)
+    assert life.state is State.ACTIVE
 
 
 def test_a_refused_way_down_brings_them_back_into_rotation() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from activator.core.lifecycle import Observation, SeenReplica
-from activator.core.orders import ENDED_WITHIN, REFUSED, Change, Orders, Surprise
+from activator.core.orders import ENDED_WITHIN, REFUSED, SPARED_AFTER, Change, Orders, Surprise
 
 
 def look(
@@ -167,6 +167,32 @@ def test_victims_of_a_refused_order_are_spared() -> None:
     look(orders, 2, now=0.1, replicas=("a", "b"), error="forbidden")
 
     assert orders.doomed == frozenset()
+
+
+def test_a_victim_that_was_spared_is_not_doomed_for_ever() -> None:
+    orders = after_a_look(2)
+    orders.place(1, wanted=2, victims=("b",))
+    look(orders, 1, now=1.0, replicas=("a", "b"))
+    assert orders.wakes_at() == float("inf"), "one of them still has to go"
+
+    look(orders, 1, now=9.0, replicas=("b",))  # it was the other
+
+    assert orders.doomed == {"b"}
+    assert orders.wakes_at() == 9.0 + SPARED_AFTER
+    look(orders, 1, now=9.0 + SPARED_AFTER, replicas=("b",))
+    assert orders.doomed == frozenset()
+    assert orders.wakes_at() == float("inf")
+
+
+def test_a_victim_that_is_about_to_go_is_not_spared() -> None:
+    orders = after_a_look(2)
+    orders.place(1, wanted=2, victims=("b",))
+    look(orders, 1, now=1.0, replicas=("b",))  # the other is being replaced
+
+    look(orders, 1, now=2.0, replicas=("b", "c"))
+    look(orders, 1, now=1.0 + SPARED_AFTER, replicas=("b", "c"))
+
+    assert orders.doomed == {"b"}
 
 
 def test_what_somebody_else_sent_away_is_doomed_too() -> None:
