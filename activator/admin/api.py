@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from activator.admin.dashboard import add_dashboard
 from activator.admin.follow import Follow
 from activator.admin.guard import COOKIE, SESSION_SECONDS, Hosts, Sessions, guard
 from activator.admin.jobs import JobCalls
@@ -61,6 +62,7 @@ def make_app(
     _add_reading(app, operations, metrics)
     _add_changing(app, operations)
     JobCalls(jobs).add_to(app)
+    add_dashboard(app)
     app.router.add_post("/api/login", _Login(sessions).trade)
     # no HEAD: the stream is endless
     app.router.add_get("/api/events", follow.stream, allow_head=False)
@@ -98,6 +100,15 @@ def _add_reading(app: web.Application, operations: Operations, metrics: Metrics)
     async def endpoint(request: web.Request) -> web.Response:
         return _status(operations, request.match_info["name"])
 
+    async def days(request: web.Request) -> web.Response:
+        return _json({"endpoints": {name: asdict(day) for name, day in operations.days().items()}})
+
+    async def history(request: web.Request) -> web.Response:
+        found = operations.history(request.match_info["name"])
+        if found is None:
+            raise _unknown(operations, request.match_info["name"])
+        return _json(asdict(found))
+
     async def config(request: web.Request) -> web.Response:
         return _json({"config": operations.config(), "status": asdict(operations.config_status())})
 
@@ -107,6 +118,8 @@ def _add_reading(app: web.Application, operations: Operations, metrics: Metrics)
     app.router.add_get("/openapi.json", openapi)
     app.router.add_get("/api/endpoints", endpoints)
     app.router.add_get("/api/endpoints/{name}", endpoint)
+    app.router.add_get("/api/endpoints/{name}/history", history)
+    app.router.add_get("/api/history", days)
     app.router.add_get("/api/config", config)
 
 

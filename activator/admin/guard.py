@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from activator.admin import dashboard
 from activator.admin.problems import Problem
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ SESSION_SECONDS = 12 * 3600.0
 MAX_SESSIONS = 100
 """Beyond it the oldest ends: nobody can fill the memory by logging in."""
 
-OPEN = frozenset({"/livez", "/readyz", "/metrics", "/api/login"})
-"""Paths that need no token: probes and scrapers carry none, and login is how one gets in."""
+OPEN = frozenset({"/livez", "/readyz", "/metrics", "/api/login"}) | dashboard.PATHS
+"""Paths that need no token: probes and scrapers carry none, login is how one gets in, and the
+dashboard's page holds no data."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 import activator
 from activator.admin.guard import COOKIE, OPEN
 from activator.admin.ports import ConfigStatus
-from activator.core.status import EndpointStatus
+from activator.core.status import EndpointHistory, EndpointStatus
 from activator.telemetry.events import Event
 
 _REF = "#/components/schemas/"
@@ -62,6 +62,7 @@ _CHANGE: Json = {
 _FORCE = _object(force={"type": "boolean", "default": False})
 _LOGIN = _object(("token",), token=_TEXT)
 _ENDPOINTS = _object(endpoints=_list("EndpointStatus"), configuration=_reference("ConfigStatus"))
+_DAYS = _object(endpoints={"type": "object", "additionalProperties": _reference("Day")})
 _CONFIG = _object(config={"type": "object"}, status=_reference("ConfigStatus"))
 _ONE = "/api/endpoints/{name}"
 _JOB = "/api/jobs/{id}"
@@ -83,6 +84,12 @@ CALLS: dict[tuple[str, str], Call] = {
     ),
     ("GET", "/api/endpoints"): Call("All endpoints", _ENDPOINTS),
     ("GET", _ONE): Call("One endpoint", _reference("EndpointStatus"), problems=(404,)),
+    ("GET", f"{_ONE}/history"): Call(
+        "What it did in the last day, and its last cold starts, as this activator saw them",
+        _reference("EndpointHistory"),
+        problems=(404,),
+    ),
+    ("GET", "/api/history"): Call("The last day of every endpoint", _DAYS),
     ("POST", f"{_ONE}/activate"): Call("Start it, demand or none", body=_object(), **_CHANGE),
     ("POST", f"{_ONE}/deactivate"): Call(
         "Stop it; while there is demand only by force", body=_FORCE, **_CHANGE
@@ -200,7 +207,7 @@ def _schemas() -> Json:
             "links": {"type": "object"},
         },
     }
-    for shape in (EndpointStatus, ConfigStatus, Event):
+    for shape in (EndpointStatus, EndpointHistory, ConfigStatus, Event):
         schema = TypeAdapter(shape).json_schema(ref_template=_REF + "{model}")
         schemas |= schema.pop("$defs", {})
         schemas[shape.__name__] = schema

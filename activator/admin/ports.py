@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from activator.core.history import Day
     from activator.core.jobs import JobState
-    from activator.core.status import EndpointStatus
+    from activator.core.status import EndpointHistory, EndpointStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,11 @@ class Operations(Protocol):
     def endpoints(self) -> Sequence[EndpointStatus]: ...
 
     def endpoint(self, name: str) -> EndpointStatus | None: ...
+
+    def days(self) -> Mapping[str, Day]:
+        """By endpoint."""
+
+    def history(self, name: str) -> EndpointHistory | None: ...
 
     async def activate(self, name: str) -> None:
         """At least one replica, demand or none; idles away like any other."""

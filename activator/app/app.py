@@ -65,6 +65,9 @@ _log = logging.getLogger("activator.app")
 DRAINED_LOOK = 0.05
 """Seconds between two looks at whether everything in flight has finished, while shutting down."""
 
+CHRONICLE = 60.0
+"""Seconds between two looks at how many requests have ended: little, beside a cell of history."""
+
 
 class App:
     """One activator. `start` once, then `stop` once."""
@@ -152,6 +155,7 @@ class App:
         self.reloading.start(
             proxy=self._proxy, jobs=self._stores.jobs, certificate=self._certificate
         )
+        self._tasks.spawn(self._chronicle(), name="chronicle")
         self._why_not_ready = None
         _log.info(
             "listening",
@@ -162,6 +166,12 @@ class App:
                 "endpoints": len(self.settings.endpoints),
             },
         )
+
+    async def _chronicle(self) -> None:
+        while True:
+            await asyncio.sleep(CHRONICLE)
+            for control in self.supervisor.all():
+                control.remember()
 
     @property
     def data_port(self) -> int:

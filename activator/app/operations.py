@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from activator.admin.ports import ConfigStatus, Conflict, Unavailable, UnknownEndpoint
 from activator.coordination.base import NoLeader
+from activator.core.status import EndpointHistory
 from activator.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from activator.control.controller import Controller
     from activator.control.supervisor import Supervisor
     from activator.coordination.base import Wishes
+    from activator.core.history import Day
     from activator.core.status import EndpointStatus
 
 SHOWN_WITHIN = 2.0
@@ -51,6 +53,15 @@ class AppOperations:
     def endpoint(self, name: str) -> EndpointStatus | None:
         control = self._supervisor.get(name)
         return control.status() if control else None
+
+    def days(self) -> Mapping[str, Day]:
+        return {control.name: control.day() for control in self._supervisor.all()}
+
+    def history(self, name: str) -> EndpointHistory | None:
+        control = self._supervisor.get(name)
+        if control is None:
+            return None
+        return EndpointHistory(name, control.day(), tuple(reversed(control.cold_starts.recent)))
 
     async def activate(self, name: str) -> None:
         control = self._scalable(name)

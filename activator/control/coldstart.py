@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from activator.core.eta import StartTimes
+from activator.core.status import ColdStart
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from activator.drivers.base import Sighting
     from activator.telemetry.metrics import EndpointMetrics
+
+REMEMBERED = 20
+"""Starts that are shown."""
 
 
 class ColdStarts:
@@ -24,6 +30,8 @@ class ColdStarts:
         self._first_ready: str | None = None
         self._ready_at = 0.0
         self.count = 0
+        self.recent: deque[ColdStart] = deque(maxlen=REMEMBERED)
+        """Those that have ended, oldest first."""
 
     def began(self) -> None:
         """The endpoint is being activated from nothing."""
@@ -46,6 +54,7 @@ class ColdStarts:
         self._ready_at = ready_at
         self.count += 1
         self._times.learn(phases)
+        self._remember("ready", dict(phases))
         self._metrics.cold_start(outcome="ready")
         for phase, seconds in phases.items():
             self._metrics.phase(phase, seconds)
@@ -59,6 +68,7 @@ class ColdStarts:
         self._first_ready = None
         seconds = max(0.0, self._clock() - self._ready_at)
         self._metrics.phase("first_byte", seconds)
+        self.recent[-1].phases["first_byte"] = seconds
         return seconds
 
     def called_off(self) -> None:
@@ -67,8 +77,13 @@ class ColdStarts:
 
     def failed(self) -> None:
         if self._began is not None:
+            self._remember("failed", {"failed": self._clock() - self._began})
             self._began = None
             self._metrics.cold_start(outcome="failed")
+
+    def _remember(self, outcome: str, phases: dict[str, float]) -> None:
+        took = sum(phases.values())
+        self.recent.append(ColdStart(time.time() - took, outcome, phases))
 
     def remaining(self) -> float | None:
         """Seconds until a replica is likely to be ready: of the start under way, else of one that

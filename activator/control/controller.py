@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ from activator.core.effects import (
     WakeAt,
 )
 from activator.core.endpoint import Owner
+from activator.core.history import Day, History
 from activator.core.lifecycle import Ended, Lifecycle, Observation, SeenReplica, State
 from activator.drivers.base import DriverError, Phase, Snapshot
 from activator.upstream.refusals import failed_start
@@ -89,6 +91,7 @@ class Controller:
         self.serving = Ledger(now=clock())
         """Replica time during which requests could be sent; the rest of `costs` is starting,
         stopping or out of rotation."""
+        self._history = History(self.life.state, at=time.time())
         self.snapshot = Snapshot(wanted=0)
         self.leaving: frozenset[str] = frozenset()
         """Ids that receive nothing new: retired, or told to go and not yet gone."""
@@ -176,6 +179,14 @@ class Controller:
             now=self._clock(),
         )
         self._wake.set()
+
+    def remember(self) -> None:
+        """Note how many requests have ended by now; the more often, the finer the history."""
+        self._history.count(self.live.metrics.ended, at=time.time())
+
+    def day(self) -> Day:
+        self.remember()
+        return self._history.day(at=time.time())
 
     def status(self) -> EndpointStatus:
         return endpoint_status(self, now=self._clock())
@@ -294,6 +305,7 @@ class Controller:
             else:
                 self._carry_out(effect)
         self.verbs.looked()
+        self._history.enter(self.life.state, at=time.time())
         if self.life.state is not State.ACTIVATING:
             self.cold_starts.called_off()
         elif self.scalable and not any(

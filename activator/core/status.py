@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from activator.core.history import Day  # noqa: TC001  # the API's description reads it
+
 
 @dataclass(frozen=True, slots=True)
 class ReplicaStatus:
@@ -54,3 +56,26 @@ class EndpointStatus:
     """What keeps the activator from seeing or scaling its replicas just now."""
     hosts: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ColdStart:
+    """One start from zero that has ended."""
+
+    at: float
+    """Unix time of its beginning."""
+    outcome: str
+    """ready, failed."""
+    phases: dict[str, float]
+    """Seconds in each, in order; `first_byte` follows when the first answer begins. A failed one
+    has only `failed`, the time until it was given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointHistory:
+    """What an endpoint did lately, as this activator has seen it."""
+
+    name: str
+    day: Day
+    cold_starts: tuple[ColdStart, ...]
+    """The latest first."""

@@ -140,6 +140,11 @@ class EndpointMetrics:
         overheads.counts[bisect_left(OVERHEAD_BUCKETS, overhead)] += 1
         overheads.total += overhead
 
+    @property
+    def ended(self) -> int:
+        """Requests that have ended."""
+        return sum(self.requests.values())
+
     def waited(self, seconds: float) -> None:
         """A held request has left the line, whichever way."""
         self.waits.observe(seconds)

@@ -12,7 +12,9 @@ from aiohttp import web
 
 from activator.admin.api import make_app
 from activator.admin.ports import ConfigStatus, Conflict, Unavailable, UnknownEndpoint
-from activator.core.status import EndpointStatus, ReplicaStatus
+from activator.core.history import Day, History
+from activator.core.lifecycle import State
+from activator.core.status import ColdStart, EndpointHistory, EndpointStatus, ReplicaStatus
 from activator.telemetry.events import EventLog
 from activator.telemetry.metrics import Metrics
 
@@ -56,6 +58,7 @@ class House:
         self.statuses = {name: status(name) for name in ("llama", "whisper")}
         self.why_not_ready: str | None = None
         self.refused = ConfigStatus(at=1_790_000_000.0)
+        self.day = History(State.INACTIVE, at=1_790_000_000.0).day(at=1_790_000_000.0)
         self.away = False
         self.broken = False
 
@@ -66,6 +69,15 @@ class House:
 
     def endpoint(self, name: str) -> EndpointStatus | None:
         return self.statuses.get(name)
+
+    def days(self) -> dict[str, Day]:
+        return dict.fromkeys(self.statuses, self.day)
+
+    def history(self, name: str) -> EndpointHistory | None:
+        if name not in self.statuses:
+            return None
+        start = ColdStart(1_790_000_000.0, "ready", {"requested": 0.5, "started": 30.0})
+        return EndpointHistory(name, self.day, (start,))
 
     async def activate(self, name: str) -> None:
         replica = ReplicaStatus("r1", "started", "127.0.0.1:4000", 0, 0.1)

@@ -1,0 +1,397 @@
+// The dashboard: what the admin API tells, drawn. It asks every few seconds while it is looked at, and
+// at once when an event comes; 50 endpoints a page, so that 500 are as smooth as five.
+
+import { ago, bytes, clock, element, money, moment, readyReplicas, reasonOf, setText, span, stateOf } from "./words.js";
+import { starts, strip } from "./drawing.js";
+
+const EVERY = 3000;
+const DAY_EVERY = 60000;
+const SOON = 250;
+const PAGE = 50;
+const KEPT_EVENTS = 200;
+const ENDED = ["succeeded", "failed", "cancelled", "expired"];
+
+const $ = (id) => document.getElementById(id);
+const seen = { endpoints: [], problems: [], days: new Map(), events: [], page: 0, jobs: [], history: null };
+let source = null;
+let timer = null;
+let asking = false;
+let again = false;
+
+class Refused extends Error {
+  constructor(status, message) { super(message); this.status = status; }
+}
+
+async function call(path, options = {}) {
+  const answer = await fetch(path, { headers: { Accept: "application/json", "Content-Type": "application/json" },
+    credentials: "same-origin", cache: "no-store", ...options });
+  const told = answer.status === 204 ? null : await answer.json().catch(() => null);
+  if (!answer.ok) throw new Refused(answer.status, told?.detail || `the activator answers ${answer.status}`);
+  return told;
+}
+
+// --- asking --------------------------------------------------------------------------------------
+
+function chosen() {
+  const [, kind, name] = location.hash.split("/");
+  return kind === "endpoint" && name ? decodeURIComponent(name) : null;
+}
+
+function soon(after = SOON) {
+  clearTimeout(timer);
+  timer = setTimeout(refresh, after);
+}
+
+async function refresh() {
+  if (asking) { again = true; return; }
+  asking = true;
+  try {
+    const name = chosen();
+    const told = await call("/api/endpoints");
+    seen.endpoints = told.endpoints;
+    seen.problems = told.configuration.problems;
+    if (name) {
+      const path = encodeURIComponent(name);
+      const [history, jobs] = await Promise.allSettled([
+        call(`/api/endpoints/${path}/history`), call(`/api/jobs?endpoint=${path}&limit=50`)]);
+      seen.history = history.value ?? null;
+      seen.jobs = jobs.value?.jobs ?? [];
+    } else if (Date.now() > (seen.daysAt ?? 0) + DAY_EVERY) {
+      const days = await call("/api/history");
+      seen.days = new Map(Object.entries(days.endpoints));
+      seen.daysAt = Date.now();
+    }
+    follow();
+    show();
+  } catch (problem) {
+    if (problem.status === 401) { askToLogIn(); return; }
+    link("lost", problem.status ? problem.message : "the activator does not answer; trying again");
+  } finally {
+    asking = false;
+  }
+  if (!document.hidden) soon(again ? SOON : EVERY);
+  again = false;
+}
+
+function follow() {
+  if (source && source.readyState !== EventSource.CLOSED) return;
+  const last = seen.events.at(-1)?.id ?? 0;
+  source = new EventSource(`/api/events?since=${last}`);
+  source.onopen = () => link("live", "live");
+  source.onerror = () => link("lost", "connection lost; trying again");
+  source.onmessage = (message) => {
+    const event = JSON.parse(message.data);
+    if (event.id <= (seen.events.at(-1)?.id ?? 0)) return;
+    seen.events.push(event);
+    if (seen.events.length > 5 * KEPT_EVENTS) seen.events.splice(0, KEPT_EVENTS);
+    soon();
+  };
+}
+
+function link(state, words) {
+  $("link").dataset.state = state;
+  setText($("link"), words);
+}
+
+// --- showing -------------------------------------------------------------------------------------
+
+function show() {
+  const name = chosen();
+  $("login").hidden = true;
+  $("overview").hidden = name !== null;
+  $("detail").hidden = name === null;
+  if (name === null) { showOverview(); return; }
+  showDetail(name, seen.endpoints.find((one) => one.name === name));
+}
+
+function describe(list, rows) {
+  const old = new Map([...list.children].map((one) => [one.dataset.key, one]));
+  for (const [key, value] of rows) {
+    const there = old.get(key);
+    if (there) { setText(there.lastChild, value); old.delete(key); continue; }
+    const made = element("div", { "data-key": key }, element("dt", {}, key), element("dd", {}, value));
+    list.append(made);
+  }
+  for (const gone of old.values()) gone.remove();
+}
+
+function sum(key) {
+  return seen.endpoints.reduce((total, one) => total + one[key], 0);
+}
+
+function showOverview() {
+  document.title = "activator";
+  const ready = seen.endpoints.reduce((total, one) => total + readyReplicas(one), 0);
+  const there = seen.endpoints.reduce((total, one) => total + one.replicas.length, 0);
+  const rows = [["endpoints", String(seen.endpoints.length)], ["replicas ready", `${ready} of ${there}`],
+    ["in line", String(sum("held"))], ["in flight", String(sum("in_flight"))],
+    ["cost", money(sum("cost"))], ["saved", money(sum("cost_saved"))]];
+  describe($("totals"), rows);
+  const words = seen.problems.length
+    ? `The last change of the configuration was refused, the one before is in force:\n${seen.problems.join("\n")}` : "";
+  setText($("problems"), words);
+  const matching = filtered();
+  const pages = Math.max(1, Math.ceil(matching.length / PAGE));
+  seen.page = Math.min(seen.page, pages - 1);
+  $("pages").hidden = pages === 1;
+  $("none").hidden = matching.length > 0;
+  $("endpoints").hidden = matching.length === 0;
+  setText($("page"), `page ${seen.page + 1} of ${pages}, ${matching.length} endpoints`);
+  $("previous").disabled = seen.page === 0;
+  $("next").disabled = seen.page === pages - 1;
+  fill($("endpoints").tBodies[0], matching.slice(seen.page * PAGE, (seen.page + 1) * PAGE), (one) => one.name, endpointRow, updateEndpoint);
+}
+
+function filtered() {
+  const find = $("find").value.trim().toLowerCase();
+  const state = $("state").value;
+  const order = $("order").value;
+  const matching = seen.endpoints.filter((one) => one.name.toLowerCase().includes(find)
+    && (!state || (state === "paused" ? one.paused : one.state === state)));
+  const by = (one) => (order === "state" ? one.state : Number(one[order] ?? 0));
+  matching.sort((a, b) => {
+    if (order === "name") return a.name.localeCompare(b.name);
+    const [left, right] = [by(a), by(b)];
+    const ranked = typeof left === "string" ? left.localeCompare(right) : right - left;
+    return ranked || a.name.localeCompare(b.name);
+  });
+  return matching;
+}
+
+// Rows by key: those that stay are updated in place.
+function fill(body, items, keyOf, make, update) {
+  const old = new Map([...body.rows].map((row) => [row.dataset.key, row]));
+  let place = body.firstElementChild;
+  for (const item of items) {
+    const key = keyOf(item);
+    let row = old.get(key);
+    if (row) old.delete(key);
+    else { row = make(item); row.dataset.key = key; }
+    update(row, item);
+    if (row !== place) body.insertBefore(row, place);
+    else place = place.nextElementSibling;
+  }
+  for (const gone of old.values()) gone.remove();
+}
+
+function cells(row, ...labels) {
+  for (const label of labels) row.append(element("td", { "data-label": label }, element("div", {})));
+  return row;
+}
+
+function endpointRow(one) {
+  const name = element("a", { href: `#/endpoint/${encodeURIComponent(one.name)}` }, one.name);
+  return cells(element("tr", {}, element("th", { scope: "row" }, name)),
+    "State", "Replicas", "In line", "Slots", "Ready in", "Last activity", "Cost", "Last 24 hours");
+}
+
+function updateEndpoint(row, one) {
+  const [state, replicas, held, slots, eta, last, cost, day] = [...row.cells].slice(1).map((cell) => cell.firstChild);
+  badge(state, one.state, `${stateOf(one)} for ${span(one.seconds_in_state)}`, reasonOf(one));
+  setText(replicas, replicasOf(one));
+  setText(held, String(one.held));
+  setText(slots, slotsOf(one));
+  setText(eta, span(one.eta));
+  eta.parentElement.classList.toggle("unknown", one.eta === null);
+  setText(last, ago(one.last_activity));
+  setText(cost, `${money(one.cost)}, saved ${money(one.cost_saved)}`);
+  const known = seen.days.get(one.name);
+  if (known && day.dataset.until !== String(seen.daysAt)) {
+    day.dataset.until = String(seen.daysAt);
+    day.replaceChildren(strip(known));
+  }
+}
+
+function replicasOf(one) {
+  return one.wanted || one.replicas.length ? `${readyReplicas(one)} of ${one.wanted} ready` : "none";
+}
+
+function slotsOf(one) {
+  if (!one.concurrency) return String(one.in_flight);
+  return `${one.in_flight} of ${one.concurrency * readyReplicas(one)}`;
+}
+
+function badge(node, state, words, note) {
+  if (!node.firstChild) node.append(element("span", {}), element("div", { class: "note" }));
+  node.firstChild.className = `badge ${state}`;
+  setText(node.firstChild, words);
+  setText(node.lastChild, note);
+}
+
+function showDetail(name, one) {
+  document.title = `${name}: activator`;
+  setText($("detail-title"), name);
+  $("verbs").hidden = !one;
+  setText($("detail-problem"), one ? $("detail-problem").textContent : `No endpoint is called ${name}.`);
+  if (!one) return;
+  for (const button of $("verbs").children) {
+    const verb = button.dataset.verb;
+    button.hidden = (verb === "pause" && one.paused) || (verb === "resume" && !one.paused);
+  }
+  describe($("facts"), factsOf(one));
+  fill($("replicas").tBodies[0], one.replicas, (each) => each.id,
+    () => cells(element("tr", {}), "Replica", "Phase", "For", "Address", "In flight", "Detail"), updateReplica);
+  if (seen.history?.name === name) {
+    $("day").replaceChildren(strip(seen.history.day));
+    $("starts").replaceChildren(...starts(seen.history.cold_starts));
+  }
+  $("replicas").hidden = !one.replicas.length;
+  $("no-replicas").hidden = one.replicas.length > 0;
+  $("jobs").hidden = !seen.jobs.length;
+  $("no-jobs").hidden = seen.jobs.length > 0;
+  fill($("jobs").tBodies[0], seen.jobs, (job) => job.id, jobRow, updateJob);
+  const told = seen.events.filter((event) => event.endpoint === name).slice(-KEPT_EVENTS).reverse();
+  if ($("events").dataset.last !== `${name} ${told[0]?.id}`) {
+    $("events").dataset.last = `${name} ${told[0]?.id}`;
+    $("events").replaceChildren(...told.map(eventItem));
+  }
+}
+
+function factsOf(one) {
+  const rows = [["State", `${stateOf(one)} for ${span(one.seconds_in_state)}`], ["Why", reasonOf(one)],
+    ["In line", `${one.held} (${bytes(one.held_bytes)})`], ["Slots", slotsOf(one)],
+    ["Ready in", span(one.eta)], ["A start takes", span(one.typical_start)],
+    ["Last activity", ago(one.last_activity)], ["Cold starts", String(one.cold_starts)],
+    ["Cost", `${money(one.cost)} for ${span(one.replica_seconds)}`],
+    ["Saved", `${money(one.cost_saved)} for ${span(one.saved_replica_seconds)}`],
+    ["Hosts", one.hosts.join(", ")], ["Paths", one.paths.join(", ")]];
+  return rows.filter(([, value]) => value);
+}
+
+function updateReplica(row, one) {
+  const [id, phase, since, address, flight, detail] = [...row.cells].map((cell) => cell.firstChild);
+  setText(id, one.id);
+  phase.className = `badge ${one.phase}`;
+  setText(phase, one.phase);
+  setText(since, span(one.seconds_in_phase));
+  setText(address, one.address);
+  setText(flight, String(one.in_flight));
+  setText(detail, one.detail);
+}
+
+function jobRow(job) {
+  const row = cells(element("tr", {}), "Job", "State", "Attempt", "Created", "Detail", "Change");
+  const [id, , , , , change] = [...row.cells].map((cell) => cell.firstChild);
+  setText(id, job.id);
+  const button = element("button", { type: "button" });
+  button.addEventListener("click", () => changeJob(job.id, button.dataset.verb));
+  change.append(button);
+  return row;
+}
+
+function updateJob(row, job) {
+  const [, state, attempt, created, detail, change] = [...row.cells].map((cell) => cell.firstChild);
+  state.className = `badge ${job.state}`;
+  setText(state, job.state);
+  setText(attempt, String(job.attempt));
+  setText(created, job.created ? new Date(job.created).toLocaleString() : "");
+  setText(detail, [job.reason, job.detail].filter(Boolean).join(": "));
+  const verb = job.state === "failed" ? "retry" : ENDED.includes(job.state) ? "" : "cancel";
+  const button = change.firstChild;
+  button.hidden = !verb;
+  button.dataset.verb = verb;
+  setText(button, verb === "retry" ? "Retry" : "Cancel");
+}
+
+function eventItem(event) {
+  const at = new Date(event.at * 1000);
+  return element("li", {}, element("time", { datetime: at.toISOString(), title: moment(event.at) }, clock(event.at)),
+    element("strong", {}, event.action.replaceAll("_", " ")), event.reason ? `: ${event.reason}` : "");
+}
+
+// --- changing ------------------------------------------------------------------------------------
+
+const ASKED = {
+  activate: ["Activate", "It starts now, demand or none, and goes back to zero when idle."],
+  deactivate: ["Deactivate", "It goes to zero. While requests are held or in flight it is refused."],
+  force: ["Deactivate all the same", "What is in flight is broken off."],
+  pause: ["Pause", "What comes is held and nothing is started until it is resumed."],
+  resume: ["Resume", "What is held goes on, and starts it if need be."],
+};
+
+function confirmed(title, words, yes) {
+  setText($("confirm-title"), title);
+  setText($("confirm-words"), words);
+  setText($("confirm-yes"), yes);
+  const dialog = $("confirm");
+  dialog.returnValue = "no";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
+async function change(verb, name, { force = false } = {}) {
+  const [yes, words] = ASKED[force ? "force" : verb];
+  if (!await confirmed(`${yes}: ${name}?`, words, yes)) return;
+  setText($("detail-problem"), "");
+  try {
+    await call(`/api/endpoints/${encodeURIComponent(name)}/${verb}`,
+      { method: "POST", body: JSON.stringify(force ? { force } : {}) });
+  } catch (problem) {
+    if (problem.status === 401) { askToLogIn(); return; }
+    setText($("detail-problem"), problem.message);
+    if (verb === "deactivate" && problem.status === 409 && !force) { await change(verb, name, { force: true }); return; }
+  }
+  soon(0);
+}
+
+async function changeJob(id, verb) {
+  const yes = verb === "retry" ? "Retry" : "Cancel the job";
+  const words = verb === "retry" ? "It is tried again, with all its attempts." : "Queued, it never runs; running, its model is left.";
+  if (!await confirmed(`${yes}?`, `${id}: ${words}`, yes)) return;
+  const path = `/api/jobs/${encodeURIComponent(id)}`;
+  try {
+    await (verb === "retry" ? call(`${path}/retry`, { method: "POST", body: "{}" }) : call(path, { method: "DELETE" }));
+    setText($("detail-problem"), "");
+  } catch (problem) {
+    if (problem.status === 401) { askToLogIn(); return; }
+    setText($("detail-problem"), problem.message);
+  }
+  soon(0);
+}
+
+// --- logging in ----------------------------------------------------------------------------------
+
+function askToLogIn() {
+  clearTimeout(timer);
+  source?.close();
+  source = null;
+  link("lost", "not logged in");
+  $("overview").hidden = $("detail").hidden = true;
+  $("login").hidden = false;
+  $("token").focus();
+}
+
+$("login-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  try {
+    await call("/api/login", { method: "POST", body: JSON.stringify({ token: $("token").value.trim() }) });
+    $("token").value = "";
+    setText($("login-problem"), "");
+    link("connecting", "connecting");
+    soon(0);
+  } catch (problem) {
+    setText($("login-problem"), problem.status ? problem.message : "the activator does not answer");
+  }
+});
+
+$("verbs").addEventListener("click", (event) => {
+  const verb = event.target.closest("button")?.dataset.verb;
+  if (verb) change(verb, chosen());
+});
+for (const id of ["find", "state", "order"]) {
+  $(id).addEventListener("input", () => { seen.page = 0; showOverview(); });
+}
+$("filter").addEventListener("submit", (event) => event.preventDefault());
+$("previous").addEventListener("click", () => { seen.page -= 1; showOverview(); });
+$("next").addEventListener("click", () => { seen.page += 1; showOverview(); });
+document.addEventListener("visibilitychange", () => { if (!document.hidden) soon(0); });
+window.addEventListener("hashchange", () => {
+  setText($("detail-problem"), "");
+  for (const id of ["day", "starts"]) $(id).replaceChildren();
+  show();
+  soon(0);
+  if (chosen()) $("detail-title").focus();
+});
+refresh();

@@ -1,0 +1,203 @@
+"""The dashboard as a person uses it: a browser in front of a real activator."""
+
+from __future__ import annotations
+
+import os
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.async_api import expect
+
+from activator.core.history import History
+from activator.core.lifecycle import State
+from activator.core.status import ReplicaStatus
+from tests.browser.conftest import check_accessible
+from tests.redis_server import free_port
+from tests.serving import serving
+from tests.unit.admin.support import TOKEN, running, status
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from activator.core.history import Day
+    from activator.core.status import EndpointStatus
+    from tests.browser.conftest import Opening
+    from tests.serving import Serving
+
+PICTURES = Path(__file__).parents[2] / "docs" / "images"
+
+
+@asynccontextmanager
+async def activator(folder: Path, **keys: Any) -> AsyncIterator[Serving]:
+    """On an admin port that a second start finds free again."""
+    listen = {"admin": f"127.0.0.1:{free_port()}"}
+    async with serving(folder, server=listen, **keys) as made:
+        yield made
+
+
+def page_of(made: Serving) -> str:
+    return f"http://127.0.0.1:{made.admin}/"
+
+
+async def test_an_endpoint_is_seen_waking_and_going_back_to_zero(
+    tmp_path: Path, opening: Opening
+) -> None:
+    async with (
+        activator(tmp_path, scale={"idleTimeout": "2s"}) as made,
+        opening(page_of(made)) as page,
+    ):
+        row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="m"))
+        await expect(row).to_contain_text("inactive")
+        await expect(page.locator("#link")).to_have_text("live")
+
+        await made.get("/")
+
+        await expect(row).to_contain_text("active for")
+        await expect(row).to_contain_text("1 of 1 ready")
+        await expect(row).to_contain_text("inactive", timeout=20_000)
+
+        await row.get_by_role("link", name="m").click()
+        await expect(page.get_by_role("heading", name="m", exact=True)).to_be_focused()
+        await expect(page.locator("#events")).to_contain_text("deactivated: no request for")
+        await expect(page.locator(".start")).to_have_count(1)
+
+
+async def test_an_operator_starts_pauses_and_stops_it_after_a_question(
+    tmp_path: Path, opening: Opening
+) -> None:
+    async with activator(tmp_path) as made, opening(page_of(made) + "#/endpoint/m") as page:
+        facts, dialog = page.locator("#facts"), page.get_by_role("dialog")
+
+        await page.get_by_role("button", name="Activate", exact=True).click()
+        await expect(dialog).to_contain_text("Activate: m?")
+        await dialog.get_by_role("button", name="Cancel").click()
+        await expect(dialog).to_be_hidden()
+        await expect(facts).to_contain_text("inactive")
+
+        await page.get_by_role("button", name="Activate", exact=True).click()
+        await dialog.get_by_role("button", name="Activate", exact=True).click()
+        await expect(facts).to_contain_text("active for")
+        await expect(page.locator("#replicas")).to_contain_text("ready")
+
+        await page.get_by_role("button", name="Pause").click()
+        await dialog.get_by_role("button", name="Pause").click()
+        await expect(facts).to_contain_text("paused")
+        await page.get_by_role("button", name="Resume").click()
+        await dialog.get_by_role("button", name="Resume").click()
+        await expect(page.get_by_role("button", name="Pause")).to_be_visible()
+
+        await page.get_by_role("button", name="Deactivate").click()
+        await dialog.get_by_role("button", name="Deactivate").click()
+        await expect(facts).to_contain_text("inactive")
+
+
+async def test_a_lost_connection_is_told_and_comes_back_by_itself(
+    tmp_path: Path, opening: Opening
+) -> None:
+    async with activator(tmp_path) as made, opening(page_of(made)) as page:
+        link = page.locator("#link")
+        await expect(link).to_have_text("live")
+
+        made.process.kill()
+        await made.process.wait()
+        await expect(link).to_contain_text("trying again")
+
+        await made.start()
+        await expect(link).to_have_text("live", timeout=30_000)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+async def test_both_views_are_accessible_at_every_width(opening: Opening, dark: bool) -> None:
+    async with running() as admin:
+        house = admin.house
+        house.statuses["llama"] = status("llama", state="failed", failure="exit 3", paused=True)
+        house.statuses["whisper"] = status("whisper", state="activating", wanted=1)
+        await house.activate("whisper")
+        admin.events.record("llama", "failed", "exit 3")
+        for width in (1280, 360):
+            async with opening(admin.url + "/", width=width, dark=dark) as page:
+                await expect(page.get_by_role("link", name="llama")).to_be_visible()
+                await check_accessible(page)
+                wide = await page.evaluate("document.documentElement.scrollWidth")
+                assert wide <= width
+                await page.goto(admin.url + "/#/endpoint/llama")
+                await expect(page.locator("#facts")).to_contain_text("exit 3")
+                await check_accessible(page)
+
+
+async def test_without_the_token_nothing_is_shown_and_with_it_all(opening: Opening) -> None:
+    async with running(token=TOKEN) as admin, opening(admin.url + "/") as page:
+        await expect(page.get_by_label("Admin token")).to_be_focused()
+        await expect(page.locator("#overview")).to_be_hidden()
+
+        await page.get_by_label("Admin token").fill("wrong")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#login-problem")).to_have_text("this is not the admin token")
+
+        await page.get_by_label("Admin token").fill(TOKEN)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("link", name="llama")).to_be_visible()
+        await expect(page.locator("#link")).to_have_text("live")
+
+
+async def test_hundreds_of_endpoints_come_by_the_page_and_are_found(opening: Opening) -> None:
+    async with running() as admin:
+        admin.house.statuses = {f"m{i:03}": status(f"m{i:03}") for i in range(500)}
+        async with opening(admin.url + "/") as page:
+            rows = page.locator("#endpoints tbody tr")
+            await expect(rows).to_have_count(50)
+            await page.get_by_role("button", name="Next").click()
+            await expect(rows.first).to_contain_text("m050")
+
+            await page.get_by_label("Find").fill("m499")
+            await expect(rows).to_have_count(1)
+            await page.get_by_label("Find").fill("nothing")
+            await expect(page.get_by_text("No endpoint matches.")).to_be_visible()
+
+
+async def test_the_picture_in_the_docs_is_what_the_page_looks_like(
+    opening: Opening, tmp_path: Path
+) -> None:
+    """With ACTIVATOR_PICTURES set, the picture in the docs is made anew."""
+    async with running() as admin:
+        admin.house.statuses = {one.name: one for one in _a_working_day()}
+        admin.house.day = _a_day()
+        async with opening(admin.url + "/", height=520) as page:
+            await expect(page.locator("#endpoints")).to_contain_text("insufficient nvidia.com/gpu")
+            await expect(page.locator("#totals")).to_contain_text("2 of 3")
+            folder = PICTURES if os.environ.get("ACTIVATOR_PICTURES") else tmp_path
+            taken = await page.screenshot(path=folder / "dashboard.png")
+            assert taken.startswith(b"\x89PNG")
+        assert (PICTURES / "dashboard.png").is_file()
+
+
+def _a_working_day() -> list[EndpointStatus]:
+    def replica(number: int, phase: str, detail: str = "") -> ReplicaStatus:
+        return ReplicaStatus(f"r{number}", phase, f"10.0.0.{number}:8000", 3, 60.0, detail)
+
+    waiting = replica(3, "requested", "unschedulable: insufficient nvidia.com/gpu")
+    money = {"cost": 11.25, "cost_saved": 48.75}
+    return [
+        status("llama-8b", state="active", wanted=2, in_flight=6, cold_starts=4,
+               replicas=(replica(1, "ready"), replica(2, "ready")), **money),
+        status("llama-70b", state="activating", wanted=1, held=7, eta=42.0, replicas=(waiting,),
+               cost=30.0, cost_saved=150.0),
+        status("sdxl", cost=1.5, cost_saved=58.5),
+        status("whisper", state="failed", failure="exited with code 3: CUDA out of memory",
+               retry_in=25.0, cost=0.2, cost_saved=28.6),
+    ]  # fmt: skip
+
+
+def _a_day() -> Day:
+    start = 1_790_000_000.0
+    history = History(State.INACTIVE, at=start)
+    for hour, state, ended in [
+        (7, State.ACTIVATING, 0), (7.1, State.ACTIVE, 2), (9, State.ACTIVE, 300),
+        (9.5, State.INACTIVE, 300), (10, State.ACTIVATING, 310), (12, State.ACTIVE, 900),
+        (13, State.INACTIVE, 900), (20, State.ACTIVATING, 905), (20.3, State.ACTIVE, 940),
+    ]:  # fmt: skip
+        history.enter(state, at=start + 3600 * hour)
+        history.count(ended, at=start + 3600 * hour)
+    return history.day(at=start + 86_000)
