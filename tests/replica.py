@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 PROBE_PATH = "/ready"
+MODELS_PATH = "/v1/models"
+"""What an activator asks a replica itself, not through the proxy; it is not counted either."""
 LIMIT = 64 << 10
 """Bytes that a replica takes in before its behaviour reads them; then back-pressure begins."""
 
@@ -214,6 +216,8 @@ class Replica:
         self.port = 0
         self.ready = True
         """False: its probe is answered with 503."""
+        self.models: bytes | None = None
+        """What it says it serves; None: it does not say."""
         self.requests: list[Heard] = []
         self.connections = 0
         """Connections that brought a request, so far; probes come on others."""
@@ -277,6 +281,9 @@ class Replica:
                 if heard.target == PROBE_PATH.encode():
                     self._answer_probe(writer)
                     continue
+                if heard.target == MODELS_PATH.encode() and heard.get("via") is None:
+                    self._tell_models(writer)
+                    continue
                 if number < 0:
                     number = self.connections
                     self.connections += 1
@@ -295,6 +302,11 @@ class Replica:
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
+
+    def _tell_models(self, writer: asyncio.StreamWriter) -> None:
+        body = self.models or b""
+        status = b"200 OK" if body else b"404 Not Found"
+        writer.write(b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body))
 
     async def _talk(self, talk: Talk) -> None:
         self.requests.append(talk.heard)

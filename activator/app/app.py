@@ -27,6 +27,7 @@ from activator.app.stores import make_stores
 from activator.config.keys import load_keys
 from activator.config.references import read_secret
 from activator.config.settings import load
+from activator.control.catalogue import Catalogue
 from activator.control.controller import Controller
 from activator.control.hooks import Hooks
 from activator.control.supervisor import Supervisor
@@ -109,6 +110,7 @@ class App:
         self._deadlines = Deadlines(loop)
         self._hangups = HangupWatch(loop)
         self._probes = ProbeClient()
+        self._catalogue = Catalogue(self._probes)
         self._kit = UpstreamKit(loop=loop, deadlines=self._deadlines, clock=self._clock)
         self.metrics.leader = lambda: self._stores.lease.leading
         self.supervisor = Supervisor(
@@ -275,13 +277,15 @@ class App:
 
     def _make_live(self, endpoint: Endpoint) -> LiveEndpoint:
         ledger = self._stores.make_ledger(endpoint)
-        return LiveEndpoint(
+        live = LiveEndpoint(
             endpoint,
             gate=Gate(endpoint, ledger, clock=self._clock),
             metrics=self.metrics.endpoint(endpoint.name),
             kit=self._kit,
             tasks=self._tasks,
         )
+        self._catalogue.follow(live)
+        return live
 
     def _make_controller(self, live: LiveEndpoint) -> Controller:
         endpoint = live.endpoint
@@ -377,6 +381,7 @@ class App:
         self.events.close()
         if self._runner is not None:
             await self._runner.cleanup()
+        await self._catalogue.aclose()
         await self._probes.aclose()
         self._hangups.close()
         self._deadlines.close()

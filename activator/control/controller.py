@@ -157,6 +157,7 @@ class Controller:
         live.waiting_for = self._waiting_for
         live.unreachable = self.prober.refused
         live.answered = self._answered
+        live.state = lambda: self.life.state.value
         live.metrics.gauges = self._gauges
         live.gate.held_elsewhere = self._held_elsewhere
         self._board.join(self.name, self._member)

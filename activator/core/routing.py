@@ -24,6 +24,7 @@ __all__ = [
     "RouteTable",
     "Routed",
     "duplicates",
+    "fits",
     "is_blocked",
     "never_wake",
     "normal_host",
@@ -154,6 +155,12 @@ def replica_model(endpoint: Endpoint, model: str) -> str:
     if model in endpoint.aliases:
         return next((name for name in endpoint.match.models if "*" not in name), model)
     return model
+
+
+def fits(model: str, pattern: str) -> bool:
+    """Whether a name of `match.models` covers this model."""
+    parts = pattern.split("*")
+    return _fits(model, parts) if len(parts) > 1 else model == pattern
 
 
 def is_blocked(endpoint: Endpoint, path: str) -> bool:

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from activator.upstream.registry import LiveEndpoint, Registry
     from activator.wire.heads import RequestHead
 
+_LIST: Final = "/v1/models"
+_MODELS: Final = _LIST.encode()
 DEFAULT_URGENCY = 3
 """RFC 9218 §4.1."""
 
@@ -79,6 +81,20 @@ class Peeked:
     body: Body
     reading: Reading
     """Where reading it has stopped."""
+
+
+class ModelsAsked(Exception):
+    """It asks which models there are, or whether there is `model`. `host` and `path` in normal
+    form, of the endpoints those that it may use."""
+
+    def __init__(
+        self, endpoints: list[Endpoint], *, model: str | None, host: str, path: str
+    ) -> None:
+        super().__init__(model or "")
+        self.endpoints = endpoints
+        self.model = model
+        self.host = host
+        self.path = path
 
 
 class BodyNeeded(Exception):
@@ -121,8 +137,8 @@ def admit(
     peeked: Peeked | None = None,
 ) -> Admitted:
     """`arrived`: when it came, monotonic seconds. `default_model`: of requests that name none.
-    `peeked`: what its body tells, None if nobody has looked. Raises OwnPath, BodyNeeded, or the
-    ActivatorError that says why not."""
+    `peeked`: what its body tells, None if nobody has looked. Raises OwnPath, ModelsAsked,
+    BodyNeeded, or the ActivatorError that says why not."""
     if head.method in (b"CONNECT", b"TRACE"):
         raise MethodNotAllowed
     first = head.first
@@ -131,6 +147,8 @@ def admit(
     preflight = head.method == b"OPTIONS" and is_preflight(head)
     key, credentials = door.open(head, needed=not preflight) if door.keys else (None, NO_FIELDS)
     raw, query, rest = head.target.partition(b"?")
+    if _MODELS in raw and head.method in (b"GET", b"HEAD"):
+        _ask_for_models(head, raw, routes=registry.routes, key=key)
     path = _path(raw)
     if path == "/.activator" or path.startswith("/.activator/"):
         raise OwnPath(path, owner=key.name if key is not None else "")
@@ -175,6 +193,28 @@ def admit(
         owner="" if key is None else key.name,
         model=_other_model(endpoint, peeked),
     )
+
+
+def _ask_for_models(head: RequestHead, raw: bytes, *, routes: RouteTable, key: Key | None) -> None:
+    """Raises ModelsAsked where clients of OpenAI's dialect would find the list: at the host and
+    under the prefix of its endpoints, unless another endpoint comes before them there."""
+    # SDKs escape the slashes of a model's name; it is not forwarded, so nobody can misread it
+    path, host = _path(raw.replace(b"%2F", b"/").replace(b"%2f", b"/")), _host(head.host)
+    wanted: str | None = None
+    endpoints: list[Endpoint] = []
+    for routed in routes.candidates(host=host, path=path):
+        endpoint = routed.endpoint
+        if any(head.text(name) != value for name, value in endpoint.match.headers):
+            continue
+        if endpoint.dialect is Dialect.PLAIN:
+            break
+        shown = replica_path(routed, path).rstrip("/")
+        if shown == _LIST or shown.startswith(_LIST + "/"):
+            wanted = shown[len(_LIST) + 1 :] or None
+            endpoints.append(endpoint)
+    if endpoints:
+        allowed = [endpoint for endpoint in endpoints if _may_use(key, endpoint)]
+        raise ModelsAsked(allowed, model=wanted, host=host, path=path)
 
 
 def _by_model(

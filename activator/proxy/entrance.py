@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from activator.errors import ActivatorError
-from activator.proxy.admission import BodyNeeded, OwnPath, admit, dialect_at
+from activator.proxy.admission import BodyNeeded, ModelsAsked, OwnPath, admit, dialect_at
 from activator.proxy.asking import Asking
 from activator.proxy.handler import CLIENT_LEFT, Exchange
 from activator.proxy.headers import request_id, resized
 from activator.proxy.job_pages import JobPage
+from activator.proxy.openai.models import tell_models
 from activator.proxy.openai.peeking import Peeking, written
 from activator.proxy.preferences import wanted
 from activator.proxy.replies import refuse
@@ -61,6 +62,8 @@ class _Arrival:
             )
         except OwnPath as path:
             JobPage(proxy, connection, head, path, request_id=self._id).start()
+        except ModelsAsked as asked:
+            self._tell_models(asked)
         except BodyNeeded as needed:
             self._peek(needed)
         except ActivatorError as error:
@@ -69,6 +72,15 @@ class _Arrival:
             self._refuse(error)
         else:
             self._begin(admitted, peeked)
+
+    def _tell_models(self, asked: ModelsAsked) -> None:
+        registry, metrics = self._proxy.registry, self._proxy.metrics.unrouted
+        try:
+            tell_models(self._connection, self._head, asked, registry=registry, request_id=self._id)
+        except ActivatorError as error:
+            self._refuse(error)
+        else:
+            metrics.request(code=200, reason="", duration=0.0, overhead=0.0)
 
     def _peek(self, needed: BodyNeeded) -> None:
         Peeking(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
@@ -11,6 +11,12 @@ from activator.core.readiness import Answer, ProbeOutcome
 
 if TYPE_CHECKING:
     from activator.core.endpoint import ProbePolicy, Replica
+
+
+MOST_FETCHED: Final = 1 << 20
+"""Bytes."""
+FETCHED_WITHIN: Final = 10.0
+"""Seconds: a server that has just become ready may be busy with its first requests."""
 
 
 class ProbeClient:
@@ -48,6 +54,24 @@ class ProbeClient:
             if 200 <= answer.status < 400:
                 return ProbeOutcome(Answer.ANSWERED, f"answers {answer.status}")
             return ProbeOutcome(Answer.ERROR, f"answers {answer.status} at {path}")
+
+    async def fetch(self, replica: Replica, path: str) -> bytes | None:
+        """What a replica answers to GET with 200, up to MOST_FETCHED; None: nothing of the kind."""
+        authority = f"[{replica.host}]" if ":" in replica.host else replica.host
+        url = f"http://{authority}:{replica.port}{path}"
+        try:
+            async with (
+                asyncio.timeout(FETCHED_WITHIN),
+                self._session.get(url, allow_redirects=False) as answer,
+            ):
+                if answer.status != 200:
+                    return None
+                body = await answer.content.read(MOST_FETCHED + 1)
+                while len(body) <= MOST_FETCHED and (more := await answer.content.readany()):
+                    body += more
+                return body if len(body) <= MOST_FETCHED else None
+        except (TimeoutError, OSError, aiohttp.ClientError):
+            return None
 
     async def _connect(self, host: str, port: int) -> None:
         _, writer = await asyncio.open_connection(host, port)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from activator.aiokit.tasks import Tasks
+    from activator.core.catalogue import ModelCard
     from activator.core.effects import FailedStart
     from activator.core.endpoint import Endpoint, Replica
     from activator.queueing.jobs import Claim
@@ -113,6 +114,12 @@ class LiveEndpoint:
         """Tell control that a replica (id) refused or reset a connection, and how."""
         self.answered: Callable[[str], None] = _unasked
         """Tell control that a replica (id) has begun its first answer."""
+        self.state: Callable[[], str] = _unborn
+        """As `core.lifecycle.State` has it."""
+        self.arrived: Callable[[Replica], None] = _unnoticed
+        """Told of each replica that may be forwarded to for the first time."""
+        self.models: tuple[ModelCard, ...] = ()
+        """What its replicas have said they serve."""
         self.queued: Callable[[], int] = int
         """Jobs in line that nobody has claimed, over all activators."""
         self.take_claim: Callable[[Claim], None] = _nobody_works
@@ -134,6 +141,7 @@ class LiveEndpoint:
         for replica, _ in offered:
             if replica.id not in self.replicas:
                 self.replicas[replica.id] = LiveReplica(replica, self.kit)
+                self.arrived(replica)
         self.gate.offer(offered)
 
     def reconfigure(self, endpoint: Endpoint) -> None:
@@ -191,6 +199,14 @@ def _untold(replica_id: str, detail: str) -> None:
 
 def _unasked(replica_id: str) -> None:
     """Nobody times a cold start now."""
+
+
+def _unborn() -> str:
+    return "inactive"
+
+
+def _unnoticed(replica: Replica) -> None:
+    """Nobody wants to know."""
 
 
 def _nobody_works(claim: Claim) -> None:
