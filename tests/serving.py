@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from tests.rawclient import Reply
 
+STARTED_WITHIN = 45.0
+"""Seconds: an interpreter starts, perhaps on a busy machine."""
 MODEL = """
 import os, signal, sys, time
 if "stubborn" in sys.argv:
@@ -81,7 +83,7 @@ class Serving:
             stdin=DEVNULL,
             stderr=PIPE,
         )
-        listening = await self.until_logged("listening")
+        listening = await self.until_logged("listening", within=STARTED_WITHIN)
         self.data = int(listening["data"].rpartition(":")[2])
         self.admin = int(listening["admin"].rpartition(":")[2])
 

@@ -151,6 +151,7 @@ class Activator:
     revivals: int = 0
     """Orders that were prepared before are void."""
     can_mark: bool = True
+    asked_to_mark: int = 0
     changes: int = 0
 
     def follow(self, stirred: Callable[[], None]) -> None:
@@ -177,6 +178,7 @@ class Activator:
         self.holds_back, self.withheld = False, frozenset()
 
     async def mark_revived(self) -> bool:
+        self.asked_to_mark += 1
         self.revivals += self.can_mark
         return self.can_mark
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -132,7 +131,8 @@ async def test_one_that_runs_on_this_machine_is_not_taken_for_ended(h: Hall) -> 
 
     await kill(other)
     await eventually(lambda: one.unknown == {other.me})
-    await asyncio.sleep(3 * BEAT)
+    number = one._number
+    await eventually(lambda: one._number >= number + 3)  # and it has looked again
 
     assert one.unknown == {other.me}
 

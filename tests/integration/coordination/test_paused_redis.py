@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tests.redis_server import redis_server
-from tests.sharing import PACE, SILENCE, hall
+from tests.sharing import BEAT, PACE, SILENCE, hall
 from tests.support import eventually
 
 
@@ -19,7 +19,7 @@ async def test_nobody_is_silent_because_redis_was_paused() -> None:
             other.on_silent(silent.append)
 
             server.pause()
-            await asyncio.sleep(4 * SILENCE)
+            await asyncio.sleep(SILENCE + 2 * BEAT)  # long enough to be taken for silent
             server.resume()
             number = one._number
             await eventually(lambda: one._number >= number + 10)
@@ -38,7 +38,7 @@ async def test_the_leader_stops_while_redis_is_paused_and_leads_again_afterwards
 
             server.pause()
             await eventually(lambda: not first.leading)
-            await asyncio.sleep(2 * PACE.lapse)
+            await asyncio.sleep(PACE.lapse + 2 * PACE.look)  # long enough to take over
             assert not first.leading
             assert not other.leading
             server.resume()
