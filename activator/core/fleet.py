@@ -115,14 +115,16 @@ class Fleet:
         """Somebody else ordered away everything that is seen."""
         self._orders.doom(each.id for each in view.seen.replicas)
 
-    def follow(self, change: Change, *, now: float) -> None:
+    def follow(self, change: Change, *, by_hand: bool, now: float) -> None:
         """Somebody else changed the count to one that is not zero: that is the target now.
 
-        More than before is a floor until the endpoint goes idle, fewer a fresh beginning.
+        More than before, `by_hand`, is a floor until the endpoint goes idle; fewer is a fresh
+        beginning.
         """
         if self.policy.owner is Owner.ACTIVATOR:
             if change.wanted > change.expected:
-                self._resizer.accept(change.wanted)
+                if by_hand:
+                    self._resizer.accept(change.wanted)
             else:
                 self._resizer.lower(change.wanted)
             self._resizer.restart(change.wanted, now=now)

@@ -184,12 +184,10 @@ class Lifecycle:
         match change.why:
             case Surprise.REFUSED:
                 self._on_refusal(change, view)
-            case Surprise.FOREIGN if self._policy.owner is Owner.ACTIVATOR or not change.wanted:
-                who = f"somebody else went from {change.expected} to {change.wanted}"
-                self._record("rescaled", who)
-        if change.why is Surprise.FOREIGN:
-            self._on_foreign(change, view)
-        elif self._fleet.target:
+            case Surprise.FOREIGN:
+                self._on_foreign(change, view)
+                return
+        if self._fleet.target:
             self._fleet.target = max(self._fleet.target, change.wanted)
 
     def _on_refusal(self, change: Change, view: View) -> None:
@@ -200,20 +198,27 @@ class Lifecycle:
             self._starts.failed(self.failure, survivors=survivors, now=view.now)
 
     def _on_foreign(self, change: Change, view: View) -> None:
-        """Respected, not fought."""
-        fleet = self._fleet
+        """Respected, not fought. Only the leader orders more than a start that there is demand for,
+        so it alone can tell what none of our activators has ordered."""
+        fleet, owned = self._fleet, self._policy.owner is Owner.ACTIVATOR
+        is_start = not change.expected and bool(view.seen.demand) and not self.paused
+        is_foreign = view.seen.leading and not is_start
+        if is_foreign and (owned or not change.wanted):
+            who = f"somebody else went from {change.expected} to {change.wanted}"
+            self._record("rescaled", who)
         if not change.wanted:
             fleet.doom(view)
             if fleet.target:
                 self._kept_down = True
-                self._end(view, "scaled to zero by somebody else")
+                somebody = "somebody else" if is_foreign else "another"
+                self._end(view, f"scaled to zero by {somebody}")
             return
-        if change.wanted > change.expected and self._policy.owner is Owner.ACTIVATOR:
+        if is_foreign and change.wanted > change.expected and owned:
             self._touched_at = view.now
         if self.state is State.FAILED:
             self._adopt(view)
         elif fleet.target:
-            fleet.follow(change, now=view.now)
+            fleet.follow(change, by_hand=is_foreign, now=view.now)
 
     def _on_wish(self, view: View) -> None:
         wish, self._wish = self._wish, None

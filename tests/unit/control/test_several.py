@@ -128,6 +128,38 @@ async def _overtaken() -> None:
         assert c.cluster.wrongs == []
 
 
+def test_only_what_none_of_them_has_ordered_is_told_as_somebody_elses_and_once() -> None:
+    play(_foreign())
+
+
+async def _foreign() -> None:
+    async with city(Random(6), size=3, scale=MANY) as c:
+        await c.until(c.leader, within=15.0)
+        leader = c.leader()
+        assert leader is not None
+
+        def told() -> list[str]:
+            return [
+                event.reason
+                for each in c.activators
+                for event in each.events.since(0)
+                if event.action == "rescaled"
+            ]
+
+        for each in c.activators:
+            for _ in range(3):
+                c.request(each, takes=8.0)
+        await c.until(lambda: c.served == 9, within=60.0)
+        await c.until(lambda: not c.cluster.wanted, within=20.0)
+        assert {count for _, count in c.cluster.orders} >= {1, 3, 0}
+        assert told() == []
+
+        c.cluster.scale(2, victims=(), before=None, fence="")
+        await asyncio.sleep(1.0)
+
+        assert told() == ["somebody else went from 0 to 2"]
+
+
 def test_a_leader_that_disappears_between_the_words_and_the_order_costs_nothing() -> None:
     play(_leader_disappears())
 

@@ -80,6 +80,27 @@ def test_somebody_elses_more_is_the_floor_until_it_goes_idle() -> None:
     assert acts(life.observe(seen(*four), now=610.0)) == [AskQuiet()]
 
 
+def test_what_the_leader_orders_is_followed_by_the_others_without_a_word_and_is_no_floor() -> None:
+    life = active(replace(MANY, down_delay=0.0))
+    four = tuple(SeenReplica(f"r{i}", ready=True) for i in range(1, 5))
+
+    effects = life.observe(seen(*four, leading=False), now=10.0)
+    assert (acts(effects), told(effects)) == ([], [])
+    life.observe(seen(*four), now=20.0)
+
+    effects = life.observe(seen(*four), now=100.0)
+
+    assert told(effects) == ["scaled_down: to 1: a demand of 0"]
+
+
+def test_a_start_that_there_is_demand_for_is_another_activators() -> None:
+    life = asleep()
+
+    effects = life.observe(seen(STARTING, demand=1), now=50.0)
+
+    assert told(effects) == ["adopted: 1 wanted, 0 ready"]
+
+
 def test_what_was_accepted_beyond_the_maximum_is_never_asked_for() -> None:
     life = active(replace(MANY, max=2))
     four = tuple(SeenReplica(f"r{i}", ready=True) for i in range(1, 5))
