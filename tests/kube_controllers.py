@@ -14,7 +14,7 @@ from activator.aiokit.tasks import Tasks
 from tests.kube_server import kube_server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from tests.kube_server import KubeServer, Object
 
@@ -52,6 +52,8 @@ class Controllers:
         self.stop_delay = 0.02
         self.restart_delay = 0.1
         self.address = "127.0.0.1"
+        self.serve: Callable[[str], Awaitable[tuple[str, int]]] | None = None
+        """Starts what a pod runs: where it answers."""
         self._count = 0
         self._tasks = Tasks("controllers")
         self._tasks.spawn(self._run(), name="run")
@@ -113,12 +115,14 @@ class Controllers:
     async def _bring_up(self, name: str) -> None:
         await asyncio.sleep(self.start_delay)
         restarts = 0
-        address = f"127.0.0.{2 + int(name.rsplit('-', 1)[1]) % 250}"
+        address, port = f"127.0.0.{2 + int(name.rsplit('-', 1)[1]) % 250}", 8000
+        if self.serve is not None:
+            address, port = await self.serve(name)
         while self._is_alive(name):
             run = {"state": {"running": {}}, "restartCount": restarts, "ready": True}
             if restarts:
                 run["lastState"] = {"terminated": {"exitCode": self.exit_code}}
-            self._status(name, run, address)
+            self._status(name, run, address, port)
             if self.exit_code is None:
                 return
             await asyncio.sleep(self.restart_delay / 2)
@@ -128,10 +132,11 @@ class Controllers:
             await asyncio.sleep(self.restart_delay / 2)
             restarts += 1
 
-    def _status(self, name: str, status: Object, address: str) -> None:
+    def _status(self, name: str, status: Object, address: str, port: int = 8000) -> None:
         def change(pod: Object) -> None:
             pod["spec"]["nodeName"] = NODE
             first = pod["spec"]["containers"][0]["name"]
+            pod["spec"]["containers"][0]["ports"] = [{"name": "http", "containerPort": port}]
             pod["status"] = {
                 "phase": "Running",
                 "podIP": address,
