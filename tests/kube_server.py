@@ -78,7 +78,7 @@ class KubeServer:
         """Watches end as soon as they have begun."""
         self.page = 10_000
         self.before_patch: list[Callable[[Asked], None]] = []
-        """Called once each, in between: what somebody else does just before."""
+        """One is called with each patch: what somebody else does just before it."""
         self.kinds: dict[str, list[Object]] = {}
         """What discovery tells, by group and version."""
         self._version = 100
@@ -210,7 +210,7 @@ class KubeServer:
             lines = self.logs[which].splitlines(keepends=True)
             return web.Response(text="".join(lines[-int(request.query["tailLines"]) :]))
         if verb == "patch":
-            while self.before_patch:
+            if self.before_patch:
                 self.before_patch.pop(0)(asked)
             obj = self._patch(key, name, subresource, request.content_type, body)
         return web.json_response(scale_of(obj) if subresource == "scale" else obj)

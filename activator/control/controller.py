@@ -345,6 +345,7 @@ class Controller:
             scale_error=self._scale_error,
             scale_lasting=self._scale_lasting,
             remembered=self.snapshot.remembered,
+            autoscaler=self.snapshot.autoscaler,
             leading=self._lease.leading,
             unsure_until=self._board.unsure_until(self.name),
         )
@@ -367,6 +368,7 @@ class Controller:
             last_lines=self._driver.last_lines(name) if is_waited_for else (),
             is_retrying=sighting.is_retrying,
             no_capacity=sighting.no_capacity,
+            ordinal=sighting.ordinal,
         )
 
     def _carry_out(self, effect: Effect) -> None:

@@ -43,6 +43,12 @@ def victims(replicas: Sequence[SeenReplica], *, count: int) -> tuple[str, ...]:
     return tuple(replicas[i].id for i in order[: max(count, 0)])
 
 
+def highest(replicas: Sequence[SeenReplica], *, count: int) -> tuple[str, ...]:
+    """Who goes when `count` must and the outside world goes by ordinals."""
+    order = sorted(replicas, key=lambda each: -1 if each.ordinal is None else each.ordinal)
+    return tuple(each.id for each in reversed(order))[: max(count, 0)]
+
+
 class Autoscaler:
     """The averages of one endpoint and what they asked for lately."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from activator.core.autoscaling import highest
 from activator.core.durations import in_words
 from activator.core.effects import Record, Retire, SetReplicas
 from activator.core.endpoint import Owner, ScalePolicy
@@ -191,6 +192,9 @@ class Fleet:
         if not hung or not may or seen.wanted <= len(hung):
             return []
         ids = tuple(each.id for each in hung)
+        by_ordinal = any(each.ordinal is not None for each in view.alive)
+        if by_ordinal and set(highest(view.alive, count=len(ids))) != set(ids):
+            return []  # others would go
         order = self._place(seen.wanted - len(hung), "overdue", view, victims=ids)
         self.lost, self.label = True, "replace"
         words = f"{', '.join(ids)}: not ready for {in_words(self.policy.start_timeout)}"

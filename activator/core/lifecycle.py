@@ -93,6 +93,7 @@ class Lifecycle:
         """When a start could begin that had to wait for replicas to stop."""
         self._ready_at = LONG_AGO
         self._touched_at = LONG_AGO
+        self._autoscaler = ""
         self._out: list[Effect] = []
 
     def reconfigure(self, policy: ScalePolicy) -> None:
@@ -150,6 +151,7 @@ class Lifecycle:
         if seen.held_up or self._is_held_up:
             self._begins_at = now  # or later
         self._is_held_up = seen.held_up
+        self._on_autoscaler(seen.autoscaler)
         self._on_wish(self._fleet.view(seen, now=now))
         view = self._fleet.view(seen, now=now)
         for _ in State:  # no path through the states is longer
@@ -219,6 +221,14 @@ class Lifecycle:
             self._adopt(view)
         elif fleet.target:
             fleet.follow(change, by_hand=is_foreign, now=view.now)
+
+    def _on_autoscaler(self, autoscaler: str) -> None:
+        """Said once, and again when it is another: two that change one count undo each other."""
+        if autoscaler and autoscaler != self._autoscaler:
+            mine = self._policy.owner is Owner.ACTIVATOR
+            advice = ": set scale.owner: external, or remove it" if mine else ""
+            self._record("autoscaler_found", f"{autoscaler} changes the count too{advice}")
+        self._autoscaler = autoscaler
 
     def _on_wish(self, view: View) -> None:
         wish, self._wish = self._wish, None

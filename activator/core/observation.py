@@ -27,6 +27,8 @@ class SeenReplica:
     """It has failed to start and tries again by itself."""
     no_capacity: bool = False
     """There is no room for it (yet)."""
+    ordinal: int | None = None
+    """Where the outside world itself decides who goes first: the highest. None: whom we name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Observation:
     """That refusal will last until somebody mends something."""
     remembered: int = 0
     """With none wanted: how many ran before, where the outside world remembers it; else 0."""
+    autoscaler: str = ""
+    """Who else changes the count by itself, for people; empty: nobody is known."""
     leading: bool = True
     """Whether this activator is the one that may deactivate, or go beyond what was activated."""
     unsure_until: float = float("-inf")

@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+_ORDINALS: Final = (
+    "leaderworkerset.sigs.k8s.io/group-index",  # before the next: its pods have that one, too
+    "apps.kubernetes.io/pod-index",
+)
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 
 
@@ -171,6 +175,14 @@ def are_marked(pods: Iterable[Pod], marks: Mapping[str, str | None]) -> bool:
     """As `pods_to_mark` wanted it; one that has gone meanwhile needs no mark."""
     costs = {pod.name: pod.deletion_cost for pod in pods}
     return all(costs.get(name, int(cost or 0)) == int(cost or 0) for name, cost in marks.items())
+
+
+def ordinal(pod: Pod) -> int | None:
+    """Its place in a set whose highest go first, whatever we say; None: it is in no such set."""
+    told = next((pod.labels[label] for label in _ORDINALS if label in pod.labels), "")
+    if not told and pod.owner == "StatefulSet":
+        told = pod.name.rpartition("-")[2]
+    return int(told) if told.isdecimal() else None
 
 
 def _needs_ready(spec: dict[str, Any]) -> bool:

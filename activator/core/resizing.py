@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from activator.core.autoscaling import Autoscaler, victims
+from activator.core.autoscaling import Autoscaler, highest, victims
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,13 +58,17 @@ class Resizer:
     def leave(self, alive: Sequence[SeenReplica], *, count: int, now: float) -> bool:
         """Take `count` of those alive out of rotation; True once they have finished.
 
-        Who was chosen stays chosen while it is there, however idle others become.
+        Who was chosen stays chosen while it is there, however idle others become. Where the
+        outside world takes the highest ordinals whatever we name, it is these that finish.
         """
         there = {replica.id for replica in alive}
         chosen = tuple(each for each in self._leaving if each in there)[: max(count, 0)]
-        if len(chosen) < count:
+        if any(replica.ordinal is not None for replica in alive):
+            chosen = highest(alive, count=count)
+        elif len(chosen) < count:
             others = [replica for replica in alive if replica.id not in chosen]
             chosen += victims(others, count=count - len(chosen))
+        if not set(chosen) <= set(self._leaving):
             self._left_at = now
         self._leaving = chosen
         busy = any(replica.in_flight for replica in alive if replica.id in chosen)

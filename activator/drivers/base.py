@@ -39,6 +39,8 @@ class Sighting:
     """It has failed to start and tries again by itself: no hope for those who wait."""
     no_capacity: bool = False
     """There is no room for it (yet)."""
+    ordinal: int | None = None
+    """Where the outside world itself decides who goes first: the highest. None: whom we name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Snapshot:
     `wanted` by an order among it. Opaque."""
     remembered: int = 0
     """With none wanted: how many ran before, where the outside world remembers it; else 0."""
+    autoscaler: str = ""
+    """Who else changes the count by itself, for people; empty: nobody is known."""
     trouble: str = ""
     """What keeps the driver from seeing or doing its work just now, for people."""
     is_blind: bool = False

@@ -40,6 +40,8 @@ CREATE_PATIENCE: Final = 1.5
 a webhook that was away may be back."""
 MARKED_WITHIN: Final = 5.0
 """Seconds until a mark that was set must be seen; what sets the pods' order sees it no sooner."""
+GOES_WITHIN: Final = 10.0
+"""Seconds after an order for fewer within which a pod that goes, goes because of it."""
 AGAIN: Final = Backoff(first=0.5, factor=2.0, cap=30.0)
 """Between questions that the cluster did not answer before anything could be followed."""
 
@@ -80,6 +82,11 @@ class KubernetesDriver:
         self._lacks_since: float | None = None
         self._old_refusal: ClusterEvent | None = None
         """That pods could not be created, from before they were asked for this time."""
+        self._chosen = set[str]()
+        """Pods that are to go by our last order, and until when others may go for it."""
+        self._chosen_until = float("-inf")
+        self._going = set[str]()
+        self._progress = ""
         self._has_ended = False
 
     # --- the driver's verbs ----------------------------------------------------------------------
@@ -113,6 +120,8 @@ class KubernetesDriver:
         view, orders, workload = self._at_hand()
         if victims and replicas:
             await self._mark(view, victims)
+            self._chosen = {self._sightings.pod_of(each) for each in victims}
+            self._chosen_until = self._clock() + GOES_WITHIN
         await orders.scale(replicas, seen=workload, before=before, fence=fence)
         if workload.replicas is None:
             await self._read_scale(view)
@@ -210,6 +219,7 @@ class KubernetesDriver:
         )
         for each in unexplained:
             self._tasks.spawn(self._explain(each), name=f"ending of {each.pod}")
+        self._note_others(workload, pods)
         self._lines.keep_only({each.id for each in replicas})
         exits = [*self._sightings.exits, *self._refused_creation(view, workload, pods)]
         has_told = self._last is not None and not self._last.is_blind
@@ -220,6 +230,7 @@ class KubernetesDriver:
             exits=tuple(exits) if has_told else (),
             fence=workload.fence,
             remembered=0 if wanted else workload.remembered,
+            autoscaler=view.autoscaler,
             trouble=view.trouble,
         )
 
@@ -245,6 +256,18 @@ class KubernetesDriver:
         if now - self._lacks_since < CREATE_PATIENCE:
             return []
         return [Exit(f"{workload.name}.create.{workload.generation}", cannot_create(told))]
+
+    def _note_others(self, workload: Workload, pods: list[Pod]) -> None:
+        """What happens otherwise than was ordered, and what the workload says of itself."""
+        going = {pod.name for pod in pods if pod.is_deleting}
+        if self._clock() < self._chosen_until:
+            for name in sorted(going - self._going - self._chosen):
+                told = ", ".join(sorted(self._chosen))
+                self._note("other_pod_goes", f"{name} is stopped, though {told} was to go")
+        self._going = going
+        if workload.progress and workload.progress != self._progress:
+            self._note("progress_deadline", workload.progress)
+        self._progress = workload.progress
 
     def _tell_nothing(self, error: KubeError) -> None:
         """Nothing can be seen. What only a person can mend is told as it is: orders are refused

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from activator.core.diagnosis import failures, progress
 from activator.core.phases import Phase
-from activator.core.pods import life_name, port_number, serving
+from activator.core.pods import life_name, ordinal, port_number, serving
 from activator.drivers.base import Exit, Sighting
 
 if TYPE_CHECKING:
@@ -170,6 +170,7 @@ class Sightings:
             reached=tuple(life.reached.items()),
             is_retrying=has_failed,
             no_capacity=found.no_capacity,
+            ordinal=ordinal(pod),
         )
         return life.last
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from activator.core.autoscalers import Autoscaler, read_autoscaler
 from activator.core.diagnosis import ClusterEvent, read_event
 from activator.core.pods import Pod, read_pod
 from activator.core.slices import Slice, SliceAddress, addresses, read_slice
 from activator.core.workloads import Workload, read_workload
-from activator.kube.cluster import ENDPOINT_SLICES, EVENTS, PODS
+from activator.kube.cluster import AUTOSCALERS, ENDPOINT_SLICES, EVENTS, PODS
 from activator.kube.errors import Missing
 
 if TYPE_CHECKING:
@@ -58,6 +59,15 @@ class ClusterView:
             EVENTS, namespace, read=read_event, changed=changed, concerns=self._is_about_ours
         )
         self._followings: list[Following[Any]] = [self._workloads, self._pods, self._events]
+        # good to know; where the right is missing it is not known
+        self._autoscalers: Following[Autoscaler] = cluster.follow(
+            AUTOSCALERS,
+            namespace,
+            read=read_autoscaler,
+            changed=changed,
+            concerns=self._is_on_ours,
+            is_needed=False,
+        )
         self._slices: Following[Slice] | None = None
         if backend.service:
             self._slices = cluster.follow(
@@ -70,7 +80,7 @@ class ClusterView:
             self._followings.append(self._slices)
 
     def close(self) -> None:
-        for following in self._followings:
+        for following in (*self._followings, self._autoscalers):
             following.close()
 
     def put(self, raw: Mapping[str, Any]) -> None:
@@ -141,6 +151,12 @@ class ClusterView:
         )
 
     @property
+    def autoscaler(self) -> str:
+        """Who else scales the workload; empty: nobody is known."""
+        found = [it for it in self._autoscalers.watch.items.values() if self._is_on_ours(it)]
+        return str(min(found, key=lambda each: each.name)) if found else ""
+
+    @property
     def selector(self) -> Selector | None:
         mine = self.workload
         return (mine.selector if mine else None) or self.scale_selector
@@ -148,6 +164,10 @@ class ClusterView:
     def _is_ours(self, pod: Pod) -> bool:
         selector = self.selector
         return selector is not None and selector.matches(pod.labels)
+
+    def _is_on_ours(self, autoscaler: Autoscaler) -> bool:
+        backend = self._backend
+        return (autoscaler.kind, autoscaler.target) == (backend.kind, backend.name)
 
     def _is_about_ours(self, event: ClusterEvent) -> bool:
         mine = self.workload

@@ -64,6 +64,10 @@ class _Shared:
     task: asyncio.Task[None]
 
 
+def _untold(what: str, error: KubeError | None) -> None:
+    """Not worth telling."""
+
+
 class Following(Generic[T]):
     """One reader's share of a watch; `close` gives it back."""
 
@@ -102,8 +106,10 @@ class Cluster:
         read: Callable[[dict[str, Any]], T | None],
         changed: Callable[[], None],
         concerns: Callable[[T], bool] | None = None,
+        is_needed: bool = True,
     ) -> Following[T]:
-        """`read` must be the same for all readers of a collection: the first one's is used."""
+        """`read` must be the same for all readers of a collection: the first one's is used; so
+        must `is_needed` (False: nobody is told if it cannot be followed)."""
         path = resource.path(namespace)
         shared = self._shared.get(path)
         if shared is None:
@@ -115,7 +121,7 @@ class Cluster:
                 clock=self._clock,
                 dice=self._dice,
                 times=self._times,
-                troubled=self._troubled,
+                troubled=self._troubled if is_needed else _untold,
             )
             task = self._tasks.spawn(watch.run(), name=f"watch {path}")
             shared = self._shared[path] = _Shared(watch, task)

@@ -130,7 +130,7 @@ async def test_a_revival_elsewhere_is_seen_by_the_server_itself(place: Place) ->
     place.server.put("deployments", workload("m", replicas=1))
     async with driving(place.driver()) as leader, driving(place.driver()) as other:
         await leader.until_started(1)
-        await eventually(lambda: len(place.server.watches()) >= 6)
+        await eventually(lambda: len(place.server.watches()) >= 8)
         place.server.is_mute = True
         await other.driver.bump_fence()
         with pytest.raises(DriverError, match="revived"):
@@ -351,8 +351,8 @@ async def test_the_endpoints_of_a_namespace_share_their_watches(place: Place) ->
         for name in names:
             driver = place.driver(replace(M, name=name), cluster=cluster)
             await stack.enter_async_context(driving(driver))
-        assert len(place.server.lists()) == 3
-        assert len(place.server.asked) < 3 + 3 + 3
+        assert len(place.server.lists()) == 4
+        assert len(place.server.asked) <= 4 + 4
 
 
 async def test_the_pods_that_go_first_are_marked_before_the_count_falls(place: Place) -> None:
@@ -365,3 +365,65 @@ async def test_the_pods_that_go_first_are_marked_before_the_count_falls(place: P
         orders = [(each.resource, each.name) for each in place.server.asked if each.verb == "patch"]
         assert orders == [("pods", "m-1"), ("deployments/scale", "m")]
         await driven.until(lambda s: [each.id for each in s.replicas] == ["m-2", "m-3"])
+
+
+async def test_another_pod_that_goes_instead_is_told(place: Place) -> None:
+    place.server.put("deployments", workload("m", replicas=3))
+    async with driving(place.driver()) as driven:
+        await driven.until_started(3)
+
+        def lose_the_mark(_: Any) -> None:
+            place.server.change("pods", "m-1", lambda pod: pod["metadata"].update(annotations={}))
+
+        place.server.before_patch += [lambda _: None, lose_the_mark]
+        await driven.driver.scale(2, victims=("m-1",), fence=driven.now.fence)
+
+        await eventually(lambda: place.notes)
+        assert place.notes == [("other_pod_goes", "m-3 is stopped, though m-1 was to go")]
+
+
+async def test_an_autoscaler_of_the_workload_is_told_and_one_of_another_is_not(
+    place: Place,
+) -> None:
+    place.server.put("deployments", workload("m"))
+
+    def autoscaler(name: str) -> dict[str, Any]:
+        target = {"kind": "Deployment", "name": name}
+        return {"metadata": {"name": name}, "spec": {"scaleTargetRef": target}}
+
+    place.server.put("horizontalpodautoscalers", autoscaler("other"))
+    async with driving(place.driver()) as driven:
+        await eventually(lambda: len(place.server.watches()) >= 4)
+        assert driven.now.autoscaler == ""
+        place.server.put("horizontalpodautoscalers", autoscaler("m"))
+        await driven.until(lambda it: it.autoscaler == "HorizontalPodAutoscaler m")
+        place.server.delete("horizontalpodautoscalers", "m")
+        await driven.until(lambda it: not it.autoscaler)
+
+
+async def test_of_a_stateful_set_the_highest_numbers_go(place: Place) -> None:
+    place.server.put("statefulsets", workload("m", kind="StatefulSet", replicas=3))
+    async with driving(place.driver(replace(M, kind="StatefulSet"))) as driven:
+        replicas = await driven.until_started(3)
+        assert [each.ordinal for each in replicas] == [0, 1, 2]
+        victim = replicas[-1].id
+        await driven.driver.scale(2, victims=(victim,), fence=driven.now.fence)
+        await driven.until(lambda it: len(it.replicas) == 2)
+        assert victim not in [each.id for each in driven.now.replicas]
+        assert place.server.patches("pods") == []
+        assert place.notes == []
+
+
+async def test_being_late_is_told_as_advice(place: Place) -> None:
+    place.server.put("deployments", workload("m", replicas=1))
+    async with driving(place.driver()) as driven:
+        await driven.until_started(1)
+        late = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+
+        def be_late(deployment: Any) -> None:
+            deployment["status"]["conditions"] = [{**late, "message": "timed out"}]
+
+        place.server.change("deployments", "m", be_late)
+        await eventually(lambda: place.notes)
+        assert place.notes == [("progress_deadline", "timed out")]
+        assert driven.now.exits == ()

@@ -49,6 +49,24 @@ def test_the_phases_add_up_to_the_whole() -> None:
     assert subject.starts.typical == pytest.approx(6.0)
 
 
+def test_phases_between_are_timed_where_they_were_seen() -> None:
+    subject = Subject()
+    subject.starts.began()
+    reached = ((Phase.SCHEDULED, 102.0), (Phase.PULLED, 105.0))
+    seen = Sighting("m-1", Phase.STARTED, since=106.0, requested_at=101.0, reached=reached)
+
+    phases = subject.starts.became_ready(seen, ready_at=110.0)
+
+    assert list(phases.items()) == [
+        ("requested", 1.0),
+        ("scheduled", 1.0),
+        ("pulled", 3.0),
+        ("started", 1.0),
+        ("ready", 4.0),
+    ]
+    assert 'phase="pulled"' in subject.exposed()
+
+
 def test_a_start_begins_once_however_often_it_is_told() -> None:
     subject = Subject()
     subject.starts.began()

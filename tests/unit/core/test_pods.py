@@ -20,6 +20,7 @@ from activator.core.pods import (
     Pod,
     are_marked,
     life_name,
+    ordinal,
     pods_to_mark,
     port_number,
     read_pod,
@@ -505,3 +506,24 @@ def test_those_who_go_first_are_marked_and_old_marks_taken_off() -> None:
     assert are_marked([pod("a", cost=-1000), pod("b", cost=-1000), pod("c")], marks)
     assert are_marked([pod("c")], marks)
     assert pods_to_mark([pod("a-1", owner="StatefulSet")], ["x"], name_of=lambda _: "a-1") == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "labels", "number"),
+    [
+        ("m-6b7f9c-12345", "ReplicaSet", {}, None),
+        ("m-2", "StatefulSet", {}, 2),
+        ("m-2", "StatefulSet", {"apps.kubernetes.io/pod-index": "7"}, 7),
+        (
+            "big-3",
+            "StatefulSet",
+            {"leaderworkerset.sigs.k8s.io/group-index": "3", "apps.kubernetes.io/pod-index": "0"},
+            3,
+        ),
+        ("m-2", "Rollout", {}, None),
+    ],
+)
+def test_the_place_of_a_pod_in_a_set_that_goes_by_number(
+    name: str, owner: str, labels: dict[str, str], number: int | None
+) -> None:
+    assert ordinal(Pod(uid="u", name=name, labels=labels, owner=owner)) == number

@@ -80,3 +80,24 @@ def test_nobody_leaves_any_more_when_all_are_to_stay() -> None:
     resizer.stay()
 
     assert resizer.leaving == ()
+
+
+def test_where_the_outside_world_goes_by_ordinals_the_highest_leave_however_busy() -> None:
+    resizer = Resizer()
+    alive = tuple(replace(each, ordinal=number) for number, each in enumerate((B, C, A)))
+    busy = (*alive[:2], replace(alive[2], in_flight=3))
+
+    assert not resizer.leave(busy, count=1, now=0.0)
+    assert resizer.leaving == ("a",)
+    assert not resizer.leave(busy, count=1, now=SETTLES_AFTER)
+    assert resizer.leave(alive, count=1, now=SETTLES_AFTER)
+
+
+def test_one_that_comes_with_a_higher_ordinal_leaves_instead() -> None:
+    resizer = Resizer()
+    first, second = replace(A, ordinal=0), replace(B, ordinal=1)
+    resizer.leave((first, second), count=1, now=0.0)
+    third = replace(C, ordinal=2)
+
+    assert not resizer.leave((first, second, third), count=1, now=SETTLES_AFTER)
+    assert resizer.leaving == ("c",)
