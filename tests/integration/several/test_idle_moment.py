@@ -46,5 +46,4 @@ async def test_500_requests_that_race_the_idle_moment_are_all_served() -> None:
         assert served == ROUNDS * AT_ONCE
         assert s.cut == []
         assert len(s.replicas) > 1, "it never went to sleep"
-        # an order that somebody has overtaken before it was seen counts as lost after 10 s
-        await s.until_zero(within=40.0)
+        await s.until_zero()
