@@ -156,6 +156,9 @@ class ScriptedDriver:
         if len(living) != replicas:
             await self.bump_fence()
 
+    async def discard(self) -> None:
+        """`run` takes everything away when it ends."""
+
     def last_lines(self, replica_id: str) -> tuple[str, ...]:
         return self.printed.get(replica_id, ())
 

@@ -177,6 +177,9 @@ class SharedDriver:
     async def bump_fence(self) -> None:
         await self._order({"do": "bump"})
 
+    async def discard(self) -> None:
+        """Nothing was made."""
+
     def last_lines(self, replica_id: str) -> tuple[str, ...]:
         return ()
 

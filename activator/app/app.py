@@ -33,8 +33,15 @@ from activator.control.hooks import Hooks
 from activator.control.supervisor import Supervisor
 from activator.control.worker import Worker, Workers
 from activator.coordination.memory import MemoryLedger
-from activator.core.endpoint import KubernetesBackend, ProcessBackend, StaticBackend
+from activator.core.endpoint import (
+    DockerBackend,
+    KubernetesBackend,
+    ProcessBackend,
+    StaticBackend,
+)
 from activator.core.webhooks import checked_url
+from activator.drivers.docker import DockerDriver
+from activator.drivers.docker_existing import ExistingContainerDriver
 from activator.drivers.process import ProcessDriver
 from activator.drivers.static import StaticDriver
 from activator.errors import ConfigError, ShuttingDown, StartError
@@ -311,6 +318,10 @@ class App:
                 if self._cluster is None:
                     self._cluster = OneCluster(self.events)
                 return self._cluster.make_driver(endpoint.name, backend)
+            case DockerBackend(container=None):
+                return DockerDriver(endpoint.name, backend, instance=self.settings.store.prefix)
+            case DockerBackend():
+                return ExistingContainerDriver(endpoint.name, backend)
             case StaticBackend():
                 return StaticDriver(endpoint.name, backend)
 

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from activator.config.docker_schema import (
+    DEFAULT_ENGINE,
+    DOCKER_HOST,
+    DockerSection,
+    engine_address,
+)
 from activator.config.endpoint_schema import KubernetesSection, ProcessSection, StaticSection
 from activator.config.fields import parse_workload
 from activator.config.references import variable
 from activator.core.endpoint import (
     Backend,
     Dialect,
+    DockerBackend,
     Endpoint,
     KubernetesBackend,
     Match,
@@ -147,20 +154,68 @@ def _backend(
                 service=cluster.service or "",
             )
         case ProcessSection() as process:
-            env: dict[str, str] = {}
-            for name, value in process.env.items():
-                try:
-                    env[name] = variable(value, environ=environ)
-                except ValueError as error:
-                    problem(("backend", "env", name), str(error))
+            env = _environment(process.env, environ=environ, problem=problem)
             cwd = None if process.cwd is None else base / process.cwd
             if cwd is not None and not cwd.is_dir():
                 problem(("backend", "cwd"), f"{cwd} is not a directory")
             return ProcessBackend(
                 command=process.command,
-                env=tuple(env.items()),
+                env=env,
                 cwd=None if cwd is None else str(cwd),
                 host=process.host,
                 stop_grace=process.stop_grace,
             )
+        case DockerSection() as docker:
+            return _docker(docker, base=base, environ=environ, problem=problem)
     return None
+
+
+def _docker(
+    keys: DockerSection,
+    *,
+    base: Path,
+    environ: Mapping[str, str],
+    problem: Callable[[Loc, str], None],
+) -> DockerBackend:
+    engine = keys.engine
+    if engine == DOCKER_HOST:
+        engine = environ.get("DOCKER_HOST") or DEFAULT_ENGINE
+        try:
+            engine = engine_address(engine)
+        except ValueError as error:
+            problem(("backend", "engine"), f"DOCKER_HOST is {engine}: {error}")
+    return DockerBackend(
+        container=keys.container,
+        image=keys.image,
+        port=keys.port,
+        command=keys.command,
+        env=_environment(keys.env, environ=environ, problem=problem),
+        gpus=keys.gpus,
+        volumes=tuple(
+            # what begins with a dot is a place, everything else but a path the name of a volume
+            str((base / volume.partition(":")[0]).resolve()) + ":" + volume.partition(":")[2]
+            if volume.startswith(".")
+            else volume
+            for volume in keys.volumes
+        ),
+        shm_size=keys.shm_size,
+        publish=keys.publish,
+        network=keys.network,
+        stop_grace=keys.stop_grace,
+        engine=engine,
+    )
+
+
+def _environment(
+    env: Mapping[str, str],
+    *,
+    environ: Mapping[str, str],
+    problem: Callable[[Loc, str], None],
+) -> tuple[tuple[str, str], ...]:
+    found: list[tuple[str, str]] = []
+    for name, value in env.items():
+        try:
+            found.append((name, variable(value, environ=environ)))
+        except ValueError as error:
+            problem(("backend", "env", name), str(error))
+    return tuple(found)

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from activator.config.docker_schema import DockerSection
 from activator.config.fields import (
     Argument,
     BlockedPath,
@@ -121,18 +122,6 @@ class KubernetesSection(Section):
         "A Service of that namespace: its EndpointSlices say at which addresses the workload's pods"
         " are reached. Null: the pods themselves do, which is known a moment sooner.",
     )
-
-
-class DockerSection(Section):
-    """A container that exists, or an image to run."""
-
-    type: Literal["docker"] = required("Replicas are containers. Not available in this version.")
-    container: Text | None = key(None, "An existing container that is started and stopped.")
-    image: Text | None = key(None, "An image of which containers are made.")
-    env: Environment = key({}, "Environment of the container.")
-    gpus: Text | None = key(None, "Which GPUs the container sees, as `docker run --gpus` has it.")
-    volumes: tuple[Text, ...] = key([], "Volumes, as `docker run --volume` has them.")
-    port: Port | None = key(None, "Port inside the container.")
 
 
 Backend = Annotated[

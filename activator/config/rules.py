@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from activator.config.docker_schema import DockerSection
 from activator.config.endpoint_schema import (
-    DockerSection,
     EndpointSection,
     KubernetesSection,
     ProcessSection,
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 Finding = tuple["Loc", str]
 
 _NOT_YET = "is not available in this version"
+_OF_AN_IMAGE = {"command", "env", "gpus", "volumes", "shm_size"}
+_AROUND = "is not loopback: clients can reach replicas around keys and limits"
 _SHORT_IDLE = 5.0
 """Seconds. Requests of one person come further apart; every one would pay for a start."""
 
@@ -65,16 +67,13 @@ def endpoint_problems(endpoint: EndpointSection) -> Iterator[Finding]:
         yield from _needs_openai(endpoint)
     backend = endpoint.backend
     match backend:
-        case DockerSection():
-            yield (
-                ("backend", "type"),
-                f"`docker` {_NOT_YET}; it is process, kubernetes or static",
-            )
         case KubernetesSection() if find_spec("kubernetes_asyncio") is None:
             yield (
                 ("backend", "type"),
                 "`kubernetes` needs a package more: pip install 'activator[kubernetes]'",
             )
+        case DockerSection():
+            yield from _docker_problems(backend, most=endpoint.scale.max)
         case ProcessSection():
             filled_in = (*backend.command, *backend.env.values())
             if not any("{port}" in text for text in filled_in):
@@ -93,6 +92,21 @@ def _needs_openai(endpoint: EndpointSection) -> Iterator[Finding]:
     for loc, value in named:
         if value:
             yield loc, "needs `dialect: openai`: of other bodies nobody reads the model"
+
+
+def _docker_problems(docker: DockerSection, *, most: int) -> Iterator[Finding]:
+    if (docker.container is None) == (docker.image is None):
+        yield ("backend",), "has either `container` or `image`, and not both"
+        return
+    if docker.image is not None:
+        if docker.port is None:
+            yield ("backend", "port"), "is needed: where does the server listen in its container?"
+        return
+    for name in sorted(docker.model_fields_set & _OF_AN_IMAGE):
+        alias = DockerSection.model_fields[name].alias or name
+        yield ("backend", alias), "is said when a container is made: it belongs to `image`"
+    if most > 1:
+        yield ("scale", "max"), f"is {most}, but there is one container {docker.container}"
 
 
 def root_problems(root: RootKeys) -> Iterator[Finding]:
@@ -182,10 +196,13 @@ def _backend_warnings(endpoint: EndpointSection) -> Iterator[Finding]:
                 f"all {scale.max} replicas get the same GPUs",
             )
         if not is_loopback(backend.host):
-            yield (
-                ("backend", "host"),
-                "is not loopback: clients can reach replicas around keys and limits",
-            )
+            yield ("backend", "host"), _AROUND
+    if isinstance(backend, DockerSection):
+        gpus = backend.gpus
+        if gpus is not None and scale.max > 1 and (gpus.ids or gpus.count < 0):
+            yield ("backend", "gpus"), f"all {scale.max} replicas get the same GPUs"
+        if backend.publish is not None and not is_loopback(backend.publish):
+            yield ("backend", "publish"), _AROUND
 
 
 def is_loopback(host: str) -> bool:

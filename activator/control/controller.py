@@ -470,6 +470,11 @@ class Controller:
         while self._is_busy and self._clock() < until:  # noqa: ASYNC110
             await asyncio.sleep(RETIRED_LOOK)
 
+    async def discard(self) -> None:
+        """After `retire`, if the endpoint is gone or runs otherwise from now on: leave nothing
+        behind of what only it has needed."""
+        await self._driver.discard()
+
     @property
     def _is_busy(self) -> bool:
         return any(self.prober.load(each.id) for each in self.snapshot.replicas)

@@ -115,6 +115,7 @@ class Supervisor:
         within = control.live.endpoint.timeouts.total or float("inf")
         try:
             await control.retire(within=within)
+            await control.discard()
         finally:
             await control.aclose()
             del self._finishing[control.name]

@@ -137,7 +137,44 @@ class KubernetesBackend:
         return f"{self.kind}/{self.name}"
 
 
-Backend = StaticBackend | ProcessBackend | KubernetesBackend
+@dataclass(frozen=True, slots=True)
+class Gpus:
+    """Which GPUs a container sees: `count` of them (-1: all), or exactly these `ids`."""
+
+    count: int = 0
+    ids: tuple[str, ...] = ()
+    driver: str = ""
+    """Of the engine's device drivers; empty: whichever has the capabilities."""
+    capabilities: tuple[str, ...] = ("gpu",)
+
+
+@dataclass(frozen=True, slots=True)
+class DockerBackend:
+    """Replicas as containers: `container`, which somebody else made and the activator starts and
+    stops, or as many of `image` as are asked for, which it makes and removes."""
+
+    container: str | None = None
+    image: str | None = None
+    port: int | None = None
+    """Inside the container. None: the only one that an existing container exposes."""
+    command: tuple[str, ...] = ()
+    """Empty: the image's own."""
+    env: tuple[tuple[str, str], ...] = ()
+    gpus: Gpus | None = None
+    volumes: tuple[str, ...] = ()
+    """`source:target[:options]` as the engine has them."""
+    shm_size: int = 0
+    """0: what the engine gives."""
+    publish: str | None = None
+    """Reached through the port that is published at this address of the engine's host; None:
+    at the container's own address."""
+    network: str | None = None
+    stop_grace: float = 10.0
+    """Between SIGTERM and SIGKILL."""
+    engine: str = "unix:///var/run/docker.sock"
+
+
+Backend = StaticBackend | ProcessBackend | DockerBackend | KubernetesBackend
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,11 @@ class Driver(Protocol):
         Returns once what was last reported is no older than that. Raises DriverError.
         """
 
+    async def discard(self) -> None:
+        """The endpoint is no longer configured, or with another backend: take away what was made
+        for it and would outlive the activator. Asked once, while `run` still works.
+        """
+
     def last_lines(self, replica_id: str) -> tuple[str, ...]:
         """The end of what a replica has printed, oldest first; empty if nothing is known.
 

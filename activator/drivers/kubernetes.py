@@ -132,6 +132,9 @@ class KubernetesDriver:
         await orders.bump_epoch()
         self._look()
 
+    async def discard(self) -> None:
+        """Whoever made the workload keeps it, as it is."""
+
     def last_lines(self, replica_id: str) -> tuple[str, ...]:
         name = self._sightings.pod_of(replica_id)
         if not name or self._view is None or self._has_ended:

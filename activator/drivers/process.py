@@ -126,6 +126,9 @@ class ProcessDriver:
         if self._report is not None:
             self._report(self._snapshot())
 
+    async def discard(self) -> None:
+        """`run` takes everything away when it ends."""
+
     def last_lines(self, replica_id: str) -> tuple[str, ...]:
         process = self._processes.get(replica_id)
         return process.watched.last_lines() if process and process.watched else ()

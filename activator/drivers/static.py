@@ -57,6 +57,9 @@ class StaticDriver:
     async def bump_fence(self) -> None:
         """No order is ever taken."""
 
+    async def discard(self) -> None:
+        """Nothing was made."""
+
     def last_lines(self, replica_id: str) -> tuple[str, ...]:
         """None are known: whoever runs them reads them."""
         return ()

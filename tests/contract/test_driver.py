@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from activator.core.endpoint import KubernetesBackend, ProcessBackend, StaticBackend
+from activator.core.endpoint import DockerBackend, KubernetesBackend, ProcessBackend, StaticBackend
 from activator.drivers.base import DriverError, Phase
+from activator.drivers.docker import DockerDriver
 from activator.drivers.kubernetes import KubernetesDriver
 from activator.drivers.process import ProcessDriver
 from activator.drivers.static import StaticDriver
 from activator.kube.access import Access
 from activator.kube.client import KubeClient
 from activator.kube.cluster import Cluster
+from tests.docker_engine import Program, scripted_engine
 from tests.driving import driving
 from tests.kube_controllers import running_cluster, workload
 from tests.kube_server import kubeconfig
@@ -26,6 +28,7 @@ from tests.scripted import ScriptedDriver
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from activator.drivers.base import Driver, Snapshot
 
@@ -91,7 +94,27 @@ async def kubernetes_case() -> AsyncIterator[Case]:
         yield Case(*drivers)
 
 
-OURS = {"process": partial(plain, process_case), "scripted": partial(plain, scripted_case)}
+@contextlib.asynccontextmanager
+async def docker_case() -> AsyncIterator[Case]:
+    """Over a Unix socket, against a scripted engine."""
+    with TemporaryDirectory() as directory:
+        async with scripted_engine(Path(directory)) as engine:
+            engine.programs[("false",)] = Program(exits=1)
+
+            def driver(*command: str) -> DockerDriver:
+                backend = DockerBackend(
+                    image="model:1", port=80, command=command, engine=engine.address
+                )
+                return DockerDriver("m", backend)
+
+            yield Case(driver=driver("sleep", "60"), failing=driver("false"))
+
+
+OURS: dict[str, Callable[[], AbstractAsyncContextManager[Case]]] = {
+    "process": partial(plain, process_case),
+    "scripted": partial(plain, scripted_case),
+    "docker": docker_case,
+}
 """Their replicas run where the activator puts them, and an end stays an end."""
 
 
@@ -132,7 +155,7 @@ async def test_replicas_asked_for_are_started_at_addresses_of_their_own(case: Ca
         await case.driver.scale(3)
         replicas = await driven.until_started(3)
 
-        assert [r.id for r in replicas] == ["m-1", "m-2", "m-3"]
+        assert len({r.id for r in replicas}) == 3
         assert len({(r.host, r.port) for r in replicas}) == 3
         assert driven.now.wanted == 3
         assert all(r.requested_at <= r.since for r in replicas)
@@ -143,7 +166,7 @@ async def test_the_same_order_twice_changes_nothing(case: Case) -> None:
         await case.driver.scale(2)
         before = await driven.until_started(2)
 
-        await case.driver.scale(2, victims=("m-1",))
+        await case.driver.scale(2, victims=(before[0].id,))
         await case.driver.scale(2)
 
         assert await driven.until_started(2) == before
@@ -152,24 +175,25 @@ async def test_the_same_order_twice_changes_nothing(case: Case) -> None:
 async def test_victims_go_first_then_the_youngest(case: Case) -> None:
     async with driving(case.driver) as driven:
         await case.driver.scale(4)
-        await driven.until_started(4)
+        first, second, third, _ = [r.id for r in await driven.until_started(4)]
 
-        await case.driver.scale(2, victims=("m-2", "unknown"))
+        await case.driver.scale(2, victims=(second, "unknown"))
 
-        await driven.until(lambda s: [r.id for r in s.replicas] == ["m-1", "m-3"])
+        await driven.until(lambda s: [r.id for r in s.replicas] == [first, third])
         assert driven.now.wanted == 2
 
 
 async def test_a_replica_is_never_started_again_under_the_same_id(case: Case) -> None:
     async with driving(case.driver) as driven:
         await case.driver.scale(1)
-        await driven.until_started(1)
+        [before] = await driven.until_started(1)
         await case.driver.scale(0)
         await driven.until_empty()
 
         await case.driver.scale(1)
 
-        assert [r.id for r in await driven.until_started(1)] == ["m-2"]
+        [after] = await driven.until_started(1)
+        assert after.id != before.id
         assert driven.now.exits == ()
 
 
@@ -189,10 +213,10 @@ async def test_what_is_being_stopped_is_not_wanted_and_gets_nothing_new(case: Ca
 async def test_a_stop_and_a_start_never_overlap(own_case: Case) -> None:
     async with driving(own_case.driver) as driven:
         await own_case.driver.scale(1)
-        await driven.until_started(1)
+        [before] = await driven.until_started(1)
         await own_case.driver.scale(0)
         await own_case.driver.scale(1)
-        await driven.until(lambda s: _started(s) == ["m-2"])
+        await driven.until(lambda s: _started(s) and before.id not in _started(s))
 
     for snapshot in driven.seen:
         assert len([r for r in snapshot.replicas if r.phase is not Phase.REQUESTED]) <= 1
@@ -205,7 +229,7 @@ async def test_an_unasked_end_lowers_what_is_wanted_and_is_told_with_its_cause(
         await own_case.failing.scale(1)
         exit_ = await driven.until_exit()
 
-        assert exit_.id == "m-1"
+        assert exit_.id in {r.id for s in driven.seen for r in s.replicas}
         assert "exited with code 1" in exit_.cause.message
         assert driven.now.wanted == 0
         assert driven.now.replicas == ()
@@ -216,18 +240,20 @@ async def test_an_unasked_end_is_told_with_its_cause(case: Case) -> None:
         await case.failing.scale(1)
         await driven.until(lambda s: s.exits)
 
-        assert driven.now.exits[0].id == "m-1"
+        assert driven.now.exits[0].id in {r.id for s in driven.seen for r in s.replicas}
         assert "exited with code 1" in driven.now.exits[0].cause.message
 
 
 async def test_the_ends_that_are_told_are_bounded(own_case: Case) -> None:
     async with driving(own_case.failing) as driven:
-        for count in range(1, 11):
+        ended: list[str] = []
+        for _ in range(10):
             await own_case.failing.scale(1)
-            await driven.until(partial(_has_told_exit_of, f"m-{count}"))
+            await driven.until(partial(_has_told_another_exit, tuple(ended)))
             await driven.until_empty()
+            ended.append(driven.now.exits[-1].id)
 
-        assert [e.id for e in driven.now.exits] == [f"m-{n}" for n in range(3, 11)]
+        assert [e.id for e in driven.now.exits] == ended[-8:]
 
 
 async def test_orders_that_make_no_sense_or_come_too_late_are_refused(case: Case) -> None:
@@ -242,9 +268,9 @@ async def test_orders_that_make_no_sense_or_come_too_late_are_refused(case: Case
 async def test_an_order_with_the_fence_of_a_snapshot_is_taken(case: Case) -> None:
     async with driving(case.driver) as driven:
         await case.driver.scale(1)
-        await driven.until_started(1)
+        [replica] = await driven.until_started(1)
 
-        await case.driver.scale(0, victims=("m-1",), fence=driven.now.fence)
+        await case.driver.scale(0, victims=(replica.id,), fence=driven.now.fence)
 
         await driven.until_empty()
 
@@ -252,15 +278,15 @@ async def test_an_order_with_the_fence_of_a_snapshot_is_taken(case: Case) -> Non
 async def test_an_order_that_was_prepared_before_a_revival_is_refused(case: Case) -> None:
     async with driving(case.driver) as driven:
         await case.driver.scale(1)
-        await driven.until_started(1)
+        [replica] = await driven.until_started(1)
         prepared = driven.now.fence
 
         await case.driver.bump_fence()
 
         assert driven.now.fence != prepared
         with pytest.raises(DriverError, match="revived"):
-            await case.driver.scale(0, victims=("m-1",), fence=prepared)
-        assert [r.id for r in await driven.until_started(1)] == ["m-1"]
+            await case.driver.scale(0, victims=(replica.id,), fence=prepared)
+        assert [r.id for r in await driven.until_started(1)] == [replica.id]
         await case.driver.scale(0, fence=driven.now.fence)
 
 
@@ -281,9 +307,9 @@ async def test_what_was_reported_is_no_older_than_an_order_that_has_been_taken(c
     async with driving(case.driver) as driven:
         await case.driver.scale(2)
         assert driven.now.wanted == 2
-        await driven.until_started(2)
+        replicas = await driven.until_started(2)
 
-        await case.driver.scale(1, victims=("m-1",), fence=driven.now.fence)
+        await case.driver.scale(1, victims=(replicas[0].id,), fence=driven.now.fence)
 
         assert driven.now.wanted == 1
 
@@ -291,18 +317,18 @@ async def test_what_was_reported_is_no_older_than_an_order_that_has_been_taken(c
 async def test_an_order_that_was_prepared_before_another_is_refused(case: Case) -> None:
     async with driving(case.driver) as driven:
         await case.driver.scale(2)
-        await driven.until_started(2)
+        replicas = await driven.until_started(2)
         prepared = driven.now.fence
         await case.driver.scale(3)
 
         with pytest.raises(DriverError):
-            await case.driver.scale(1, victims=("m-1",), fence=prepared)
+            await case.driver.scale(1, victims=(replicas[0].id,), fence=prepared)
 
         assert driven.now.wanted == 3
 
 
-def _has_told_exit_of(replica_id: str, snapshot: Snapshot) -> bool:
-    return bool(snapshot.exits) and snapshot.exits[-1].id == replica_id
+def _has_told_another_exit(known: tuple[str, ...], snapshot: Snapshot) -> bool:
+    return bool(snapshot.exits) and snapshot.exits[-1].id not in known
 
 
 def _started(snapshot: Snapshot) -> list[str]:

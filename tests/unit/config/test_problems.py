@@ -140,7 +140,7 @@ endpoints:
   - name: A
     backend: {type: static, urls: ["https://x"]}
   - name: b
-    backend: {type: docker, container: b}
+    backend: {type: docker}
     concurrency: many
   - name: b
     backend: {type: process, command: [x]}
@@ -154,7 +154,7 @@ endpoints:
         ["7", "defaults.scale.idleTimeout"],
         ["9", "endpoints[0].name"],
         ["10", "endpoints[0].backend.urls[0]"],
-        ["12", "endpoints[1].backend.type"],
+        ["12", "endpoints[1].backend"],
         ["13", "endpoints[1].concurrency"],
         ["14", "endpoints[2].name"],
         ["15", "endpoints[2].backend.command"],

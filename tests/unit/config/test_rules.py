@@ -55,12 +55,6 @@ def test_sections_that_come_later_are_refused(tmp_path: Path, text: str, key: st
     assert settings_of(tmp_path, "tracing:\nsources: {kubernetes: null}\n" + MINIMAL)
 
 
-def test_a_backend_that_comes_later_is_refused(tmp_path: Path) -> None:
-    (problem,) = problems_of(tmp_path, endpoint("", backend="docker, container: x"))
-    assert problem.startswith("4: endpoints[0].backend.type: ")
-    assert problem.endswith("not available in this version; it is process, kubernetes or static")
-
-
 @pytest.mark.parametrize(
     ("keys", "backend"),
     [

@@ -266,6 +266,9 @@ class FarDriver:
         while int(self._seen.fence or 0) < fence:
             await self._newer.wait()
 
+    async def discard(self) -> None:
+        """Nothing was made."""
+
     def last_lines(self, replica_id: str) -> tuple[str, ...]:
         return ()
 
