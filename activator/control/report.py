@@ -54,8 +54,11 @@ def gauges(control: Controller, *, now: float) -> Gauges:
     costs, serving, gate = control.costs, control.serving, control.live.gate
     costs.observe(len(control.snapshot.replicas), now=now)
     serving.observe(len(control.live.replicas), now=now)
+    since = gate.held_since
     return Gauges(
         held=gate.held,
+        held_limit=control.live.endpoint.queue.max_requests,
+        oldest_held=0.0 if since is None else max(0.0, now - since),
         in_flight=gate.in_flight,
         replicas=Counter(_phase(control, each) for each in control.snapshot.replicas),
         replica_seconds={"ready": serving.used, "other": max(0.0, costs.used - serving.used)},

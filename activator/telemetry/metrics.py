@@ -57,6 +57,10 @@ class Gauges:
     """What an endpoint has right now, and what it has used since this activator started."""
 
     held: int = 0
+    held_limit: int = 0
+    """0 = none."""
+    oldest_held: float = 0.0
+    """Seconds."""
     in_flight: int = 0
     replicas: Mapping[str, int] = field(default_factory=dict)
     """Number of replicas by state."""
@@ -336,6 +340,18 @@ def _of_now(gauges: list[tuple[str, Gauges]]) -> Iterator[Metric]:
         "Requests whose clients wait on their sockets",
         ("endpoint",),
         [((name,), now.held) for name, now in gauges],
+    )
+    yield _gauge(
+        "activator_held_requests_limit",
+        "queue.maxRequests: beyond it clients are refused; 0 is no limit",
+        ("endpoint",),
+        [((name,), now.held_limit) for name, now in gauges],
+    )
+    yield _gauge(
+        "activator_oldest_held_seconds",
+        "How long the request has waited that has waited longest; 0 if none does",
+        ("endpoint",),
+        [((name,), now.oldest_held) for name, now in gauges],
     )
     yield _gauge(
         "activator_inflight_requests",

@@ -59,8 +59,8 @@ class Gate:
         self._open = 0
         self._paused = False
         self._quiet = False
-        self._held: dict[Holder, None] = {}
-        """Whose clients wait."""
+        self._held: dict[Holder, float] = {}
+        """Whose clients wait, and since when; who has waited longest comes first."""
         self._queued: dict[Holder, None] = {}
         """Detached jobs of this activator that wait for a slot."""
         self._tunnels: set[OpenTunnel] = set()
@@ -97,13 +97,13 @@ class Gate:
             raise crowd
         if holder.held_bytes:
             self.hold_bytes(holder.held_bytes)
-        self._held[holder] = None
+        self._held[holder] = self._clock()
         self.stirred()
         self.wake()
 
     def hold_again(self, holder: Holder) -> None:
         """It was accepted before and comes back: no bound applies to it any more."""
-        self._held[holder] = None
+        self._held[holder] = self._clock()
         self.held_bytes += holder.held_bytes
         self.stirred()
         self.wake()
@@ -114,6 +114,11 @@ class Gate:
         self._queued[holder] = None
         self.stirred()
         self.wake()
+
+    @property
+    def held_since(self) -> float | None:
+        """Monotonic moment at which the one that has waited longest came, or came back."""
+        return next(iter(self._held.values()), None)
 
     def crowd(self) -> QueueFull | Paused | None:
         """Why one more client may not wait now; None: it may."""

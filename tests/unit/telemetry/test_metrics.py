@@ -17,6 +17,8 @@ DOCUMENTED = {
     "activator_request_duration_seconds": {"endpoint", "le"},
     "activator_overhead_seconds": {"endpoint", "le"},
     "activator_held_requests": {"endpoint"},
+    "activator_held_requests_limit": {"endpoint"},
+    "activator_oldest_held_seconds": {"endpoint"},
     "activator_jobs": {"endpoint", "state"},
     "activator_queue_wait_seconds": {"endpoint", "le"},
     "activator_inflight_requests": {"endpoint"},

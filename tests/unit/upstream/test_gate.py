@@ -333,3 +333,18 @@ def test_a_detached_job_that_waits_is_demand_and_takes_no_clients_place() -> Non
     g.refuse_held(ShuttingDown())
     assert len(job.told) == 1
     assert g.demand == 0
+
+
+def test_who_has_waited_longest_is_known_until_it_has_left() -> None:
+    clock = Clock()
+    at = gate(clock)
+    assert at.held_since is None
+    clock.now = 10.0
+    first = hold(at)
+    clock.now = 20.0
+    hold(at)
+    assert at.held_since == 10.0
+
+    at.unhold(first)
+
+    assert at.held_since == 20.0
