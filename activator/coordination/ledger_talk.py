@@ -43,6 +43,10 @@ class Speaker(Protocol):
     def endpoint(self) -> Endpoint: ...
 
     @property
+    def is_shared(self) -> bool:
+        """The store is wanted to say who gets a slot."""
+
+    @property
     def is_alone(self) -> bool:
         """What the store says means nothing to it now."""
 
@@ -93,7 +97,7 @@ class Talk:
 
     def leave(self) -> None:
         """Nobody needs to know any more what is here."""
-        self._joined, self.batch = False, Batch()
+        self._joined, self._born, self.batch = False, "", Batch()
         self._kit.tasks.spawn(self._sign_off(), name=f"leave {self._speaker.endpoint.name}")
 
     def close(self) -> None:
@@ -115,7 +119,7 @@ class Talk:
                 self._set_timer()
                 await self._kick.wait()
             self._kick.clear()
-            if self._speaker.endpoint.concurrency and not self._closed:
+            if self._speaker.is_shared and not self._closed:
                 await self._turn()
         if self._timer is not None:
             self._timer.cancel()
@@ -188,6 +192,8 @@ class Talk:
                 extra={"action": "slots_alone", "endpoint": endpoint, "reason": why},
             )
             self._speaker.carry_on_alone()
+        if not self._speaker.is_shared:
+            self.leave()
 
     async def _call(self, batch: Batch) -> Reply:
         kit, endpoint = self._kit, self._speaker.endpoint
@@ -212,12 +218,14 @@ class Talk:
 
     @property
     def _check_at(self) -> float:
-        return self._checked_at + (CHECK if self._speaker.has_tickets else IDLE_CHECK)
+        # without a limit it ends soon, when nothing is paced any more: that time alone may bring
+        soon = self._speaker.has_tickets or not self._speaker.endpoint.concurrency
+        return self._checked_at + (CHECK if soon else IDLE_CHECK)
 
     def _set_timer(self) -> None:
         """To look again when time alone may have changed something; one that is due earlier than
         that does no harm."""
-        if not self._speaker.endpoint.concurrency:
+        if not self._speaker.is_shared:
             return
         at = self._kit.clock() + self._retry_in
         if self._joined:

@@ -1,17 +1,21 @@
 """The `SlotLedger` of one endpoint that several activators share: `lua/ledger.lua` keeps it.
 
 What this activator has is known here (`_entries`), and told to the store by `ledger_talk`. While
-the store is away, or the endpoint has no limit, a ledger in memory decides: with this activator's
-share of the limit, or with none. `redis_ledgers` makes these and brings them the others' news.
+the store is away, or the endpoint has no limit and no replica has just been started, a ledger in
+memory decides: with this activator's share of the limit, or with none. So pacing is exact over all
+activators, and without a limit a warm request asks nobody. `redis_ledgers` makes these and brings
+them the others' news.
 """
 
 from __future__ import annotations
 
 import logging
 from itertools import count
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from activator.coordination.base import ASKED
+from activator.coordination.ledger_entry import Entry, shared_id
 from activator.coordination.ledger_ops import joined
 from activator.coordination.ledger_talk import Talk
 from activator.core.dispatch import TicketState
@@ -34,27 +38,6 @@ STRICT: Final = 1e10
 """Seconds by which a level of urgency outweighs any time in line, where waiting improves none."""
 
 
-class _Entry:
-    """A ticket of this activator that waits, asks, or has a slot."""
-
-    __slots__ = ("decided", "granted", "phase", "seq", "ticket")
-
-    ASKING = 0
-    REFUSED = 1
-    """It is told that it must wait, and keeps its place until it has said whether it does."""
-    WAITING = 2
-    TAKING = 3
-    """It was offered a slot and has said that it takes it."""
-    GRANTED = 4
-
-    def __init__(self, ticket: Ticket, seq: str, phase: int) -> None:
-        self.ticket = ticket
-        self.seq = seq
-        self.phase = phase
-        self.granted: Granted | None = None
-        self.decided: Decided | None = None
-
-
 class RedisLedger:
     """See the module; for its promises see `coordination.base`."""
 
@@ -68,8 +51,8 @@ class RedisLedger:
         self._local: MemoryLedger | None = (
             make_local(endpoint) if not endpoint.concurrency else None
         )
-        self._entries: dict[Ticket, _Entry] = {}
-        self._by_seq: dict[str, _Entry] = {}
+        self._entries: dict[Ticket, Entry] = {}
+        self._by_seq: dict[str, Entry] = {}
         self._seqs = count()
         self._replicas: dict[str, tuple[Replica, bool]] = {}
         """By the id that all activators share: as it is offered here, and whether it is paced."""
@@ -78,6 +61,13 @@ class RedisLedger:
         self._mine: dict[str, int] = {}
         """In flight at each replica, of this activator."""
         self._paced = False
+        """As last heard: a replica's window is still opening."""
+        self._pacing = False
+        """Shared for that reason, limit or none."""
+        self._warm: set[str] = set()
+        """Replicas that are not paced any more."""
+        self._offered_in: Batch | None = None
+        """What tells the store of the replicas, until it has answered."""
         self._held = False
         self._closed = False
         self._talk = Talk(kit, self)
@@ -86,8 +76,8 @@ class RedisLedger:
 
     def acquire(self, ticket: Ticket, granted: Granted) -> Replica | None:
         entry = self._entries.get(ticket)
-        if entry is None or entry.phase != _Entry.REFUSED:
-            entry = self._entry(ticket, _Entry.WAITING)
+        if entry is None or entry.phase != Entry.REFUSED:
+            entry = self._entry(ticket, Entry.WAITING)
         entry.granted = granted
         if self._local is not None:
             replica = self._local.acquire(ticket, self._granted_here)
@@ -102,11 +92,11 @@ class RedisLedger:
         if self._local is not None:
             replica = self._local.acquire_now(ticket, decided)
             if replica is not None:
-                self._reserve(self._entry(ticket, _Entry.ASKING), replica)
+                self._reserve(self._entry(ticket, Entry.ASKING), replica)
             return replica
         if self._held or not self._replicas:
             return None
-        entry = self._entry(ticket, _Entry.ASKING)
+        entry = self._entry(ticket, Entry.ASKING)
         entry.decided = decided
         self._ask(entry)
         return ASKED
@@ -137,15 +127,17 @@ class RedisLedger:
 
     def offer(self, replicas: Sequence[tuple[Replica, bool]]) -> None:
         self._replicas = {shared_id(each.id): (each, paced) for each, paced in replicas}
-        if self._local is not None:
+        self._warm &= self._replicas.keys()
+        if self._local is not None and self._is_to_pace:
+            self._pace()
+        elif self._local is not None:
             self._local.offer(replicas)
+            self._warm.update(self._replicas)
         else:
             self._offer()
             for entry in self._entries.values():
                 ticket = entry.ticket
-                if entry.phase == _Entry.WAITING and (
-                    ticket.exclude or ticket.affinity is not None
-                ):
+                if entry.phase == Entry.WAITING and (ticket.exclude or ticket.affinity is not None):
                     self._enter(entry)  # its wishes are among those that are offered
 
     def configure(self, endpoint: Endpoint) -> None:
@@ -170,15 +162,13 @@ class RedisLedger:
 
     @property
     def waiting(self) -> int:
-        return sum(
-            entry.phase in (_Entry.WAITING, _Entry.TAKING) for entry in self._entries.values()
-        )
+        return sum(entry.phase in (Entry.WAITING, Entry.TAKING) for entry in self._entries.values())
 
     @property
     def full(self) -> bool:
         if self._local is not None:
             return self._local.full
-        limit = self.endpoint.concurrency
+        limit = self.endpoint.concurrency or inf
         free = (self._load(name) < limit for name in self._replicas)
         return self._held or self.waiting > 0 or not any(free)
 
@@ -187,10 +177,10 @@ class RedisLedger:
         if self._local is not None:
             return self._local.place(ticket)
         entry = self._entries.get(ticket)
-        if entry is None or entry.phase not in (_Entry.WAITING, _Entry.TAKING):
+        if entry is None or entry.phase not in (Entry.WAITING, Entry.TAKING):
             return None
         mine = self._order(entry)
-        others = (each for each in self._entries.values() if each.phase == _Entry.WAITING)
+        others = (each for each in self._entries.values() if each.phase == Entry.WAITING)
         return 1 + sum(self._order(each) < mine for each in others)
 
     @property
@@ -200,9 +190,11 @@ class RedisLedger:
 
     def load(self, replica_id: str) -> int:
         """As last heard, and no less than this activator has there itself."""
-        if not self.endpoint.concurrency and self._local is not None:
+        if self.endpoint.concurrency:
+            return self._load(shared_id(replica_id))
+        if self._local is not None:
             return self._local.load(replica_id)
-        return self._load(shared_id(replica_id))
+        return self._mine.get(shared_id(replica_id), 0)  # the board adds what the others have
 
     def close(self) -> None:
         """The store is told as soon as it can be; `LedgerKit.aclose` waits for it."""
@@ -217,13 +209,13 @@ class RedisLedger:
     def offered(self, seq: str, replica: str) -> None:
         """A slot has become free for one of ours."""
         entry = self._by_seq.get(seq)
-        if entry is None or entry.phase != _Entry.WAITING or self._local is not None:
+        if entry is None or entry.phase != Entry.WAITING or self._local is not None:
             return
         if replica not in self._replicas:
             self._talk.batch.give_up(seq)
             self._enter(entry)
             return
-        entry.phase = _Entry.TAKING
+        entry.phase = Entry.TAKING
         self._talk.batch.take(seq)
         self._talk.go()
 
@@ -247,6 +239,10 @@ class RedisLedger:
     # --- as ledger_talk's Speaker
 
     @property
+    def is_shared(self) -> bool:
+        return bool(self.endpoint.concurrency) or self._pacing
+
+    @property
     def is_alone(self) -> bool:
         return self._local is not None
 
@@ -264,20 +260,22 @@ class RedisLedger:
 
     # --- inside: with the store ------------------------------------------------------------------
 
-    def _declare(self, entry: _Entry, batch: Batch) -> None:
+    def _declare(self, entry: Entry, batch: Batch) -> None:
         ticket = entry.ticket
-        if entry.phase == _Entry.GRANTED:
+        if entry.phase == Entry.GRANTED:
             assert ticket.replica is not None
             batch.has(entry.seq, shared_id(ticket.replica.id))
-        elif entry.phase == _Entry.ASKING:
+        elif entry.phase == Entry.ASKING:
             self._ask(entry)
         else:
-            entry.phase = _Entry.WAITING
+            entry.phase = Entry.WAITING
             ticket.state, ticket.replica = TicketState.WAITING, None
             self._enter(entry)
 
     def follow(self, batch: Batch, reply: Reply) -> None:
         self._paced, self._busy = reply.paced, reply.busy
+        if batch is self._offered_in:
+            self._offered_in = None
         for index, letter, seq in batch.asked:
             if letter == "A":
                 self._decide(seq, reply.results[index])
@@ -286,26 +284,28 @@ class RedisLedger:
         for seq, replica in reply.grants:
             self._grant(self._by_seq.get(seq), replica)
         self._make_up_for(reply)
+        if not reply.paced and (self._pacing or len(self._warm) < len(self._replicas)):
+            self._end_pacing()
 
     def _decide(self, seq: str, name: str) -> None:
         entry = self._by_seq.get(seq)
-        if entry is None or entry.phase != _Entry.ASKING or entry.decided is None:
+        if entry is None or entry.phase != Entry.ASKING or entry.decided is None:
             return  # it has left, which the store is told next
         replica = self._replicas.get(name, (None, False))[0]
         if replica is None:
             if name:
                 self._talk.batch.give_up(seq)  # that replica has just gone
-            entry.phase, entry.ticket.state = _Entry.REFUSED, TicketState.DONE
+            entry.phase, entry.ticket.state = Entry.REFUSED, TicketState.DONE
         else:
             self._reserve(entry, replica)
         self._tell(entry.decided, entry.ticket, replica)
-        if entry.phase == _Entry.REFUSED and entry.ticket in self._entries:
+        if entry.phase == Entry.REFUSED and entry.ticket in self._entries:
             self._forget(entry)  # it lines up later, or never
             self._talk.batch.give_up(seq)
 
     def _taken(self, seq: str, name: str) -> None:
         entry = self._by_seq.get(seq)
-        if entry is None or entry.phase != _Entry.TAKING:
+        if entry is None or entry.phase != Entry.TAKING:
             return
         if name:
             self._grant(entry, name)
@@ -321,13 +321,13 @@ class RedisLedger:
                 self._talk.batch.give_up(seq)
         for seq in reply.missed:
             entry = self._by_seq.get(seq)
-            if entry is None or entry.phase == _Entry.GRANTED:
+            if entry is None or entry.phase == Entry.GRANTED:
                 self._talk.batch.give_up(seq)
             else:
                 self._enter(entry)
 
-    def _grant(self, entry: _Entry | None, name: str) -> None:
-        if entry is None or entry.phase not in (_Entry.WAITING, _Entry.TAKING):
+    def _grant(self, entry: Entry | None, name: str) -> None:
+        if entry is None or entry.phase not in (Entry.WAITING, Entry.TAKING):
             return
         replica = self._replicas.get(name, (None, False))[0]
         if replica is None or self._held:
@@ -349,30 +349,48 @@ class RedisLedger:
     # --- inside: on our own
 
     def carry_on_alone(self) -> None:
-        local = self._local = self._make_local(self._own_share())
+        local = self._local = self._make_local(self._kit.with_share(self.endpoint))
         local.hold()
-        local.offer(list(self._replicas.values()))
+        local.offer(list(self._paces.values()))
+        self._warm.update(self._replicas)  # whatever comes later, they are not paced anew
+        self._pacing = False
         for entry in self._entries.values():
-            if entry.phase == _Entry.GRANTED:
+            if entry.phase == Entry.GRANTED:
                 local.adopt(entry.ticket)
-        lined_up = [entry for entry in self._entries.values() if entry.phase != _Entry.GRANTED]
+        lined_up = [entry for entry in self._entries.values() if entry.phase != Entry.GRANTED]
         for entry in sorted(lined_up, key=self._order):
             entry.ticket.state = TicketState.NEW
-            if entry.phase != _Entry.ASKING:
-                entry.phase = _Entry.WAITING
+            if entry.phase != Entry.ASKING:
+                entry.phase = Entry.WAITING
                 local.acquire(entry.ticket, self._granted_here)
         self._apply_limit()
         for entry in lined_up:
-            if entry.phase == _Entry.ASKING and entry.decided is not None:
+            if entry.phase == Entry.ASKING and entry.decided is not None:
                 self._ask_local(local, entry, entry.decided)
 
+    def _pace(self) -> None:
+        """Together with all the others, until every replica is warm."""
+        self._pacing = True
+        local, self._local = self._local, None
+        if local is not None:
+            local.close()
+        self._talk.begin_again()
+
+    def _end_pacing(self) -> None:
+        if self._held or self._offered_in is not None:
+            return  # the store has not heard of all
+        self._warm.update(self._replicas)
+        self._pacing = False
+        if not self.endpoint.concurrency:
+            self._stop_sharing()
+
     def _stop_sharing(self) -> None:
-        """The endpoint has no limit any more."""
+        """The endpoint has no limit, and nothing is paced."""
         if self._local is None:
             self.carry_on_alone()
         self._talk.leave()
 
-    def _ask_local(self, local: MemoryLedger, entry: _Entry, decided: Decided) -> None:
+    def _ask_local(self, local: MemoryLedger, entry: Entry, decided: Decided) -> None:
         replica = local.acquire_now(entry.ticket, decided)
         if replica is None:
             self._forget(entry)
@@ -384,26 +402,12 @@ class RedisLedger:
         if self._local is None:
             self._offer()  # whatever follows from another limit, the store says in its answer
             return
-        self._local.configure(self._own_share())
-        if self._held or (self.endpoint.concurrency and not self._share()):
+        self._local.configure(self._kit.with_share(self.endpoint))
+        if self._held or (self.endpoint.concurrency and not self._kit.share_of(self.endpoint)):
             self._local.hold()
         else:
             self._local.resume()
         self._talk.go()
-
-    def _own_share(self) -> Endpoint:
-        return self._kit.with_limit(self.endpoint, self._share())
-
-    def _share(self) -> int:
-        """Of the limit of a replica: what is left over goes to those who rank first."""
-        members = sorted(
-            self._kit.members(),
-            key=lambda each: rank(
-                fingerprint(self.endpoint.name.encode()), fingerprint(each.encode())
-            ),
-        )
-        each, over = divmod(self.endpoint.concurrency, len(members))
-        return each + (members.index(self._kit.me) < over)
 
     def _granted_here(self, ticket: Ticket, replica: Replica) -> None:
         entry = self._entries.get(ticket)
@@ -413,35 +417,35 @@ class RedisLedger:
 
     # --- inside: small things
 
-    def _entry(self, ticket: Ticket, phase: int) -> _Entry:
+    def _entry(self, ticket: Ticket, phase: int) -> Entry:
         if ticket in self._entries:
             raise ValueError("a ticket that waits or has a slot cannot be acquired")
         seq = f"{next(self._seqs):012x}"
-        entry = self._entries[ticket] = self._by_seq[seq] = _Entry(ticket, seq, phase)
+        entry = self._entries[ticket] = self._by_seq[seq] = Entry(ticket, seq, phase)
         if ticket.arrived < 0:
             ticket.arrived = self._kit.clock()
         return entry
 
-    def _forget(self, entry: _Entry) -> None:
+    def _forget(self, entry: Entry) -> None:
         entry.ticket.state = TicketState.DONE
         del self._entries[entry.ticket]
         self._drop(entry)
 
-    def _drop(self, entry: _Entry) -> None:
+    def _drop(self, entry: Entry) -> None:
         del self._by_seq[entry.seq]
-        if entry.phase == _Entry.GRANTED and entry.ticket.replica is not None:
+        if entry.phase == Entry.GRANTED and entry.ticket.replica is not None:
             name = shared_id(entry.ticket.replica.id)
             left = self._mine[name] = self._mine[name] - 1
             if not left:
                 del self._mine[name]
 
-    def _reserve(self, entry: _Entry, replica: Replica) -> None:
-        entry.phase = _Entry.GRANTED
+    def _reserve(self, entry: Entry, replica: Replica) -> None:
+        entry.phase = Entry.GRANTED
         entry.ticket.state, entry.ticket.replica = TicketState.GRANTED, replica
         name = shared_id(replica.id)
         self._mine[name] = self._mine.get(name, 0) + 1
 
-    def _ask(self, entry: _Entry) -> None:
+    def _ask(self, entry: Entry) -> None:
         excluded, liked = self._wishes(entry.ticket)
         self._talk.batch.ask(
             entry.seq,
@@ -452,21 +456,37 @@ class RedisLedger:
         )
         self._talk.go()
 
-    def _enter(self, entry: _Entry) -> None:
-        entry.phase = _Entry.WAITING
+    def _enter(self, entry: Entry) -> None:
+        entry.phase = Entry.WAITING
         excluded, liked = self._wishes(entry.ticket)
         self._talk.batch.enter(entry.seq, score=self._score(entry), excluded=excluded, liked=liked)
         self._talk.go()
 
-    def _score(self, entry: _Entry) -> float:
+    def _score(self, entry: Entry) -> float:
         return self._order(entry)[0] + self._talk.offset
 
     def _offer(self) -> None:
-        replicas = () if self._held else self._replicas.items()
-        self._talk.batch.offer([(name, paced) for name, (_, paced) in replicas])
+        offered = {} if self._held else self._paces
+        self._talk.batch.offer([(name, paced) for name, (_, paced) in offered.items()])
+        self._offered_in = self._talk.batch
         self._talk.go()
 
-    def _order(self, entry: _Entry) -> tuple[float, str]:
+    @property
+    def _paces(self) -> dict[str, tuple[Replica, bool]]:
+        """The replicas, and whether each is to be paced: one that is warm is not, whoever asks."""
+        return {
+            name: (replica, paced and name not in self._warm)
+            for name, (replica, paced) in self._replicas.items()
+        }
+
+    @property
+    def _is_to_pace(self) -> bool:
+        """A replica has been started, and with whoever keeps the limit it would be paced anyway."""
+        if self.endpoint.concurrency or not self._kit.link.up:
+            return False
+        return any(paced for _, paced in self._paces.values())
+
+    def _order(self, entry: Entry) -> tuple[float, str]:
         ticket = entry.ticket
         return ticket.arrived + ticket.urgency * (self.endpoint.queue.age or STRICT), entry.seq
 
@@ -484,8 +504,3 @@ class RedisLedger:
 
     def _load(self, name: str) -> int:
         return max(self._mine.get(name, 0), self._busy.get(name, 0))
-
-
-def shared_id(replica_id: str) -> str:
-    """How all activators call it: how often it was out of rotation is each one's own view."""
-    return replica_id.partition("~")[0]

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 from activator.aiokit.tasks import Tasks
 from activator.coordination.ledger_ops import VERSION
 from activator.coordination.redis_ledger import RedisLedger
+from activator.core.hashing import fingerprint, rank
 from activator.redisio.scripts import load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from activator.coordination.memory import Cancellable, MemoryLedger
     from activator.core.endpoint import Endpoint
@@ -72,10 +73,6 @@ class LedgerKit:
         parts = ("line", "tickets", "state", "offers")
         return [self.link.keys.of(endpoint, "slots", part) for part in parts]
 
-    def members(self) -> Iterable[str]:
-        """The activators that are alive as far as is known, this one included."""
-        return {*self._roster.members, self.me}
-
     def forget(self, ledger: RedisLedger) -> None:
         """It is closed; another one may have its endpoint by now."""
         if self.ledgers.get(ledger.endpoint.name) is ledger:
@@ -84,9 +81,20 @@ class LedgerKit:
     def new_name(self) -> str:
         return os.urandom(8).hex()
 
-    def with_limit(self, endpoint: Endpoint, limit: int) -> Endpoint:
-        """For a ledger of our own; 0 is no limit there, so a share of nothing is held instead."""
-        return replace(endpoint, concurrency=max(limit, 1) if endpoint.concurrency else 0)
+    def share_of(self, endpoint: Endpoint) -> int:
+        """Of the limit of a replica, for a ledger of our own: what is left over goes to those who
+        rank first."""
+        members = sorted(
+            {*self._roster.members, self.me},
+            key=lambda each: rank(fingerprint(endpoint.name.encode()), fingerprint(each.encode())),
+        )
+        each, over = divmod(endpoint.concurrency, len(members))
+        return each + (members.index(self.me) < over)
+
+    def with_share(self, endpoint: Endpoint) -> Endpoint:
+        """0 is no limit for a ledger of our own, so a share of nothing is held instead."""
+        share = max(self.share_of(endpoint), 1) if endpoint.concurrency else 0
+        return replace(endpoint, concurrency=share)
 
 
 class RedisLedgers:

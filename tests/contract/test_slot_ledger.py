@@ -310,6 +310,26 @@ async def test_a_started_replica_is_paced_by_its_answers(open_ledger: Open) -> N
     await caller.granted_are(*mine[:8])
 
 
+async def test_a_started_replica_is_paced_without_a_limit_too_and_then_no_more(
+    open_ledger: Open,
+) -> None:
+    caller = await open_ledger(endpoint(concurrency=0))
+    mine = tickets(600)
+    caller.acquire(*mine)
+
+    caller.ledger.offer([(A, True)])
+    for answered, window in enumerate((1, 2, 4, 8, 16, 32, 64, 128)):
+        await caller.granted_are(*mine[:window])
+        assert caller.ledger.load("a") == window
+        assert caller.ledger.waiting == len(mine) - window
+        caller.ledger.answered(mine[answered])
+    await caller.granted_are(*mine)
+    assert not caller.ledger.full
+    for ticket in mine:
+        caller.release(ticket)
+    assert caller.ledger.load("a") == 0
+
+
 async def test_a_started_replica_that_is_silent_gets_another_after_a_second(
     open_ledger: Open,
 ) -> None:

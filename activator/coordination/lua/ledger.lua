@@ -13,7 +13,7 @@
 --                    ledger's life; "grace" -> ms until which nobody is given anything; "waiting",
 --                    "offered" -> sizes of line and off, which spare the usual call two look-ups
 --       off    ZSET  member that was offered a slot -> ms of the offer, +inf once it has missed it
--- ARGV  version, activator, limit, balance, endpoint, channel prefix, operations…
+-- ARGV  version, activator, limit (0: none, only what is paced counts), balance, endpoint, channel prefix, operations…
 -- Lists within a value are separated by "\n".
 --
 -- Reply one string (a client parses it at once), its parts separated by "\t", lists within by "\n":
@@ -23,6 +23,11 @@
 
 local line, tick, state, off = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local me, limit, balance, endpoint, channel = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
+local WIDE_OPEN = 256 -- window at which pacing ends where there is no limit
+local widest = limit > 0 and limit or WIDE_OPEN
+if limit == 0 then
+  limit = math.huge
+end
 local OFFER_MS, STEP_MS, GRACE_MS, KEEP_MS = 1000, 1000, 1500, 3600000
 local PAGE = 64
 local LOAD_FACTOR = 1.25
@@ -72,7 +77,7 @@ local grants = {}
 local function widen(id, replica, at)
   replica.window = replica.window * 2
   replica.step = at + STEP_MS
-  if replica.window >= limit then
+  if replica.window >= widest then
     replica.window = 0
     paced = paced - 1
   end
@@ -84,7 +89,7 @@ local function catch_up()
     return
   end
   for id, replica in pairs(replicas) do
-    while replica.window > 0 and (now >= replica.step or replica.window >= limit) do
+    while replica.window > 0 and (now >= replica.step or replica.window >= widest) do
       widen(id, replica, replica.step)
     end
   end
@@ -92,7 +97,7 @@ end
 
 local function is_free(replica)
   local most = limit
-  if replica.window > 0 and replica.window < limit then
+  if replica.window > 0 and replica.window < widest then
     most = replica.window
   end
   return replica.n < most

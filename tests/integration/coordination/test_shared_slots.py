@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
+import pytest
+
 from activator.coordination.base import ASKED
 from activator.core.dispatch import Ticket
 from activator.core.endpoint import Endpoint, QueuePolicy, Replica, StaticBackend
@@ -198,8 +200,9 @@ async def test_who_must_wait_is_not_overtaken_before_it_is_in_line() -> None:
         await eventually(lambda: said == [None])
 
 
-async def test_pacing_is_the_replicas_whoever_forwards() -> None:
-    async with house("x", "y", model=endpoint(concurrency=8), replicas=()) as h:
+@pytest.mark.parametrize("limit", [8, 0])
+async def test_pacing_is_the_replicas_whoever_forwards(limit: int) -> None:
+    async with house("x", "y", model=endpoint(concurrency=limit), replicas=()) as h:
         for number in range(16):
             h.line_up(number % 2)
         await settled(*h.ledgers)
@@ -211,6 +214,58 @@ async def test_pacing_is_the_replicas_whoever_forwards() -> None:
             who, ticket = h.granted[answered]
             h.ledgers[who].answered(ticket)
             await h.grants(open_then)
+
+
+async def test_without_a_limit_a_warm_replica_is_nobodys_business_and_nothing_is_left() -> None:
+    async with house("x", "y", model=endpoint(concurrency=0), replicas=()) as h:
+        here, there = h.ledgers
+        first = h.line_up(0)
+        for ledger in h.ledgers:
+            ledger.offer([(A, True)])
+        await h.grants(1)
+        assert not here.is_alone
+        for _ in range(8):  # 2, 4, 8 … 256
+            here.answered(first)
+        await eventually(lambda: here.is_alone and there.is_alone, within=5.0)
+        pattern = f"{h.prefix}:*slots*"
+        await eventually(lambda: not h.server.ask("KEYS", pattern), within=5.0)
+
+        before = h.calls()
+        more = [h.line_up(number % 2) for number in range(300)]
+        assert len(h.granted) == 1 + len(more)
+        for who, ticket in h.granted:
+            h.end(who, ticket)
+        assert h.calls() == before
+
+
+async def test_without_a_limit_only_the_replica_that_was_started_is_paced() -> None:
+    async with house("x", "y", model=endpoint(concurrency=0), replicas=((A, False),)) as h:
+        for ledger in h.ledgers:
+            ledger.offer([(A, False), (B, True)])
+        for number in range(20):
+            h.line_up(number % 2)
+
+        await h.grants(20)
+        assert h.most["b"] == 1
+        assert h.most["a"] == 19
+
+
+async def test_without_a_limit_and_without_the_store_each_paces_on_its_own() -> None:
+    with redis_server() as server:
+        model = endpoint(concurrency=0)
+        async with house("x", model=model, server=server, replicas=(), timeout=0.3) as h:
+            mine = [h.line_up(0) for _ in range(8)]
+            server.pause()
+            h.ledgers[0].offer([(A, True)])
+
+            await h.grants(1)
+            h.ledgers[0].answered(mine[0])
+            await h.grants(2)
+            server.resume()
+            await eventually(lambda: h.activators[0].link.up, within=5.0)
+            for ticket in mine[1:4]:
+                h.ledgers[0].answered(ticket)
+            await eventually(lambda: len(h.granted) == 8)
 
 
 async def test_a_limit_that_comes_and_goes_counts_what_is_in_flight() -> None:
