@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from activator.telemetry.metrics import Metrics
 
 
+GOODBYE = 0.5
+"""Seconds for each thing that the store is told at the end; without it the others see us gone."""
+
+
 class RedisStores:
     """See `stores.Stores`."""
 
@@ -94,6 +98,7 @@ class RedisStores:
         self.lease.open()
 
     async def aclose(self) -> None:
+        self.link.hasten(GOODBYE)
         await self.wishes.aclose()
         await self.board.aclose()
         await self.lease.aclose()

@@ -117,6 +117,11 @@ class Link:
                 return Direct(dialer, Sentinels(dialer, url.addresses, service=url.service))
         return Direct(dialer, Fixed(url.addresses[0]))
 
+    def hasten(self, timeout: float) -> None:
+        """Operations from now on may take no longer than this: whoever ends says goodbye, and is
+        not held up by a store that is silent."""
+        self._timeout = min(self._timeout, timeout)
+
     async def aclose(self) -> None:
         await self._tasks.aclose()
         if hasattr(self, "_topology"):

@@ -77,6 +77,17 @@ async def test_a_store_that_keeps_silent_is_given_up_in_time() -> None:
         assert time.monotonic() - since < 0.25
 
 
+async def test_who_is_in_a_hurry_is_not_held_up_by_a_silent_redis() -> None:
+    with redis_server() as redis:
+        async with opened_link(redis.url, timeout=60.0) as link:
+            redis.pause()
+            link.hasten(0.2)
+            since = time.monotonic()
+
+            await failure_of(link.command("PING"))
+            assert time.monotonic() - since < 0.2 + SLACK
+
+
 async def test_waiting_for_a_connection_counts_and_connections_do_not_pile_up() -> None:
     with redis_server() as redis:
         async with opened_link(redis.url, timeout=0.3) as link:
