@@ -103,6 +103,8 @@ class App:
         self._clock = time.monotonic
         self._dice = random.Random()
         self._tasks = Tasks("app")
+        """Of requests; `_upkeep` those that last as long as the app."""
+        self._upkeep = Tasks("upkeep")
         self._why_not_ready: str | None = "starting"
         self._data: list[tuple[str, int]] = []
         self._runner: web.AppRunner | None = None
@@ -164,7 +166,7 @@ class App:
         self.reloading.start(
             proxy=self._proxy, jobs=self._stores.jobs, certificate=self._certificate
         )
-        self._tasks.spawn(self._chronicle(), name="chronicle")
+        self._upkeep.spawn(self._chronicle(), name="chronicle")
         self._why_not_ready = None
         _log.info(
             "listening",
@@ -382,6 +384,7 @@ class App:
     async def _close_parts(self) -> None:
         if hasattr(self, "_proxy"):
             await self._proxy.aclose()
+        await self._upkeep.aclose()
         await self._tasks.aclose()
         if self._cluster is not None:
             await self._cluster.aclose()

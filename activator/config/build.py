@@ -87,6 +87,8 @@ def build_endpoint(
         affinity_header=keys.affinity.header,
         upstream_model=keys.upstream_model,
         aliases=keys.aliases,
+        heartbeat=keys.heartbeat,
+        keep_alive_whitespace=keys.keep_alive_whitespace,
         stall=keys.stall,
         block_paths=_blocked(keys),
         never_wake=tuple(NeverWake(quiet.path, quiet.status) for quiet in keys.never_wake),

@@ -295,9 +295,17 @@ class Policy(Section):
         " next), `round_robin`, or `prefix_hash` (by `affinity.header`, with a bound on the load).",
     )
     affinity: AffinitySection = key({}, "What ties requests to one replica.")
-    heartbeat: Duration = later("10s", "Between comments to streams that wait.")
-    keep_alive_whitespace: Flag = later(
-        False, "Send white space to clients that wait for an answer that is not streamed."
+    heartbeat: Duration = key(
+        "10s",
+        "With `dialect: openai`: a request with `stream: true` that waits gets its first bytes"
+        " within it, and a comment as often until the replica answers. Shorter than the shortest"
+        " read timeout of clients and of proxies on the way. 0: none.",
+    )
+    keep_alive_whitespace: Flag = key(
+        False,
+        "With `dialect: openai`: white space, as often as `heartbeat`, also to clients that wait"
+        " for JSON. It commits the status to 200, so that a failure is only in the body: for"
+        " clients that look there.",
     )
     upstream_model: Text | None = key(
         None,

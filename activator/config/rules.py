@@ -88,10 +88,11 @@ def _needs_openai(endpoint: EndpointSection) -> Iterator[Finding]:
         (("match", "models"), endpoint.match.models),
         (("upstreamModel",), endpoint.upstream_model),
         (("aliases",), endpoint.aliases),
+        (("keepAliveWhitespace",), endpoint.keep_alive_whitespace),
     )
     for loc, value in named:
         if value:
-            yield loc, "needs `dialect: openai`: of other bodies nobody reads the model"
+            yield loc, "needs `dialect: openai`: other bodies are not read"
 
 
 def _docker_problems(docker: DockerSection, *, most: int) -> Iterator[Finding]:

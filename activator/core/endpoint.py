@@ -196,6 +196,10 @@ class Endpoint:
     affinity_header: str | None = None
     upstream_model: str | None = None
     """What `model` of a request's body is rewritten to."""
+    heartbeat: float = 10.0
+    """Between signs of life to a client whose stream waits; 0 = none are given."""
+    keep_alive_whitespace: bool = False
+    """Signs of life also where the answer is not a stream: they commit its status to 200."""
     aliases: tuple[str, ...] = ()
     """Further names it is asked for by; its replicas do not know them."""
     stall: float = 120.0

@@ -125,7 +125,7 @@ class _Arrival:
             admitted,
             request_id=self._id,
             arrived=self._arrived,
-            begun=None if peeked is None else peeked.body,
+            peeked=peeked,
         )
         self._connection.receiver = exchange
         exchange.start()

@@ -11,26 +11,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from activator.coordination.base import ASKED
+from activator.core.endpoint import Dialect
 from activator.errors import ActivatorError, UpstreamTimeout, UpstreamUnreachable
 from activator.proxy.admission import Preflight
 from activator.proxy.body import NO_BODY, Body
-from activator.proxy.headers import (
-    authority,
-    downstream_head,
-    interim_head,
-    upstream_head,
-)
+from activator.proxy.headers import downstream_head, interim_head
 from activator.proxy.holding import Holding
-from activator.proxy.replies import plain_reply, preflight_reply, refuse, server_timing
+from activator.proxy.openai.early import EarlyAnswer
+from activator.proxy.outbound import outbound_to
+from activator.proxy.replies import plain_reply, preflight_reply, refuse
 from activator.proxy.retrying import Failures
-from activator.upstream.forward import IDEMPOTENT, Attempt, Ending, Failure, Outbound
+from activator.proxy.timing import overhead, timing
+from activator.upstream.forward import IDEMPOTENT, Attempt, Ending, Failure
 from activator.wire.heads import CHUNKED
 from activator.wire.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from activator.core.dispatch import Ticket
     from activator.core.endpoint import NeverWake, Replica
-    from activator.proxy.admission import Admitted
+    from activator.proxy.admission import Admitted, Peeked
     from activator.proxy.listener import Proxy
     from activator.proxy.spool import Spool
     from activator.upstream.registry import LiveReplica
@@ -71,12 +70,14 @@ class Exchange:
         "_clogged",
         "_connection",
         "_dispatched_at",
+        "_early",
         "_failures",
         "_granted",
         "_head",
         "_holding",
         "_id",
         "_live",
+        "_peeked",
         "_proxy",
         "_replica",
         "_sent",
@@ -95,9 +96,9 @@ class Exchange:
         *,
         request_id: bytes,
         arrived: float,
-        begun: Body | None = None,
+        peeked: Peeked | None = None,
     ) -> None:
-        """`arrived`: when its head came, monotonic seconds. `begun`: what has come of its body."""
+        """`arrived`: when its head came, monotonic seconds. `peeked`: what has come of its body."""
         self._proxy = proxy
         self._connection = connection
         self._head = head
@@ -105,7 +106,13 @@ class Exchange:
         self._live = admitted.live
         self._id = request_id
         self._state = _State.NEW
-        self._body = begun or (Body(complete=False) if head.length else NO_BODY)
+        if peeked is not None:
+            self._body = peeked.body
+        else:
+            self._body = Body(complete=False) if head.length else NO_BODY
+        self._peeked = peeked
+        self._early: EarlyAnswer | None = None
+        """In OpenAI's dialect: the answer, since it waits or has begun."""
         self._attempt: Attempt | None = None
         self._replica: LiveReplica | None = None
         self._holding: Holding | None = None
@@ -162,6 +169,9 @@ class Exchange:
     def _hold(self) -> None:
         self._state = _State.HELD
         self._holding = self._new_holding()
+        if self._live.endpoint.dialect is Dialect.OPENAI:
+            early = self._early = self._new_early()
+            early.wait(self._body, None if self._peeked is None else self._peeked.reading)
         try:
             self._holding.begin()
         except ActivatorError as error:
@@ -178,6 +188,18 @@ class Exchange:
             request_id=self._id,
             within=self._admitted.within,
             waiter=self,
+        )
+
+    def _new_early(self) -> EarlyAnswer:
+        return EarlyAnswer(
+            self._proxy,
+            self._live,
+            self._connection,
+            self._head,
+            ticket=self._admitted.ticket,
+            request_id=self._id,
+            arrived=self._arrived,
+            give_up=self._fail,
         )
 
     def granted(self, replica: Replica) -> None:
@@ -205,23 +227,14 @@ class Exchange:
         if live_replica is None:
             self.failed(Failure(Ending.UNREACHABLE, f"replica {replica.id} has just gone"))
             return
-        head, admitted, connection = self._head, self._admitted, self._connection
-        outbound = Outbound(
-            head=upstream_head(
-                head,
-                target=admitted.target,
-                host=head.host or authority(replica),
-                via=self._proxy.via,
-                request_id=self._id,
-                peer=connection.peer,
-                tls=self._proxy.tls,
-                trusted=self._proxy.door.trusts(connection.peer),
-                credentials=admitted.credentials,
-                continued=connection.continued,
-            ),
-            method=head.method,
-            length=head.length,
-            websocket=head.websocket,
+        outbound = outbound_to(
+            replica,
+            self._proxy,
+            self._connection,
+            self._head,
+            self._admitted,
+            request_id=self._id,
+            identity=self._early is not None and self._early.waits_aloud,
         )
         self._attempt = Attempt(self._live, live_replica, outbound, self)
         self._attempt.begin()
@@ -273,8 +286,10 @@ class Exchange:
         if failure.unreachable and self._replica is not None:
             self._live.unreachable(self._replica.replica.id, failure.detail)
         if failure.ending == Ending.MIDWAY:
-            self._connection.abort()
             self._end(code=self._status, reason="broken_off")
+            early = self._early
+            if early is None or not early.break_off(UpstreamUnreachable(failure.detail)):
+                self._connection.abort()
         elif self._may_repeat(failure.ending):
             self._repeat(failure)
         elif failure.ending == Ending.FIRST_BYTE:
@@ -318,6 +333,8 @@ class Exchange:
     # --- the answer -----------------------------------------------------------------------------
 
     def interim(self, head: ResponseHead) -> None:
+        if self._connection.answering:
+            return  # it has begun with a sign of life: nothing may precede it any more
         if head.status != 100:
             self._connection.send_interim(interim_head(head))
         elif self._head.expects_continue:
@@ -326,6 +343,10 @@ class Exchange:
     def answered(self, head: ResponseHead, *, followed: bool) -> None:
         self._note_answer(head.status)
         self._body.forget()
+        if self._live.endpoint.dialect is Dialect.OPENAI:
+            early = self._early = self._early or self._new_early()
+            if early.answered(head):
+                return
         self._connection.begin_answer(self._head_of(head), length=head.length, followed=followed)
 
     def _head_of(self, head: ResponseHead) -> bytes:
@@ -334,7 +355,7 @@ class Exchange:
             via=self._proxy.via,
             request_id=self._id,
             cold=self._holding is not None and self._holding.cold,
-            timing=self._timing(),
+            timing=timing(self._holding, upstream=self._answered_at - self._dispatched_at),
         )
 
     def _note_answer(self, status: int) -> None:
@@ -347,12 +368,17 @@ class Exchange:
             self._live.answered(self._replica.replica.id)
 
     def data(self, data: bytes) -> None:
-        self._connection.send(data)
+        if self._early is None:
+            self._connection.send(data)
+        else:
+            self._early.data(data)
 
     def ended(self, trailers: list[Field]) -> None:
         self._attempt = None
         connection = self._connection
         self._end(code=self._status, reason="")
+        if self._early is not None:
+            trailers = self._early.ended(trailers)
         connection.finish(trailers)
 
     def upgraded(self, head: ResponseHead, rest: bytes, connection: ClientConnection) -> None:
@@ -401,6 +427,8 @@ class Exchange:
                 self._dispatch(self._granted)
         elif self._holding is not None:
             self._holding.more(data)
+            if self._early is not None:
+                self._early.more(data)
 
     def _keep(self, data: bytes) -> bool:
         try:
@@ -412,6 +440,8 @@ class Exchange:
 
     def body_ended(self, trailers: list[Field]) -> None:
         self._body.end(trailers)
+        if self._early is not None:
+            self._early.whole()
         if self._state == _State.RESUMING:
             self._dispatch(self._granted)
         elif self._state == _State.HELD and self._holding is not None:
@@ -430,6 +460,8 @@ class Exchange:
         self._end(code=CLIENT_LEFT, reason="client_left")
 
     def writable(self, *, ok: bool) -> None:
+        if self._early is not None:
+            self._early.writable(ok=ok)
         if self._attempt is not None:
             if ok:
                 self._attempt.resume()
@@ -449,8 +481,11 @@ class Exchange:
         connection.finish()
 
     def _fail(self, error: ActivatorError) -> None:
-        """Answer with an error; the answer has not begun."""
+        """Answer with an error; nothing of the replica's has been passed on."""
         self._end(code=error.status, reason=error.reason)
+        if self._early is not None and self._early.begun:
+            self._early.say(error)
+            return
         dialect = self._live.endpoint.dialect
         refuse(self._connection, self._head, error, request_id=self._id, dialect=dialect)
 
@@ -472,28 +507,21 @@ class Exchange:
         live.gate.withdraw(admitted.ticket)
         if self._body.spool is not None:
             self._body.forget()
+        if self._early is not None:
+            self._early.close()
         if admitted.passive is None:
             live.gate.leave(served=served)
         if holding is not None:
             live.metrics.waited(holding.waited)
         now = self._proxy.clock()
         live.metrics.request(
-            code=code, reason=reason, duration=now - self._arrived, overhead=self._overhead(now)
-        )
-
-    def _overhead(self, now: float) -> float:
-        """Seconds in the proxy itself: from arrival to the last dispatch, less the time
-        in line and at replicas that failed it."""
-        until = self._dispatched_at or now
-        waited = self._holding.waited if self._holding is not None else 0.0
-        failed = self._failures.seconds if self._failures is not None else 0.0
-        return max(0.0, until - self._arrived - waited - failed)
-
-    def _timing(self) -> bytes:
-        upstream = self._answered_at - self._dispatched_at
-        holding = self._holding
-        if holding is None:
-            return b"queue;dur=0, activate;dur=0, upstream;dur=%.1f" % (upstream * 1e3)
-        return server_timing(
-            waited=holding.waited, woken_after=holding.woken_after, upstream=upstream
+            code=code,
+            reason=reason,
+            duration=now - self._arrived,
+            overhead=overhead(
+                since=self._arrived,
+                until=self._dispatched_at or now,
+                holding=holding,
+                failures=self._failures,
+            ),
         )

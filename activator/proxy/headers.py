@@ -90,12 +90,14 @@ def upstream_head(
     trusted: bool,
     credentials: frozenset[bytes],
     continued: bool,
+    identity: bool = False,
 ) -> bytes:
     """The request's head as the replica gets it, framing included.
 
     `trusted`: the peer's forwarding fields are believed. `credentials`: lower-case names
     of the fields that carry a key of our door; they are not passed on. `continued`: the client
-    has had its 100, so the replica is not asked for one.
+    has had its 100, so the replica is not asked for one. `identity`: the answer is not to be
+    compressed.
     """
     lines = [b"%b %b HTTP/1.1" % (head.method, target), b"Host: " + host]
     dropped = (head.connection - _NEVER_NAMED) | credentials
@@ -111,12 +113,16 @@ def upstream_head(
             continue
         if name in dropped or (continued and name == b"expect"):
             continue
+        if identity and name == b"accept-encoding":
+            continue
         if b"_" in name and name.replace(b"_", b"-") in remade:
             continue  # CGI and WSGI servers read X_Forwarded_For as X-Forwarded-For
         lines.append(line)
     vias.append(b"1.%d %b" % (head.minor, via))
     lines.append(b"Via: " + b", ".join(vias))
     lines.append(b"X-Request-Id: " + request_id)
+    if identity:
+        lines.append(b"Accept-Encoding: identity")
     _add_forwarding(lines, head, host=host, peer=peer, tls=tls, trusted=trusted)
     if takes_trailers:
         lines.append(b"TE: trailers\r\nConnection: TE")

@@ -10,7 +10,9 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
+from activator.core.endpoint import Dialect
 from activator.errors import ActivatorError, StoreUnavailable
+from activator.proxy.spool import IN_MEMORY, Spool
 from activator.proxy.waiting import refuse_hopeless, why_over
 from activator.queueing.base import DEFAULT_TTL
 from activator.wire.heads import CHUNKED
@@ -60,7 +62,9 @@ class Holding:
         "_handle",
         "_head",
         "_live",
+        "_most",
         "_proxy",
+        "_reads_on",
         "_request_id",
         "_reserved",
         "_since",
@@ -97,6 +101,12 @@ class Holding:
         self._request_id = request_id
         self._within = within
         self._waiter = waiter
+        policy = live.endpoint
+        self._reads_on = policy.dialect is Dialect.OPENAI and policy.heartbeat > 0
+        self._most = policy.queue.buffer_bytes
+        """Bytes of its body that are read while it waits."""
+        if self._reads_on:
+            self._most = max(self._most, proxy.openai.peek_bytes)
         self._state = _State.OVER
         self._handle: Handle | None = None
         self._reserved = 0
@@ -117,13 +127,13 @@ class Holding:
         self._live.gate.hold(self)
         self._start_clock()
         self._state = _State.COLLECTING
-        length, most = self._head.length, self._live.endpoint.queue.buffer_bytes
+        length, most = self._head.length, self._most
         if self._body.complete:
             self._line_up()
         elif length > most or self._body.size > most:
             self._connection.pause_body()
             self._line_up()
-        elif self._proxy.intake.enter(self, most if length == CHUNKED else length):
+        elif self._proxy.intake.enter(self, min(IN_MEMORY, most if length == CHUNKED else length)):
             self.may_read()
         else:
             self._connection.pause_body()
@@ -144,13 +154,25 @@ class Holding:
         try:
             self._live.gate.hold_bytes(len(data))
             self._body.add(data)
+            if self._reads_on and self._body.spool is None and self._body.size > IN_MEMORY:
+                self._spill()
         except ActivatorError as error:
             self._waiter.refused(error)
             return
-        if self._body.size > self._live.endpoint.queue.buffer_bytes:
+        if self._body.size > self._most:
             self._connection.pause_body()
             if self._state == _State.COLLECTING:
                 self._line_up()
+
+    def _spill(self) -> None:
+        """Into a file: what is asked for at its end must be known, and it is too large for here."""
+        length, most = self._head.length, self._most
+        room = most if length == CHUNKED else min(length, most)
+        spool = Spool(self._proxy.spools, room=room, admitted=self._connection.resume_body)
+        self._body.spill(spool)
+        self._proxy.intake.leave(self)
+        if not spool.has_room:
+            self._connection.pause_body()
 
     def whole(self) -> None:
         """Its body is complete."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from activator.proxy.intake import Intake
 
+IN_MEMORY: Final = 1 << 20
+"""Bytes of a body that stay in memory; a larger one goes into a file."""
 PIECE: Final = 128 << 10
 """Bytes that are read at a time."""
 

@@ -13,7 +13,7 @@ from activator.errors import ActivatorError, BodyTooLarge
 from activator.proxy.admission import Peeked
 from activator.proxy.body import Body
 from activator.proxy.openai.reading import Reading
-from activator.proxy.spool import Spool
+from activator.proxy.spool import IN_MEMORY, Spool
 from activator.wire.heads import CHUNKED
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from activator.wire.heads import Field, RequestHead
     from activator.wire.server import ServerConnection
 
-IN_MEMORY: Final = 1 << 20
 LONGEST_MODEL: Final = 1 << 10
 """Bytes of a model's name in a body."""
 PREFIX: Final = 256

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("keys", "key"),
     [
-        ("heartbeat: 10s", "heartbeat"),
-        ("keepAliveWhitespace: true", "keepAliveWhitespace"),
         ("fallback: {url: 'https://x'}", "fallback"),
         ("waitingPage: true", "waitingPage"),
     ],
@@ -33,7 +31,6 @@ def test_what_comes_later_is_refused_when_it_is_used(tmp_path: Path, keys: str, 
     "keys",
     [
         "waitingPage: false",
-        "heartbeat: 0",
         "fallback: null",
     ],
 )
@@ -240,6 +237,7 @@ def test_loopback_is_told_from_the_rest() -> None:
     [
         ("upstreamModel: m", "upstreamModel"),
         ("aliases: [m]", "aliases"),
+        ("keepAliveWhitespace: true", "keepAliveWhitespace"),
         ("match: {models: [m]}", "match.models"),
     ],
 )

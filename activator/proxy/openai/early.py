@@ -1,0 +1,276 @@
+"""An answer in OpenAI's dialect: begun while the request still waits, and broken off in order.
+
+A stream that waits gets its head and then comments, so that no client and no proxy on the way
+takes it for dead. Their form is the one that every SDK reads: a colon, text and one line feed; a
+blank line would end an event there. What the replica then answers is fitted into the stream; what
+goes wrong becomes an event of it, where events may stand.
+"""
+
+from __future__ import annotations
+
+import json
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from activator.errors import UpstreamTimeout
+from activator.proxy.openai.errors import openai_error
+from activator.proxy.openai.reading import Reading
+from activator.wire.heads import CHUNKED, UNTIL_CLOSE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from activator.core.dispatch import Ticket
+    from activator.errors import ActivatorError
+    from activator.proxy.body import Body
+    from activator.proxy.listener import Proxy
+    from activator.upstream.registry import LiveEndpoint
+    from activator.wire.heads import Field, RequestHead, ResponseHead
+    from activator.wire.server import ServerConnection
+
+WANTED: Final = {"stream": 16}
+LONGEST_ERROR: Final = 64 << 10
+"""Bytes of a replica's error that are kept to be told in an event."""
+NO_TOTAL: Final = 3600.0
+"""Seconds after which a replica that has said nothing is given up where `timeouts.total` sets no
+limit: signs of life must not keep a client for ever."""
+_NO_LINES: Final = bytes.maketrans(b"\r\n", b"  ")
+"""JSON on one line: in its texts there are none, and between them they mean nothing."""
+
+# what an answer is, once it has begun
+_NOTHING, _EVENTS, _SPACE = range(3)
+# how what the replica answers becomes part of one that has begun
+_AS_IT_IS, _ONE_EVENT, _AN_ERROR = range(3)
+
+
+class EarlyAnswer:
+    """See the module. `deadline` is the next sign of life's."""
+
+    __slots__ = (
+        "_arrived", "_connection", "_error", "_events", "_full", "_give_up", "_head", "_id",
+        "_kind", "_live", "_proxy", "_reading", "_status", "_tail", "_ticket", "_way",
+        "begun", "deadline",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        proxy: Proxy,
+        live: LiveEndpoint,
+        connection: ServerConnection,
+        head: RequestHead,
+        *,
+        ticket: Ticket,
+        request_id: bytes,
+        arrived: float,
+        give_up: Callable[[ActivatorError], None],
+    ) -> None:
+        """`arrived`: when the request came (loop time). `give_up`: it has waited long enough."""
+        self._proxy = proxy
+        self._live = live
+        self._connection = connection
+        self._head = head
+        self._ticket = ticket
+        self._id = request_id
+        self._arrived = arrived
+        self._give_up = give_up
+        self._reading: Reading | None = None
+        self._kind = _NOTHING
+        self._way = _AS_IT_IS
+        self._events = False
+        """What is passed on are events, whose stream may be ended by one of ours."""
+        self._tail = b""
+        """The last bytes of what was passed on."""
+        self._status = 0
+        self._error = bytearray()
+        self._full = False
+        self.begun = False
+        """The head has been sent before the replica's came."""
+        self.deadline = inf
+
+    # --- while it waits -------------------------------------------------------------------------
+
+    def wait(self, body: Body, reading: Reading | None) -> None:
+        """`reading`: where reading the body has stopped, if somebody has begun to."""
+        heartbeat = self._live.endpoint.heartbeat
+        if not heartbeat or self._head.minor == 0 or not self._head.length:
+            return
+        self.deadline = self._arrived + heartbeat
+        if reading is None:
+            reading = Reading(self._proxy.turns, self._head, WANTED, self._told)
+            self._reading = reading
+            for piece in body.pieces():
+                reading.feed(piece)
+            if body.complete:
+                reading.end()
+        else:
+            self._reading = reading
+            reading.resume(self._told)
+
+    @property
+    def is_read(self) -> bool:
+        """Its body is read for what it asks for."""
+        return self._reading is not None
+
+    def more(self, data: bytes) -> None:
+        if self._reading is not None:
+            self._reading.feed(data)
+
+    def whole(self) -> None:
+        """The request is complete."""
+        if self._reading is not None:
+            self._reading.end()
+
+    def writable(self, *, ok: bool) -> None:
+        self._full = not ok
+
+    def _told(self) -> None:
+        reading = self._reading
+        if reading is None or self._kind != _NOTHING:
+            return
+        found = reading.found.get("stream")
+        if found is not None and found.raw.lower() == b"true":
+            self._kind = _EVENTS
+        elif reading.over and self._live.endpoint.keep_alive_whitespace:
+            self._kind = _SPACE
+        elif not reading.over:
+            return
+        reading.stop()
+        if self._kind != _NOTHING:
+            self._proxy.deadlines.arm(self)
+
+    @property
+    def waits_aloud(self) -> bool:
+        """Signs of life are sent, or will be: nothing compressed fits behind them."""
+        return self._kind != _NOTHING
+
+    def on_deadline(self, now: float) -> None:
+        endpoint = self._live.endpoint
+        waited = now - self._arrived
+        if not endpoint.timeouts.total and waited > endpoint.queue.timeout + NO_TOTAL:
+            self._give_up(UpstreamTimeout("Nothing was answered for as long as anybody waits"))
+            return
+        self.deadline = now + endpoint.heartbeat
+        self._proxy.deadlines.arm(self)
+        if self._connection.request_complete and not self._full:
+            if not self.begun:
+                self._begin()
+            self._connection.send(self._sign())
+
+    def _begin(self) -> None:
+        self.begun = True
+        form = b"text/event-stream; charset=utf-8" if self._kind == _EVENTS else b"application/json"
+        self._connection.begin_answer(
+            b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nCache-Control: no-cache\r\n"
+            b"X-Accel-Buffering: no\r\nX-Request-Id: %b\r\nX-Activator-Cold-Start: %b\r\n"
+            % (form, self._id, b"true" if self._live.cold else b"false"),
+            length=CHUNKED,
+        )
+
+    def _sign(self) -> bytes:
+        if self._kind == _SPACE:
+            return b" "
+        live, place = self._live, self._live.gate.place(self._ticket)
+        if place is None:
+            return f": a replica of {live.endpoint.name} has it\n".encode()
+        said = f": waiting for {live.endpoint.name}, place {place} in line"
+        eta = live.eta() if live.cold else None
+        if eta is not None:
+            said += f", ready in about {eta:.0f} s"
+        return said.encode() + b"\n"
+
+    def close(self) -> None:
+        """No sign of life any more."""
+        self.deadline = inf
+        self._proxy.deadlines.forget(self)
+        if self._reading is not None:
+            self._reading.stop()
+            self._reading = None
+
+    # --- what the replica answers ---------------------------------------------------------------
+
+    def answered(self, head: ResponseHead) -> bool:
+        """False: its head is still to be sent, for nothing was sent before it."""
+        self.close()
+        self._status = head.status
+        plain = head.get(b"content-encoding") is None
+        form = (head.get(b"content-type") or b"").partition(b";")[0].strip().lower()
+        events = head.status == 200 and plain and form == b"text/event-stream"
+        if not self.begun:
+            self._events = events and head.length in (CHUNKED, UNTIL_CLOSE)
+            return False
+        self._events = self._kind == _EVENTS
+        if self._kind == _EVENTS and not events:
+            wrapped = head.status == 200 and plain and form == b"application/json"
+            self._way = _ONE_EVENT if wrapped else _AN_ERROR
+            if wrapped:
+                self._connection.send(b"data: ")
+        return True
+
+    def data(self, data: bytes) -> None:
+        match self._way:
+            case 0:  # _AS_IT_IS
+                self._connection.send(data)
+                self._tail = data[-4:] if len(data) > 3 else (self._tail + data)[-4:]
+            case 1:  # _ONE_EVENT
+                self._connection.send(data.translate(_NO_LINES))
+                self._tail = b"x"
+            case _:
+                self._error += data[: LONGEST_ERROR - len(self._error)]
+
+    def ended(self, trailers: list[Field]) -> list[Field]:
+        """The replica's answer is complete; returns the trailers that are to follow."""
+        if not self.begun:
+            return trailers
+        if self._way == _ONE_EVENT:
+            self._connection.send(b"\n\ndata: [DONE]\n\n")
+        elif self._way == _AN_ERROR:
+            self._connection.send(_event(_wrapped(bytes(self._error), status=self._status)))
+        return []
+
+    # --- what goes wrong ------------------------------------------------------------------------
+
+    def say(self, error: ActivatorError) -> None:
+        """What has begun ends with an error of ours. Nothing of the replica's was passed on."""
+        said = openai_error(error, request_id=self._id)
+        self._connection.send(_event(said.strip()) if self._kind == _EVENTS else said)
+        self._connection.finish()
+
+    def break_off(self, error: ActivatorError) -> bool:
+        """The replica's answer has broken off; False: an event may not stand here, and its end
+        must not look like one."""
+        if self._way == _AN_ERROR and self.begun:
+            self.say(error)
+            return True
+        between = not self._tail or self._tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
+        if not self._events or not between:
+            return False
+        self._connection.send(_event(openai_error(error, request_id=self._id).strip()))
+        self._connection.finish()
+        return True
+
+
+def _event(said: bytes) -> bytes:
+    return b"data: " + said + b"\n\n"
+
+
+def _wrapped(said: bytes, *, status: int) -> bytes:
+    """A replica's error, as it gave it where it has OpenAI's form."""
+    try:
+        fields: object = json.loads(said)
+    except ValueError:
+        fields = None
+    error: dict[str, Any] = {}
+    if isinstance(fields, dict):
+        given = cast("dict[str, Any]", fields)
+        inner = given.get("error")
+        error = cast("dict[str, Any]", inner) if isinstance(inner, dict) else given
+    text = said.decode("utf-8", "replace").strip() or f"The replica answered {status}"
+    message = error.get("message")
+    told = {
+        **error,
+        "message": message if isinstance(message, str) else text[:2000],
+        "type": error.get("type") or ("server_error" if status >= 500 else "invalid_request_error"),
+        "param": error.get("param"),
+        "code": error.get("code") or status,
+    }
+    return json.dumps({"error": told}).encode()

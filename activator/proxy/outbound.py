@@ -1,0 +1,46 @@
+"""A request of a client's as a replica gets it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from activator.proxy.headers import authority, upstream_head
+from activator.upstream.forward import Outbound
+
+if TYPE_CHECKING:
+    from activator.core.endpoint import Replica
+    from activator.proxy.admission import Admitted
+    from activator.proxy.listener import Proxy
+    from activator.wire.heads import RequestHead
+    from activator.wire.server import ServerConnection
+
+
+def outbound_to(
+    replica: Replica,
+    proxy: Proxy,
+    connection: ServerConnection,
+    head: RequestHead,
+    admitted: Admitted,
+    *,
+    request_id: bytes,
+    identity: bool,
+) -> Outbound:
+    """`identity`: the answer is not to be compressed."""
+    return Outbound(
+        head=upstream_head(
+            head,
+            target=admitted.target,
+            host=head.host or authority(replica),
+            via=proxy.via,
+            request_id=request_id,
+            peer=connection.peer,
+            tls=proxy.tls,
+            trusted=proxy.door.trusts(connection.peer),
+            credentials=admitted.credentials,
+            continued=connection.continued,
+            identity=identity,
+        ),
+        method=head.method,
+        length=head.length,
+        websocket=head.websocket,
+    )

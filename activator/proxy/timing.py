@@ -1,0 +1,30 @@
+"""Where the time of one request went: for its `Server-Timing`, and for the metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from activator.proxy.holding import Holding
+    from activator.proxy.retrying import Failures
+
+
+def overhead(
+    *, since: float, until: float, holding: Holding | None, failures: Failures | None
+) -> float:
+    """Seconds in the proxy itself: from arrival to the last dispatch, less the time in line and
+    at replicas that failed it."""
+    waited = holding.waited if holding is not None else 0.0
+    failed = failures.seconds if failures is not None else 0.0
+    return max(0.0, until - since - waited - failed)
+
+
+def timing(holding: Holding | None, *, upstream: float) -> bytes:
+    """`upstream`: seconds at the replica until its answer began."""
+    if holding is None:
+        return b"queue;dur=0, activate;dur=0, upstream;dur=%.1f" % (upstream * 1e3)
+    return b"queue;dur=%.1f, activate;dur=%.1f, upstream;dur=%.1f" % (
+        (holding.waited - holding.woken_after) * 1e3,
+        holding.woken_after * 1e3,
+        upstream * 1e3,
+    )
