@@ -292,7 +292,8 @@ class Policy(Section):
     balance: Balance = key(
         "least_loaded",
         "Which replica gets a request: `least_loaded`, `first_available` (fills one before the"
-        " next), `round_robin`, or `prefix_hash` (by `affinity.header`, with a bound on the load).",
+        " next), `round_robin`, or `prefix_hash` (by `affinity.header`, otherwise with `dialect:"
+        " openai` by how the prompt begins, with a bound on the load).",
     )
     affinity: AffinitySection = key({}, "What ties requests to one replica.")
     heartbeat: Duration = key(

@@ -179,7 +179,11 @@ def endpoint_warnings(endpoint: EndpointSection, *, store_bytes: int) -> Iterato
         yield ("timeouts", "firstByte"), "is longer than timeouts.total and is never reached"
     if endpoint.strip_prefix and not endpoint.match.paths:
         yield ("stripPrefix",), "has no effect without `match.paths`"
-    if endpoint.balance is Balance.PREFIX_HASH and endpoint.affinity.header is None:
+    if (
+        endpoint.balance is Balance.PREFIX_HASH
+        and endpoint.affinity.header is None
+        and endpoint.dialect is Dialect.PLAIN
+    ):
         yield ("balance",), "without `affinity.header`, prefix_hash is least_loaded"
     yield from _backend_warnings(endpoint)
 

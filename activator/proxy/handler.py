@@ -197,6 +197,7 @@ class Exchange:
             self._connection,
             self._head,
             ticket=self._admitted.ticket,
+            owner=self._admitted.owner,
             request_id=self._id,
             arrived=self._arrived,
             give_up=self._fail,

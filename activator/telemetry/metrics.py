@@ -47,6 +47,8 @@ COLD_START_BUCKETS = (
 MAX_SERIES = 64
 """Label sets of one counter of one endpoint. A model server may answer with any status code;
 what comes beyond the bound is counted as `other`."""
+MAX_TOKEN_SERIES = 1024
+"""Of one endpoint: four for each API key that has used it."""
 OTHER = "other"
 
 K = TypeVar("K")
@@ -108,6 +110,7 @@ class EndpointMetrics:
         "requests",
         "retries",
         "scale_actions",
+        "tokens",
         "waits",
     )
 
@@ -120,6 +123,8 @@ class EndpointMetrics:
         self.phases: dict[str, Histogram] = {}
         self.scale_actions: dict[tuple[str, str], int] = {}
         self.retries: dict[str, int] = {}
+        self.tokens: dict[tuple[str, str, str], int] = {}
+        """By API key, direction and how they were counted."""
         self.gauges: Callable[[], Gauges] | None = None
         self.jobs: Mapping[str, int] = {}
         """By state, over all activators; some seconds old."""
@@ -171,6 +176,15 @@ class EndpointMetrics:
 
     def retried(self, reason: str) -> None:
         _count(self.retries, reason, beyond=OTHER)
+
+    def used(self, *, key: str, prompt: int, answer: int, counted: str) -> None:
+        """Tokens of one answer. `key`: the API key's name, empty where none is needed; `counted`:
+        `usage` or `chunks`."""
+        for direction, tokens in (("in", prompt), ("out", answer)):
+            series = (key, direction, counted)
+            if series not in self.tokens and len(self.tokens) >= MAX_TOKEN_SERIES:
+                series = (OTHER, direction, counted)
+            self.tokens[series] = self.tokens.get(series, 0) + tokens
 
 
 class Metrics:
@@ -231,6 +245,7 @@ class _Collector:
         rows = self._metrics.labelled()
         gauges = [(name, one.gauges()) for name, one in rows if one.gauges is not None]
         yield from _of_requests(rows)
+        yield from _of_tokens(rows)
         yield from _of_scaling(rows)
         yield from _of_now(gauges)
         yield from _of_jobs(rows)
@@ -297,6 +312,19 @@ def _of_requests(rows: _Rows) -> Iterator[Metric]:
         "Requests sent to another replica",
         ("endpoint", "reason"),
         [((name, why), count) for name, one in rows for why, count in one.retries.items()],
+    )
+
+
+def _of_tokens(rows: _Rows) -> Iterator[Metric]:
+    yield _counter(
+        "activator_tokens",
+        "Tokens in OpenAI's dialect, counted by the model's usage or by a stream's chunks",
+        ("endpoint", "key", "direction", "counted"),
+        [
+            ((name, key, direction, counted), count)
+            for name, one in rows
+            for (key, direction, counted), count in one.tokens.items()
+        ],
     )
 
 

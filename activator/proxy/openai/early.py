@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from activator.errors import UpstreamTimeout
 from activator.proxy.openai.errors import openai_error
 from activator.proxy.openai.reading import Reading
+from activator.proxy.openai.usage import Usage
 from activator.wire.heads import CHUNKED, UNTIL_CLOSE
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ class EarlyAnswer:
 
     __slots__ = (
         "_arrived", "_connection", "_error", "_events", "_full", "_give_up", "_head", "_id",
-        "_kind", "_live", "_proxy", "_reading", "_status", "_tail", "_ticket", "_way",
-        "begun", "deadline",
+        "_kind", "_live", "_owner", "_proxy", "_reading", "_status", "_tail", "_ticket", "_usage",
+        "_way", "begun", "deadline",
     )  # fmt: skip
 
     def __init__(
@@ -60,16 +61,21 @@ class EarlyAnswer:
         head: RequestHead,
         *,
         ticket: Ticket,
+        owner: str,
         request_id: bytes,
         arrived: float,
         give_up: Callable[[ActivatorError], None],
     ) -> None:
-        """`arrived`: when the request came (loop time). `give_up`: it has waited long enough."""
+        """`owner`: the API key's name. `arrived`: when the request came (loop time). `give_up`: it
+        has waited long enough."""
         self._proxy = proxy
         self._live = live
         self._connection = connection
         self._head = head
         self._ticket = ticket
+        self._owner = owner
+        self._usage: Usage | None = None
+        """Counts the answer's tokens."""
         self._id = request_id
         self._arrived = arrived
         self._give_up = give_up
@@ -179,12 +185,21 @@ class EarlyAnswer:
         return said.encode() + b"\n"
 
     def close(self) -> None:
-        """No sign of life any more."""
+        """It has ended, or begins at the replica: no sign of life any more."""
         self.deadline = inf
         self._proxy.deadlines.forget(self)
         if self._reading is not None:
             self._reading.stop()
             self._reading = None
+        usage, self._usage = self._usage, None
+        tokens = usage.tokens() if usage is not None else None
+        if tokens is not None:
+            self._live.metrics.used(
+                key=self._owner,
+                prompt=tokens.prompt,
+                answer=tokens.answer,
+                counted="usage" if tokens.told else "chunks",
+            )
 
     # --- what the replica answers ---------------------------------------------------------------
 
@@ -195,6 +210,8 @@ class EarlyAnswer:
         plain = head.get(b"content-encoding") is None
         form = (head.get(b"content-type") or b"").partition(b";")[0].strip().lower()
         events = head.status == 200 and plain and form == b"text/event-stream"
+        if events or (head.status == 200 and plain and form == b"application/json"):
+            self._usage = Usage(is_stream=events) if self._head.method == b"POST" else None
         if not self.begun:
             self._events = events and head.length in (CHUNKED, UNTIL_CLOSE)
             return False
@@ -207,6 +224,8 @@ class EarlyAnswer:
         return True
 
     def data(self, data: bytes) -> None:
+        if self._usage is not None:
+            self._usage.data(data)
         match self._way:
             case 0:  # _AS_IT_IS
                 self._connection.send(data)

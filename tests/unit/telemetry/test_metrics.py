@@ -10,7 +10,14 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
-from activator.telemetry.metrics import MAX_SERIES, Gauges, Histogram, Metrics
+from activator.telemetry.metrics import (
+    MAX_SERIES,
+    MAX_TOKEN_SERIES,
+    OTHER,
+    Gauges,
+    Histogram,
+    Metrics,
+)
 
 DOCUMENTED = {
     "activator_requests": {"endpoint", "code", "reason"},
@@ -30,6 +37,7 @@ DOCUMENTED = {
     "activator_cost": {"endpoint"},
     "activator_cost_saved": {"endpoint"},
     "activator_retries": {"endpoint", "reason"},
+    "activator_tokens": {"endpoint", "key", "direction", "counted"},
     "activator_store_errors": set(),
     "activator_overruled": set(),
     "activator_leader": set(),
@@ -47,6 +55,7 @@ def busy() -> Metrics:
     one.phase("started", 4.0)
     one.scaled(direction="up", reason="demand")
     one.retried("refused")
+    one.used(key="team", prompt=7, answer=5, counted="usage")
     one.jobs = {"queued": 4}
     one.gauges = lambda: Gauges(
         held=3,
@@ -104,6 +113,29 @@ def test_tells_cost_and_replica_seconds() -> None:
     assert seen["activator_replica_seconds_total", ("llama", "ready")] == 12.5
     assert seen["activator_cost_total", ("llama",)] == 0.25
     assert seen["activator_cost_saved_total", ("llama",)] == 1.5
+
+
+def test_tells_tokens_by_key_and_how_they_were_counted() -> None:
+    metrics = busy()
+    one = metrics.endpoint("llama")
+    one.used(key="team", prompt=1, answer=2, counted="usage")
+    one.used(key="", prompt=0, answer=9, counted="chunks")
+
+    seen = samples(metrics)
+
+    name = "activator_tokens_total"
+    assert seen[name, ("usage", "in", "llama", "team")] == 8
+    assert seen[name, ("usage", "out", "llama", "team")] == 7
+    assert seen[name, ("chunks", "out", "llama", "")] == 9
+
+
+def test_keys_beyond_a_bound_are_counted_together() -> None:
+    one = Metrics().endpoint("llama")
+    for number in range(MAX_TOKEN_SERIES):
+        one.used(key=f"k{number}", prompt=1, answer=1, counted="usage")
+
+    assert len(one.tokens) == MAX_TOKEN_SERIES + 2
+    assert one.tokens[OTHER, "in", "usage"] == MAX_TOKEN_SERIES // 2
 
 
 def test_tells_the_process_and_who_leads() -> None:

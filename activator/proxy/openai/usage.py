@@ -1,0 +1,73 @@
+"""How many tokens an answer took, read from what passes by: `usage` where the model tells it,
+otherwise the events of a stream. Nothing is parsed but the last `usage` there is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+TAIL: Final = 4 << 10
+"""Bytes of an answer's end in which its `usage` stands."""
+_NAME: Final = b'"usage"'
+"""In a text its quotes would be escaped."""
+_EVENT: Final = b"\ndata:"
+_DECODER: Final = json.JSONDecoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    prompt: int
+    answer: int
+    told: bool
+    """False: nobody has told how many, each event of the stream counts for one."""
+
+
+class Usage:
+    """One answer of JSON, or a stream of events."""
+
+    __slots__ = ("_events", "_is_stream", "_tail")
+
+    def __init__(self, *, is_stream: bool) -> None:
+        self._is_stream = is_stream
+        self._tail = b"\n"
+        self._events = 0
+
+    def data(self, data: bytes) -> None:
+        if self._is_stream:
+            edge = self._tail[1 - len(_EVENT) :]
+            self._events += (edge + data).count(_EVENT)
+        self._tail = data[-TAIL:] if len(data) >= TAIL else (self._tail + data)[-TAIL:]
+
+    def tokens(self) -> Tokens | None:
+        """Of what has come; None: there is nothing to count."""
+        told = _told(self._tail)
+        if told is not None:
+            return told
+        events = self._events - self._tail.rstrip().endswith(b"data: [DONE]")
+        return Tokens(0, events, told=False) if events > 0 else None
+
+
+def _told(tail: bytes) -> Tokens | None:
+    at = tail.rfind(_NAME)
+    while at >= 0:
+        text = tail[at + len(_NAME) :].decode("utf-8", "replace").lstrip(" \t\r\n:")
+        try:
+            said: object = _DECODER.raw_decode(text)[0]
+        except ValueError:
+            said = None
+        if isinstance(said, dict):
+            return _read(cast("dict[str, Any]", said))
+        at = tail.rfind(_NAME, 0, at)
+    return None
+
+
+def _read(said: dict[str, Any]) -> Tokens | None:
+    """As Chat Completions, Completions and Embeddings have it, and as Responses does."""
+    prompt = _number(said.get("prompt_tokens", said.get("input_tokens")))
+    answer = _number(said.get("completion_tokens", said.get("output_tokens")))
+    return Tokens(prompt, answer, told=True) if prompt or answer else None
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

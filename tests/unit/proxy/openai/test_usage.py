@@ -1,0 +1,72 @@
+"""Tokens of answers, read as they pass."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from activator.proxy.openai.usage import Tokens, Usage
+
+CHAT = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
+RESPONSES = {"input_tokens": 7, "output_tokens": 5, "output_tokens_details": {"x": 1}}
+
+
+def counted(*pieces: bytes, is_stream: bool = False) -> Tokens | None:
+    usage = Usage(is_stream=is_stream)
+    for piece in pieces:
+        usage.data(piece)
+    return usage.tokens()
+
+
+def events(*said: dict[str, Any], done: bool = True) -> bytes:
+    parts = [b"data: " + json.dumps(one).encode() + b"\n\n" for one in said]
+    return b"".join(parts) + (b"data: [DONE]\n\n" if done else b"")
+
+
+@pytest.mark.parametrize("usage", [CHAT, RESPONSES])
+def test_an_answers_usage_counts(usage: dict[str, Any]) -> None:
+    body = json.dumps({"choices": ["x" * 9000], "usage": usage, "metadata": None}).encode()
+
+    assert counted(body) == Tokens(7, 5, told=True)
+    assert counted(*(body[at : at + 7] for at in range(0, len(body), 7))) == Tokens(7, 5, told=True)
+
+
+def test_what_a_text_says_of_usage_does_not_count() -> None:
+    text = json.dumps({"usage": {"prompt_tokens": 1000}})
+
+    assert counted(json.dumps({"text": text}).encode()) is None
+    told = json.dumps({"text": text, "usage": CHAT, "more": text}).encode()
+    assert counted(told) == Tokens(7, 5, told=True)
+
+
+@pytest.mark.parametrize(
+    "usage", [None, 5, {}, {"prompt_tokens": "7"}, {"prompt_tokens": -1}, {"prompt_tokens": True}]
+)
+def test_what_is_no_usage_does_not_count(usage: object) -> None:
+    assert counted(json.dumps({"usage": usage}).encode()) is None
+
+
+def test_of_a_stream_the_last_usage_counts() -> None:
+    stream = events({"usage": None}, {"usage": {"prompt_tokens": 1}}, {"usage": CHAT})
+
+    assert counted(stream, is_stream=True) == Tokens(7, 5, told=True)
+
+
+@given(sizes=st.lists(st.integers(1, 40), max_size=30))
+def test_a_stream_without_usage_is_counted_by_its_events(sizes: list[int]) -> None:
+    stream = events(*({"text": f"\ndata: {n}", "usage": None} for n in range(12)))
+    pieces = []
+    for size in sizes:
+        pieces.append(stream[:size])
+        stream = stream[size:]
+
+    assert counted(*pieces, stream, is_stream=True) == Tokens(0, 12, told=False)
+
+
+def test_a_stream_that_was_cut_counts_for_what_came() -> None:
+    assert counted(events({}, {}, done=False), is_stream=True) == Tokens(0, 2, told=False)
+    assert counted(is_stream=True) is None
