@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TIMEOUT = 10.0
-"""Seconds for an answer; the API answers from memory."""
+"""Seconds for an answer: what takes longest, to deactivate over several activators, is answered
+within 9."""
 SILENCE = 60.0
 """Seconds; a stream of events that is alive says something every 15."""
 
