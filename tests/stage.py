@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Mapping
 
+    from activator.app.stores import Times
+    from activator.drivers.base import Driver
     from activator.proxy.listener import Proxy
     from activator.upstream.registry import LiveEndpoint
     from tests.replica import Behaviour
@@ -204,6 +206,7 @@ async def stage(
     server: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
     checked: bool = True,
+    times: Times | None = None,
     **endpoint: Any,
 ) -> AsyncIterator[Stage]:
     """An activator with one endpoint, `m`, that gets every request.
@@ -212,7 +215,7 @@ async def stage(
     `start`. `from_zero`: no replica runs, `s.driver` (a ScriptedDriver) starts them on demand and
     appends them to `s.replicas`. `server` and `config`: keys of the file's `server` and of its
     root. `endpoint`: keys of the endpoint as in the file (`queue={"timeout": "1s"}`). `checked`
-    False: nothing is said about what is left at the end.
+    False: nothing is said about what is left at the end. `times`: as App's.
     """
     before = asyncio.all_tasks()
     async with asyncio.timeout(WITHIN), contextlib.AsyncExitStack() as endings:
@@ -224,7 +227,8 @@ async def stage(
         s.rewrite()
         if from_zero:
             s.driver = _driver(s, behave)
-        s.app = App(load(s.path), drivers={NAME: s.driver} if s.driver else None)
+        drivers: dict[str, Driver] | None = {NAME: s.driver} if s.driver else None
+        s.app = App(load(s.path), drivers=drivers, times=times)
         await s.app.start()
         if ready and not from_zero:
             await eventually(lambda: len(s.live.replicas) == replicas)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from activator.app.stores import Times
 from activator.core.jobs import JobsPolicy
 from activator.queueing.jobs import Created, Envelope, NewJob
 from activator.queueing.memory_jobs import MemoryJobs
@@ -288,7 +289,8 @@ async def test_an_answer_beyond_jobs_max_result_fails_the_job() -> None:
 
 
 async def test_what_an_activator_had_claimed_that_is_gone_is_run_by_another() -> None:
-    async with stage(echo, ready=False) as s, elsewhere(s, "dead") as dead:
+    times = Times(beat=0.1, silence=0.5)
+    async with stage(echo, ready=False, times=times) as s, elsewhere(s, "dead") as dead:
         upload = dead.upload("m")
         created = await dead.create(
             NewJob(Envelope(b"GET", b"/", b"m.example"), claim=True), upload
