@@ -113,6 +113,9 @@ class ScriptedEngine:
         self.pulled = asyncio.Event()
         """What a pull waits for before it ends."""
         self.pulled.set()
+        self.may_create = asyncio.Event()
+        """What a creation waits for before it is looked at."""
+        self.may_create.set()
         self.containers: dict[str, Container] = {}
         self.calls: list[tuple[str, str]] = []
         """Method and path of every call, less the version."""
@@ -243,6 +246,7 @@ class ScriptedEngine:
 
     async def _create(self, request: web.Request) -> web.StreamResponse:
         body, name = await request.json(), request.query["name"]
+        await self.may_create.wait()
         if body["Image"] not in self.images:
             return _message(404, f"No such image: {body['Image']}")
         if (holder := self.named(name)) is not None:

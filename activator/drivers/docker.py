@@ -66,6 +66,8 @@ class _Made:
     port: int = 0
     work: asyncio.Task[None] | None = None
     """What is being done to it now: brought up, asked for its last lines, or taken down."""
+    is_ours: bool = False
+    """Ordered here, not found."""
     is_creating: bool = False
     is_told_to_stop: bool = False
     is_elsewhere: bool = False
@@ -154,7 +156,7 @@ class DockerDriver:
         now = self._clock()
         for _ in range(replicas - len(living)):
             suffix = "".join(secrets.choice(_ids) for _ in range(5))
-            made = _Made(f"{self._name}-{suffix}", now, now, Tail(self._engine))
+            made = _Made(f"{self._name}-{suffix}", now, now, Tail(self._engine), is_ours=True)
             self._made[made.id] = made
         self._follower.again()
         self._tell()
@@ -332,9 +334,10 @@ class DockerDriver:
             except EngineRefused as refusal:
                 made.is_creating = False
                 if refusal.status == 409:
-                    if await self._is_ours(name):
+                    if await self._was_quicker(name):
                         self._made.pop(made.id, None)
                         return False
+                    ordinal += 1
                     continue
                 self._names.discard(name)
                 if not may_pull or not shapes.is_missing_image(str(refusal)):
@@ -347,12 +350,17 @@ class DockerDriver:
                 made.is_creating = False
         return False
 
-    async def _is_ours(self, name: str) -> bool:
-        """Whether the container that has this name belongs to this endpoint."""
-        holder = await self._engine.inspect(name)
-        labels = shapes.look(holder).labels if holder else {}
-        return all(
-            labels.get(key) == value for key, value in (label.split("=", 1) for label in self._mine)
+    async def _was_quicker(self, name: str) -> bool:
+        """Whether another activator has made the container of this name, for this endpoint. One
+        that we have made ourselves a moment ago is no reason to make fewer."""
+        inspection = await self._engine.inspect(name)
+        if inspection is None:
+            return False
+        holder = shapes.look(inspection)
+        ours = self._made.get(holder.replica)
+        labels = (label.split("=", 1) for label in self._mine)
+        return (ours is None or not ours.is_ours) and all(
+            holder.labels.get(key) == value for key, value in labels
         )
 
     async def _pull(self, made: _Made) -> None:

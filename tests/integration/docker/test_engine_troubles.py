@@ -179,6 +179,23 @@ async def test_two_activators_that_start_at_once_start_one_container(
         assert first.now.exits == second.now.exits == ()
 
 
+async def test_an_order_for_more_while_the_first_is_being_created_makes_both(
+    engine: ScriptedEngine,
+) -> None:
+    engine.may_create.clear()
+    subject = driver(engine)
+    async with driving(subject) as driven:
+        await subject.scale(1)
+        await eventually(lambda: engine.calls.count(("POST", "/containers/create")) == 1)
+        await subject.scale(2)
+        await eventually(lambda: engine.calls.count(("POST", "/containers/create")) == 2)
+        engine.may_create.set()
+
+        await driven.until_started(2)
+
+        assert len(engine.containers) == 2
+
+
 async def test_leftovers_of_a_killed_activator_are_cleared_away(engine: ScriptedEngine) -> None:
     first = driver(engine)
     async with driving(first) as driven:

@@ -34,6 +34,7 @@ KINDS = [
     "v1/ServiceAccount",
     "v1/Service",
     "v1/ConfigMap",
+    "v1/Secret",
     "v1/PersistentVolumeClaim",
     "apps/v1/Deployment",
     "apps/v1/StatefulSet",
