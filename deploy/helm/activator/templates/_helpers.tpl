@@ -40,7 +40,8 @@ rules:
     verbs: [get, list, watch, patch]
   - apiGroups: [{{ .group | quote }}]
     resources: [{{ .resource }}/scale]
-    verbs: [get, patch]
+    {{- /* of other kinds, the scale alone knows the pods' selector */}}
+    verbs: {{ if eq .group "apps" }}[patch]{{ else }}[get, patch]{{ end }}
   {{- end }}
   - apiGroups: [""]
     resources: [pods]
