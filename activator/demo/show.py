@@ -92,6 +92,7 @@ def configuration(options: Options) -> dict[str, Any]:
     return {
         "server": {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", **_ENDING},
         "defaults": {
+            "dialect": "openai",
             "probe": {"path": "/health"},
             "scale": {"idleTimeout": IDLE_SECONDS, "startTimeout": 30},
             "concurrency": CONCURRENCY,
