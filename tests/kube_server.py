@@ -95,7 +95,7 @@ class KubeServer:
         key = resource, metadata.setdefault("namespace", "models")
         known = self.objects[key].get(metadata["name"])
         metadata.setdefault("uid", known["metadata"]["uid"] if known else str(uuid.uuid4()))
-        if known and _spec(known) != _spec(obj):
+        if known and _wanted_of(known, resource) != _wanted_of(obj, resource):
             metadata["generation"] = known["metadata"].get("generation", 1) + 1
         else:
             metadata.setdefault("generation", 1)
@@ -266,6 +266,9 @@ class KubeServer:
         if content_type == "application/json-patch+json":
             _apply(target, body)
         else:
+            told = body.get("metadata", {}).get("resourceVersion")
+            if told not in (None, obj["metadata"]["resourceVersion"]):
+                raise StatusError(409, "Conflict", "the object has been modified")
             _merge(target, body)
         if subresource == "scale":
             obj["spec"]["replicas"] = target["spec"].get("replicas", 0)
@@ -291,8 +294,10 @@ def scale_of(obj: Object) -> Object:
     }
 
 
-def _spec(obj: Object) -> Any:
-    return obj.get("spec")
+def _wanted_of(obj: Object, resource: str) -> Any:
+    """What moves the generation; of Deployments an annotation does, too."""
+    annotations = obj["metadata"].get("annotations") if resource == "deployments" else None
+    return obj.get("spec"), annotations or {}
 
 
 async def _say(response: web.StreamResponse, how: str, obj: Object) -> None:

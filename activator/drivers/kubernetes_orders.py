@@ -56,12 +56,13 @@ class WorkloadOrders:
                     raise DriverError(f"{self._what} has been revived, or rescaled, since")
                 if before not in (None, wanted) or count == wanted:
                     return
-                if not count:
-                    seen = await self._remember(wanted, seen)
-                if await self._patch_scale(count, wanted=wanted, seen=seen):
+                after = seen if count else await self._remember(wanted, seen)
+                if fence and after is not None:
+                    fence = after.fence  # it may have changed with what we have just written
+                if after and await self._patch_scale(count, wanted=wanted, seen=after):
                     await self._look()
                     return
-                refused_at, seen = seen.version, await self._look()
+                refused_at, seen = after.version if after else "", await self._look()
                 if seen.version == refused_at:
                     raise DriverError(f"{self._what} cannot have {count} replicas", lasting=True)
         except KubeError as error:
@@ -94,23 +95,27 @@ class WorkloadOrders:
         scale = await self._client.get(f"{self._path}/scale")
         return int((scale.get("spec") or {}).get("replicas") or 0)
 
-    async def _remember(self, count: int, seen: Workload) -> Workload:
-        """For whoever wakes it next. Not worth keeping a GPU for, so a refusal is only noted."""
+    async def _remember(self, count: int, seen: Workload) -> Workload | None:
+        """For whoever wakes it next. Only if nothing has changed since: of some kinds even an
+        annotation moves the generation, and nobody could tell ours from another's change. None:
+        something has. Not worth keeping a GPU for: a missing right is only noted."""
         if not self._may_remember or seen.remembered == count:
             return seen
         try:
-            after = await self._annotate({REMEMBERED: str(count)})
-        except (Forbidden, Outdated, Rejected) as error:
+            return await self._annotate({REMEMBERED: str(count)}, version=seen.version)
+        except Outdated:
+            return None
+        except (Forbidden, Rejected) as error:
             self._may_remember = False
             self._note("count_not_remembered", str(error))
             return seen
-        # our own change moved the version; anybody else's must still call the order off
-        return after if after.fence == seen.fence else seen
 
-    async def _annotate(self, annotations: dict[str, str]) -> Workload:
-        raw = await self._client.patch(
-            self._path, {"metadata": {"annotations": annotations}}, content_type=MERGE_PATCH
-        )
+    async def _annotate(self, annotations: dict[str, str], *, version: str = "") -> Workload:
+        """`version`: only of the workload as it was then."""
+        metadata: dict[str, Any] = {"annotations": annotations}
+        if version:
+            metadata["resourceVersion"] = version
+        raw = await self._client.patch(self._path, {"metadata": metadata}, content_type=MERGE_PATCH)
         self._changed(raw)
         return read_workload(raw)
 
