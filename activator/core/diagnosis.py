@@ -89,6 +89,8 @@ class Failure:
     """Whose last lines say more; empty: there are none."""
     is_previous: bool = False
     """Those lines are of the container's life before the present one."""
+    container_id: str = ""
+    """What ended: told once, however kubelets count restarts meanwhile."""
 
 
 def read_event(raw: dict[str, Any]) -> ClusterEvent | None:
@@ -157,7 +159,15 @@ def failures(pod: Pod, events: Iterable[ClusterEvent], *, port: int | str) -> li
             ended = life_name(pod, over) if is_main else f"{pod.name}.{container.name}.r{over}"
             whose = "" if is_main else f"container {container.name} "
             cause = _cause(container, ending, told, whose=whose)
-            found.append(Failure(ended, cause, container.name, not container.ended))
+            found.append(
+                Failure(
+                    ended,
+                    cause,
+                    container.name,
+                    is_previous=not container.ended,
+                    container_id=ending.container_id,
+                )
+            )
     return found
 
 

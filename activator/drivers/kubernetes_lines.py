@@ -52,7 +52,10 @@ class LastLines:
         """Empty if they cannot be had in time."""
         try:
             async with asyncio.timeout(PATIENCE):
-                return await self._fetch(pod, container, is_previous=is_previous)
+                lines = await self._fetch(pod, container, is_previous=is_previous)
+                if not lines and not is_previous:  # it was started again meanwhile
+                    lines = await self._fetch(pod, container, is_previous=True)
+                return lines
         except (KubeError, TimeoutError):
             return ()
 

@@ -89,7 +89,7 @@ class Sightings:
         for pod in pods:
             about = events.get(pod.uid, ())
             found = failures(pod, about, port=self._port)
-            failed.update(each.id for each in found)
+            failed.update(*(_names(each) for each in found))
             unexplained += self._new(pod, found)
             if not pod.is_over:
                 sighting = self._sighting(pod, about, has_failed=bool(found))
@@ -109,8 +109,8 @@ class Sightings:
         self.exits.append(Exit(failure.id, cause))
 
     def _new(self, pod: Pod, found: Sequence[Failure]) -> list[Unexplained]:
-        fresh = [each for each in found if each.id not in self._known]
-        self._known.update(each.id for each in fresh)
+        fresh = [each for each in found if self._known.isdisjoint(_names(each))]
+        self._known.update(*(_names(each) for each in fresh))
         if not self._has_looked:
             # what a container that runs came to before is over; what is in the way now is not
             fresh = [each for each in fresh if not each.is_previous or not _runs(pod, each)]
@@ -184,6 +184,10 @@ class Sightings:
             del self._lives[gone]
             self._pods.pop(gone, None)
         self._known &= failed | {each.id for each in self.exits} | self._pending.keys()
+
+
+def _names(failure: Failure) -> set[str]:
+    return {name for name in (failure.id, failure.container_id) if name}
 
 
 def _runs(pod: Pod, failure: Failure) -> bool:

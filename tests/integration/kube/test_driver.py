@@ -215,6 +215,36 @@ async def test_what_a_container_printed_last_is_told_with_its_end(place: Place) 
         assert all(each.is_retrying for each in driven.now.replicas if ".r" in each.id)
 
 
+async def test_its_last_lines_are_found_though_it_was_started_again_meanwhile(
+    place: Place,
+) -> None:
+    place.controllers.exit_code = 7
+    place.controllers.restart_delay = 60.0
+    place.server.logs |= {"m-1": "", "m-1/previous": "no such device"}
+    place.server.put("deployments", workload("m"))
+    async with driving(place.driver()) as driven:
+        await driven.driver.scale(1, before=0)
+        await driven.until_started(1)
+        ended = {"terminated": {"exitCode": 7, "containerID": "c1"}}
+
+        def end(pod: Any) -> None:
+            pod["status"]["containerStatuses"][0]["state"] = ended
+
+        def wait(pod: Any) -> None:
+            """As a kubelet has it that counts the restart before it happens."""
+            waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
+            changes = {"state": waiting, "lastState": ended, "restartCount": 1}
+            pod["status"]["containerStatuses"][0].update(changes)
+
+        place.server.change("pods", "m-1", end)
+        await driven.until(lambda snapshot: snapshot.exits)
+        place.server.change("pods", "m-1", wait)
+        await driven.until(lambda snapshot: "back-off" in snapshot.replicas[-1].detail)
+        await asyncio.sleep(0.1)
+        (told,) = driven.now.exits
+        assert told.cause.last_lines == ("no such device",)
+
+
 async def test_the_lines_of_one_that_does_not_come_up_are_fetched_when_asked_for(
     place: Place,
 ) -> None:
