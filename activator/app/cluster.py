@@ -22,7 +22,8 @@ class OneCluster:
         from activator.kube.cluster import Cluster  # noqa: PLC0415 - only where it is used
 
         self._events = events
-        self._troubled: set[str] = set()
+        self._troubled: dict[str, type[KubeError]] = {}
+        """What cannot be followed, and the sort of reason."""
         self._cluster = Cluster(troubled=self._on_trouble)
 
     def make_driver(self, endpoint: str, backend: KubernetesBackend) -> KubernetesDriver:
@@ -43,12 +44,11 @@ class OneCluster:
         self._events.record(endpoint, action, reason)
 
     def _on_trouble(self, what: str, error: KubeError | None) -> None:
-        """Of a collection that is watched. One event when it begins, one when all is well."""
-        before = bool(self._troubled)
+        """Of a collection that is watched. One event for each sort of trouble when it begins, one
+        when all is well."""
         if error is not None:
-            self._troubled.add(what)
-            self._events.record("", "cluster_trouble", f"cannot follow {what}: {error}")
-        else:
-            self._troubled.discard(what)
-            if before and not self._troubled:
-                self._events.record("", "cluster_followed", "everything is followed again")
+            if type(error) not in self._troubled.values():
+                self._events.record("", "cluster_trouble", f"cannot follow {what}: {error}")
+            self._troubled[what] = type(error)
+        elif self._troubled.pop(what, None) and not self._troubled:
+            self._events.record("", "cluster_followed", "everything is followed again")

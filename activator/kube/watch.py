@@ -8,7 +8,6 @@ What the objects mean is not known here: `read` makes of each what its readers w
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from activator.kube.client import KubeClient
-
-_log = logging.getLogger("activator.kube")
 
 T = TypeVar("T")
 
@@ -99,6 +96,10 @@ class Watch(Generic[T]):
         self._readers: dict[int, _Reader[T]] = {}
         self._numbers = 0
         self._failures = 0
+        """In a row, of one sort."""
+        self._is_for_a_person = False
+        self._is_fresh = False
+        """It was listed, and nothing has been heard since."""
 
     def subscribe(
         self, changed: Callable[[], None], *, concerns: Callable[[T], bool] | None = None
@@ -133,20 +134,19 @@ class Watch(Generic[T]):
                     await self._list()
                 await self._follow()
                 if self._clock() - began >= self._times.short:
-                    self._failures = 0
+                    self._failures, self._is_fresh = 0, False
                     continue
                 error: KubeError = Unreachable(f"{self.what}: the watch ends as soon as it begins")
             except Expired as expired:
                 self._version = ""
-                _log.debug(
-                    "watch expired", extra={"action": "watch_expired", "reason": str(expired)}
-                )
-                if not self._failures:
-                    self._failures = 1
-                    continue
+                if not self._is_fresh:
+                    continue  # what a server that was restarted says of everything before
                 error = expired
             except KubeError as failed:
                 error = failed
+            if _is_for_a_person(error) != self._is_for_a_person:
+                self._failures = 0  # a server that has just come back knows no rights yet
+            self._is_for_a_person = _is_for_a_person(error)
             self._failures += 1
             self._tell_trouble(error)
             await asyncio.sleep(self._pause(error))
@@ -154,7 +154,7 @@ class Watch(Generic[T]):
     def _pause(self, error: KubeError) -> float:
         """Until the next attempt."""
         dice, times = self._dice(), self._times
-        if isinstance(error, Forbidden | Missing):
+        if self._is_for_a_person:
             return times.mend.delay(self._failures, dice=dice)
         delay = times.retry.delay(self._failures, dice=dice)
         asked = error.retry_after if isinstance(error, Unreachable) else None
@@ -176,7 +176,7 @@ class Watch(Generic[T]):
         self.items = {uid: item for uid, (_, item) in found.items() if item is not None}
         self._versions = {uid: version for uid, (version, _) in found.items()}
         self._version = metadata.get("resourceVersion", "")
-        self.is_known = True
+        self.is_known = self._is_fresh = True
         self._well()
         self._notify_all()
 
@@ -194,7 +194,7 @@ class Watch(Generic[T]):
             self._well()
             async for event in events:
                 self._on_event(event)
-                self._failures = 0
+                self._failures, self._is_fresh = 0, False
 
     def _on_event(self, event: dict[str, Any]) -> None:
         raw = event.get("object") or {}
@@ -243,12 +243,17 @@ class Watch(Generic[T]):
             self._notify_all()
 
     def _tell_trouble(self, error: KubeError) -> None:
-        if self._failures < 2 and not isinstance(error, Forbidden | Missing):
+        if self._failures < 2 and not self._is_for_a_person:
             return  # connections break, and servers behind a load balancer take turns
         was, self.trouble = self.trouble, error
         if was is None or type(was) is not type(error):
             self._troubled(self.what, error)
             self._notify_all()
+
+
+def _is_for_a_person(error: KubeError) -> bool:
+    """To mend: it will not be over in a moment."""
+    return isinstance(error, Forbidden | Missing)
 
 
 def _is_older(version: str, *, than: str | None) -> bool:

@@ -230,6 +230,28 @@ async def test_while_the_server_is_away_the_last_state_stays(
         assert seen.trouble is None
 
 
+async def test_a_server_that_was_restarted_is_followed_at_once(
+    server: KubeServer, tmp_path: Path
+) -> None:
+    """It remembers nothing of before, and for a moment it knows no rights either."""
+    server.put("configmaps", config_map("a", "1"))
+    times = WatchTimes(retry=Backoff(first=0.02, cap=0.1), mend=Backoff(first=0.1, cap=60.0))
+    async with following(server, tmp_path, times) as (_, seen):
+        await seen.until({"a": "1"})
+        server.is_away = True
+        server.cut_watches()
+        await asyncio.sleep(0.6)
+        server.forbidden.add(("watch", "configmaps"))
+        server.is_away = False
+        await eventually(lambda: isinstance(seen.trouble, Forbidden))
+        server.put("configmaps", config_map("a", "2"))
+        server.forget()
+        server.forbidden.clear()
+
+        await seen.until({"a": "2"}, within=2.0)
+        assert seen.trouble is None
+
+
 async def test_a_token_that_was_replaced_is_read_again(server: KubeServer, tmp_path: Path) -> None:
     server.token = "t0"
     server.put("configmaps", config_map("a", "1"))
