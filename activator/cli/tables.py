@@ -136,7 +136,7 @@ def _note(status: dict[str, Any]) -> str:
     if status["failure"]:
         first = str(status["failure"]).partition("\n")[0]
         notes.append(first.removesuffix("; its last lines:"))  # they take lines of their own
-    if status.get("trouble"):
+    if status.get("trouble") and status["trouble"] not in str(status["failure"]):
         notes.append(str(status["trouble"]))
     if status["retry_in"]:
         notes.append(f"next start in {span(status['retry_in'])}")

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from activator.drivers.kubernetes_sightings import Unexplained
     from activator.kube.cluster import Cluster, Resource
 
-CREATE_PATIENCE: Final = 1.5
+CREATE_PATIENCE: Final = 0.75
 """Seconds for which pods cannot be created before that counts: controllers try again at once, and
 a webhook that was away may be back."""
 MARKED_WITHIN: Final = 5.0
@@ -208,11 +208,13 @@ class KubernetesDriver:
                 self._tell_nothing(view.why_no_workload)
             return
         self._lasting = None
+        if view.why_no_pods is not None:
+            self._tell_nothing(view.why_no_pods)
         if workload.replicas is None or view.selector is None:
             self._ask_scale(view, workload)
         is_counted = workload.replicas is not None or self._scale_count is not None
         is_known = is_counted and (workload.selector is not None or self._scale_count is not None)
-        if is_known and view.is_complete:
+        if is_known and view.are_pods_known:
             self._tell(self._snapshot(view, workload))
 
     def _snapshot(self, view: ClusterView, workload: Workload) -> Snapshot:

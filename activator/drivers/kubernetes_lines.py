@@ -19,7 +19,7 @@ LINES: Final = 5
 AGE: Final = 2.0
 """Seconds for which fetched lines are good: they are asked for at every look while a start is
 waited for."""
-PATIENCE: Final = 2.0
+PATIENCE: Final = 1.0
 """Seconds in which the last lines of a container that ended must be there, or it is told without:
 its end is to be told within ten."""
 

@@ -102,10 +102,13 @@ class ClusterView:
         return watch.trouble
 
     @property
-    def is_complete(self) -> bool:
-        """Its pods are known, or cannot be."""
-        watch = self._pods.watch
-        return watch.is_known or watch.trouble is not None
+    def are_pods_known(self) -> bool:
+        return self._pods.watch.is_known
+
+    @property
+    def why_no_pods(self) -> KubeError | None:
+        """None: they are known, or are still being asked for."""
+        return None if self.are_pods_known else self._pods.watch.trouble
 
     @property
     def trouble(self) -> str:

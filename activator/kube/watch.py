@@ -97,7 +97,7 @@ class Watch(Generic[T]):
         self._numbers = 0
         self._failures = 0
         """In a row, of one sort."""
-        self._is_for_a_person = False
+        self._needs_mending = False
         self._is_fresh = False
         """It was listed, and nothing has been heard since."""
 
@@ -144,9 +144,9 @@ class Watch(Generic[T]):
                 error = expired
             except KubeError as failed:
                 error = failed
-            if _is_for_a_person(error) != self._is_for_a_person:
+            if _needs_mending(error) != self._needs_mending:
                 self._failures = 0  # a server that has just come back knows no rights yet
-            self._is_for_a_person = _is_for_a_person(error)
+            self._needs_mending = _needs_mending(error)
             self._failures += 1
             self._tell_trouble(error)
             await asyncio.sleep(self._pause(error))
@@ -154,7 +154,7 @@ class Watch(Generic[T]):
     def _pause(self, error: KubeError) -> float:
         """Until the next attempt."""
         dice, times = self._dice(), self._times
-        if self._is_for_a_person:
+        if self._needs_mending:
             return times.mend.delay(self._failures, dice=dice)
         delay = times.retry.delay(self._failures, dice=dice)
         asked = error.retry_after if isinstance(error, Unreachable) else None
@@ -243,7 +243,7 @@ class Watch(Generic[T]):
             self._notify_all()
 
     def _tell_trouble(self, error: KubeError) -> None:
-        if self._failures < 2 and not self._is_for_a_person:
+        if self._failures < 2 and not self._needs_mending:
             return  # connections break, and servers behind a load balancer take turns
         was, self.trouble = self.trouble, error
         if was is None or type(was) is not type(error):
@@ -251,8 +251,8 @@ class Watch(Generic[T]):
             self._notify_all()
 
 
-def _is_for_a_person(error: KubeError) -> bool:
-    """To mend: it will not be over in a moment."""
+def _needs_mending(error: KubeError) -> bool:
+    """By a person: it will not be over in a moment."""
     return isinstance(error, Forbidden | Missing)
 
 

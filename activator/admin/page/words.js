@@ -61,5 +61,6 @@ export function reasonOf(status) {
     return status.retry_in ? `${first}; next start in ${span(status.retry_in)}` : first;
   }
   const told = status.replicas.filter((one) => one.phase !== "ready");
-  return told.map((one) => [one.phase, one.detail].filter(Boolean).join(": ")).join("; ");
+  const words = told.map((one) => [one.phase, one.detail].filter(Boolean).join(": "));
+  return [...words, status.trouble].filter(Boolean).join("; ");
 }

@@ -159,6 +159,26 @@ async def test_without_the_right_to_scale_it_is_said_that_it_lasts(place: Place)
         assert refused.value.lasting
 
 
+async def test_without_the_right_to_see_pods_nothing_is_started(place: Place) -> None:
+    place.server.put("deployments", workload("m"))
+    place.server.forbidden.add(("list", "pods"))
+    async with driving(place.driver()) as driven:
+        assert "cannot list" in driven.now.trouble
+        with pytest.raises(DriverError, match="pods is forbidden") as refused:
+            await driven.driver.scale(1, before=0)
+        assert refused.value.lasting
+        assert place.count() == 0
+
+
+async def test_without_the_right_to_see_events_all_goes_on(place: Place) -> None:
+    place.server.put("deployments", workload("m"))
+    place.server.forbidden.add(("list", "events"))
+    async with driving(place.driver()) as driven:
+        await driven.driver.scale(1, before=0)
+        await driven.until_started(1)
+        await driven.until(lambda snapshot: "events is forbidden" in snapshot.trouble)
+
+
 async def test_without_the_right_to_look_it_is_said_that_it_lasts(place: Place) -> None:
     place.server.put("deployments", workload("m", replicas=1))
     place.server.forbidden.add(("list", "deployments"))
