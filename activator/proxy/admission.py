@@ -198,8 +198,7 @@ def admit(
 def _ask_for_models(head: RequestHead, raw: bytes, *, routes: RouteTable, key: Key | None) -> None:
     """Raises ModelsAsked where clients of OpenAI's dialect would find the list: at the host and
     under the prefix of its endpoints, unless another endpoint comes before them there."""
-    # SDKs escape the slashes of a model's name; it is not forwarded, so nobody can misread it
-    path, host = _path(raw.replace(b"%2F", b"/").replace(b"%2f", b"/")), _host(head.host)
+    path, host = _path(_readable(raw)), _host(head.host)
     wanted: str | None = None
     endpoints: list[Endpoint] = []
     for routed in routes.candidates(host=host, path=path):
@@ -215,6 +214,12 @@ def _ask_for_models(head: RequestHead, raw: bytes, *, routes: RouteTable, key: K
     if endpoints:
         allowed = [endpoint for endpoint in endpoints if _may_use(key, endpoint)]
         raise ModelsAsked(allowed, model=wanted, host=host, path=path)
+
+
+def _readable(raw: bytes) -> bytes:
+    """SDKs escape the slashes of a model's name; here it is not forwarded, so that nobody can read
+    it in another way."""
+    return raw.replace(b"%2F", b"/").replace(b"%2f", b"/")
 
 
 def _by_model(
@@ -278,8 +283,9 @@ def _other_model(endpoint: Endpoint, peeked: Peeked | None) -> str | None:
 def dialect_at(head: RequestHead, *, registry: Registry) -> Dialect:
     """In which a request that belongs to no endpoint is answered: OpenAI's if one of those at its
     host and path speaks it."""
+    raw = head.target.partition(b"?")[0]
     try:
-        host, path = _host(head.host), _path(head.target.partition(b"?")[0])
+        host, path = _host(head.host), _path(_readable(raw) if _MODELS in raw else raw)
     except BadRequest:
         return Dialect.PLAIN
     candidates = registry.routes.candidates(host=host, path=path)

@@ -169,9 +169,7 @@ class Exchange:
     def _hold(self) -> None:
         self._state = _State.HELD
         self._holding = self._new_holding()
-        if self._live.endpoint.dialect is Dialect.OPENAI:
-            early = self._early = self._new_early()
-            early.wait(self._body, None if self._peeked is None else self._peeked.reading)
+        self._wait_aloud()
         try:
             self._holding.begin()
         except ActivatorError as error:
@@ -189,6 +187,11 @@ class Exchange:
             within=self._admitted.within,
             waiter=self,
         )
+
+    def _wait_aloud(self) -> None:
+        if self._live.endpoint.dialect is Dialect.OPENAI and self._early is None:
+            early = self._early = self._new_early()
+            early.wait(self._body, None if self._peeked is None else self._peeked.reading)
 
     def _new_early(self) -> EarlyAnswer:
         return EarlyAnswer(
@@ -329,6 +332,7 @@ class Exchange:
         self._state = _State.HELD
         if self._holding is None:
             self._holding = self._new_holding()
+        self._wait_aloud()
         self._holding.begin_again()
 
     # --- the answer -----------------------------------------------------------------------------

@@ -133,10 +133,16 @@ class Holding:
         elif length > most or self._body.size > most:
             self._connection.pause_body()
             self._line_up()
-        elif self._proxy.intake.enter(self, min(IN_MEMORY, most if length == CHUNKED else length)):
+        elif self._proxy.intake.enter(self, self._room):
             self.may_read()
         else:
             self._connection.pause_body()
+
+    @property
+    def _room(self) -> int:
+        """Bytes of memory that its body takes at most."""
+        room = self._most if self._head.length == CHUNKED else self._head.length
+        return min(room, IN_MEMORY) if self._reads_on else room
 
     def may_read(self) -> None:
         self._connection.send_continue()

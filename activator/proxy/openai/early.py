@@ -221,6 +221,7 @@ class EarlyAnswer:
             self._way = _ONE_EVENT if wrapped else _AN_ERROR
             if wrapped:
                 self._connection.send(b"data: ")
+                self._tail = b"data: "
         return True
 
     def data(self, data: bytes) -> None:
@@ -232,7 +233,6 @@ class EarlyAnswer:
                 self._tail = data[-4:] if len(data) > 3 else (self._tail + data)[-4:]
             case 1:  # _ONE_EVENT
                 self._connection.send(data.translate(_NO_LINES))
-                self._tail = b"x"
             case _:
                 self._error += data[: LONGEST_ERROR - len(self._error)]
 

@@ -79,7 +79,10 @@ async def test_one_model_is_told_of_by_its_name() -> None:
             assert reply.json()["state"] == "active"
         missing = await s.get("/v1/models/gpt-5")
 
-        assert (missing.status, missing.json()["error"]["code"]) == (404, "model_not_found")
+        escaped = await s.get("/v1/models/gpt%2F5")
+
+        for reply in (missing, escaped):
+            assert (reply.status, reply.json()["error"]["code"]) == (404, "model_not_found")
         assert s.replica.requests == []
 
 

@@ -11,7 +11,7 @@ import pytest
 from activator.core.effects import FailedStart
 from tests.integration.openai.support import CHAT, JSON, chat
 from tests.rawclient import Cut
-from tests.replica import Talk, says
+from tests.replica import PROBE_PATH, Talk, says
 from tests.stage import Stage, request, stage
 
 if TYPE_CHECKING:
@@ -293,3 +293,32 @@ async def test_white_space_is_sent_where_it_was_asked_for() -> None:
         assert head.get("content-type") == b"application/json"
         assert said.startswith(b" ")
         assert json.loads(said) == {"a": 1}
+
+
+async def test_an_answer_that_breaks_off_where_it_became_an_event_is_broken_off() -> None:
+    async def breaks(talk: Talk) -> None:
+        await talk.body()
+        talk.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n")
+        await talk.drain()
+        await asyncio.sleep(0.05)
+        talk.reset()
+
+    async with stage(breaks, from_zero=True, **WAITS) as s:
+        assert s.driver is not None
+        s.driver.start_delay = 0.15
+        client = await began(s)
+
+        with pytest.raises(Cut) as cut:
+            await client.rest()
+        assert cut.value.how == "reset"
+
+
+async def test_one_that_a_replica_failed_waits_aloud_too() -> None:
+    probe = {"path": PROBE_PATH, "interval": "10ms", "readyInterval": "5s"}
+    async with stage(streams, probe=probe, **WAITS) as s:
+        await s.replica.refuse()
+        client = await began(s)
+        assert (await client.chunk()).startswith(b": waiting for m")
+        await s.replica.start()
+
+        assert without_comments(await rest(client)) == b"".join(STREAM)
