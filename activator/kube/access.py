@@ -49,7 +49,8 @@ class Access:
         self._configuration: Any = None
         self._rest: Any = None
         self._read_at = float("-inf")
-        self._old: list[Any] = []
+        self._old: Any = None
+        """What was in force before: calls that began with it may still be under way."""
         self.generation = 0
         """How often the credentials were read."""
 
@@ -73,8 +74,9 @@ class Access:
             KeyError,
         ) as error:
             raise Forbidden(f"no access to a cluster: {error}") from error
-        if self._rest is not None:
-            self._old.append(self._rest)  # calls that are under way end with it
+        old, self._old = self._old, self._rest  # calls that are under way end with it
+        if old is not None:
+            await old.close()
         self._configuration, self._rest = configuration, rest
         self.generation += 1
 
@@ -144,11 +146,10 @@ class Access:
         )
 
     async def aclose(self) -> None:
-        for rest in (*self._old, self._rest):
+        for rest in (self._old, self._rest):
             if rest is not None:
                 await rest.close()
-        self._old.clear()
-        self._rest = None
+        self._old = self._rest = None
 
 
 def _is_there(paths: str) -> bool:

@@ -8,6 +8,7 @@ What the objects mean is not known here: `read` makes of each what its readers w
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from activator.kube.client import KubeClient
+
+_log = logging.getLogger("activator.kube")
 
 T = TypeVar("T")
 
@@ -144,6 +147,9 @@ class Watch(Generic[T]):
                 error = expired
             except KubeError as failed:
                 error = failed
+            except (AttributeError, KeyError, TypeError) as odd:
+                self._version = ""
+                error = Unreachable(f"{self.what}: the answer is not understood ({odd!r})")
             if _needs_mending(error) != self._needs_mending:
                 self._failures = 0  # a server that has just come back knows no rights yet
             self._needs_mending = _needs_mending(error)
@@ -168,7 +174,7 @@ class Watch(Generic[T]):
             page = await self._client.get(self.path, **params)
             for raw in page.get("items") or ():
                 metadata = raw["metadata"]
-                found[metadata["uid"]] = metadata["resourceVersion"], self._read(raw)
+                found[metadata["uid"]] = metadata["resourceVersion"], self._understood(raw)
             metadata = page.get("metadata") or {}
             if not metadata.get("continue"):
                 break
@@ -216,13 +222,28 @@ class Watch(Generic[T]):
         if _is_older(version, than=self._versions.get(uid)):
             return
         self._versions[uid] = version
-        before, after = self.items.get(uid), self._read(raw)
+        before, after = self.items.get(uid), self._understood(raw)
         if after is None:
             self.items.pop(uid, None)
         else:
             self.items[uid] = after
         if before != after:
             self._notify(before, after)
+
+    def _understood(self, raw: dict[str, Any]) -> T | None:
+        """One object that is not as its kind should be must not cost all the others."""
+        try:
+            return self._read(raw)
+        except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+            _log.warning(
+                "object not understood",
+                extra={
+                    "action": "object_not_understood",
+                    "object": f"{self.what}: {raw['metadata'].get('name')}",
+                    "reason": repr(error),
+                },
+            )
+            return None
 
     def _notify(self, before: T | None, after: T | None) -> None:
         for reader in list(self._readers.values()):

@@ -312,6 +312,20 @@ async def test_in_a_pod_the_service_account_is_used_and_its_token_rotates(tmp_pa
             await client.aclose()
 
 
+async def test_an_object_that_cannot_be_read_is_left_out_and_the_rest_is_followed(
+    server: KubeServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.put("configmaps", {"metadata": {"name": "odd"}, "data": None})
+    server.put("configmaps", config_map("a", "1"))
+    async with following(server, tmp_path) as (_, seen):
+        await seen.until({"a": "1"})
+        server.put("configmaps", {"metadata": {"name": "a"}, "data": ["x"]})
+        await seen.until({})
+        server.put("configmaps", config_map("a", "2"))
+        await seen.until({"a": "2"})
+    assert "object not understood" in caplog.text
+
+
 async def test_many_readers_share_one_watch_and_the_last_one_ends_it(
     server: KubeServer, tmp_path: Path
 ) -> None:
