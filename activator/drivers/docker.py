@@ -10,18 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
-import secrets
 import time
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from activator.aiokit.tasks import Tasks
 from activator.drivers import docker_shapes as shapes
-from activator.drivers.base import Exit, Phase, Sighting, Snapshot
+from activator.drivers.base import Exit, Phase, Snapshot
 from activator.drivers.docker_engine import Engine, EngineAway, EngineRefused
 from activator.drivers.docker_follow import Follower, Tail
+from activator.drivers.docker_made import HEARSAY, KEPT_EXITS, RETRY, Made, new_id, sighting, slug
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -32,49 +30,12 @@ if TYPE_CHECKING:
 
     Json = dict[str, Any]
 
-KEPT_EXITS = 8
-"""Unasked ends that a snapshot tells: more than a breaker counts before it opens."""
-HEARSAY = 0.2
-"""Seconds in which the reason of an end that was seen should be heard: a person's `docker stop` is
-told by an event of its own."""
-HARMLESS = {"1", "10", "12", "28"}
-"""Signals that ask for something else than the end: HUP, USR1, USR2, WINCH."""
-RETRY = 0.5
-"""Seconds before what the engine refused to take down, or broke off, is tried again."""
 FRESH = 10.0
 """Seconds from its creation in which another activator may be about to start a container."""
 TOLD_EVERY = 1.0
 """Seconds between two snapshots that only tell how far a download is."""
 
-_ids = "0123456789abcdefghjkmnpqrstvwxyz"
 _log = logging.getLogger("activator.docker")
-
-
-@dataclass(slots=True)
-class _Made:
-    """One incarnation, from the order on: `container` is empty until there is one."""
-
-    id: str
-    requested_at: float
-    since: float
-    tail: Tail
-    container: str = ""
-    started_at: str = ""
-    phase: Phase = Phase.REQUESTED
-    detail: str = ""
-    host: str = ""
-    port: int = 0
-    work: asyncio.Task[None] | None = None
-    """What is being done to it now: brought up, asked for its last lines, or taken down."""
-    is_ours: bool = False
-    """Ordered here, not found."""
-    is_creating: bool = False
-    is_told_to_stop: bool = False
-    is_elsewhere: bool = False
-    """Another activator is about to start it."""
-    was_killed: bool = False
-    """Somebody has sent it a signal through the engine."""
-    end_seen: bool = False
 
 
 class DockerDriver:
@@ -107,7 +68,7 @@ class DockerDriver:
             endpoint=name,
             filters={"type": ["container"], "label": list(self._mine)},
         )
-        self._made: dict[str, _Made] = {}
+        self._made: dict[str, Made] = {}
         self._names: set[str] = set()
         """Of the containers that were seen, ours."""
         self._removed: deque[str] = deque(maxlen=64)
@@ -155,8 +116,7 @@ class DockerDriver:
             self._stop(made, detail=made.detail)
         now = self._clock()
         for _ in range(replicas - len(living)):
-            suffix = "".join(secrets.choice(_ids) for _ in range(5))
-            made = _Made(f"{self._name}-{suffix}", now, now, Tail(self._engine), is_ours=True)
+            made = Made(new_id(self._name), now, now, Tail(self._engine), is_ours=True)
             self._made[made.id] = made
         self._follower.again()
         self._tell()
@@ -186,7 +146,7 @@ class DockerDriver:
 
     # --- what there is --------------------------------------------------------------------------
 
-    def _living(self) -> list[_Made]:
+    def _living(self) -> list[Made]:
         """Oldest first."""
         return [made for made in self._made.values() if not made.is_told_to_stop]
 
@@ -215,7 +175,7 @@ class DockerDriver:
         made = self._made.get(look.replica)
         if made is None:
             now = self._clock()
-            made = _Made(look.replica, now, now, Tail(self._engine))
+            made = Made(look.replica, now, now, Tail(self._engine))
             self._made[made.id] = made
             made.is_elsewhere = look.status == "created"
         if not made.container and not made.is_creating:
@@ -231,7 +191,7 @@ class DockerDriver:
         elif made.is_elsewhere and self._wall() - look.created_at > FRESH:
             self._stop(made, detail="was never started")
 
-    def _see_running(self, made: _Made, look: Look) -> None:
+    def _see_running(self, made: Made, look: Look) -> None:
         if made.started_at and made.started_at != look.started_at:
             self._stop(made, detail="was restarted by somebody else")
             return
@@ -248,7 +208,7 @@ class DockerDriver:
         else:
             self._enter(made, Phase.STARTED, detail=f"container {look.id[:12]}")
 
-    def _see_ended(self, made: _Made, look: Look) -> None:
+    def _see_ended(self, made: Made, look: Look) -> None:
         if made.work is not None:
             return  # its start has not been answered yet, or its last lines are being read
         if made.was_killed:
@@ -260,17 +220,11 @@ class DockerDriver:
             self._work(made, self._tell_end(made, look), name=f"end of {made.id}")
 
     def _heard(self, event: Json) -> None:
-        actor = event.get("Actor") or {}
+        container, told = shapes.told(event)
         for made in self._made.values():
-            if made.container != actor.get("ID"):
-                continue
-            match event.get("Action"):
-                case "kill" if actor["Attributes"].get("signal") not in HARMLESS:
-                    made.was_killed = True
-                case "stop":
-                    made.was_killed = True
-                case "die":
-                    made.end_seen = True
+            if made.container == container:
+                made.was_killed |= told is shapes.Told.ORDERED
+                made.end_seen |= told is shapes.Told.ENDED
 
     def _lost(self) -> None:
         """Nothing is concluded from it; but whoever waits for a first word gets one."""
@@ -292,10 +246,10 @@ class DockerDriver:
             else:
                 self._work(made, self._bring_up(made), name=f"start {made.id}")
 
-    def _work(self, made: _Made, work: Coroutine[Any, Any, None], *, name: str) -> None:
+    def _work(self, made: Made, work: Coroutine[Any, Any, None], *, name: str) -> None:
         made.work = self._tasks.spawn(self._worked(made, work), name=name)
 
-    async def _worked(self, made: _Made, work: Coroutine[Any, Any, None]) -> None:
+    async def _worked(self, made: Made, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
         except EngineAway:
@@ -305,7 +259,7 @@ class DockerDriver:
             made.work = None
             self._follower.again()
 
-    async def _bring_up(self, made: _Made) -> None:
+    async def _bring_up(self, made: Made) -> None:
         made.detail = "is being created"
         try:
             if not made.container and not await self._create(made):
@@ -315,7 +269,7 @@ class DockerDriver:
         except EngineRefused as refusal:
             self._end(made, shapes.cannot_start(str(refusal)))
 
-    async def _create(self, made: _Made) -> bool:
+    async def _create(self, made: Made) -> bool:
         """False: another activator was quicker, or the image cannot be had."""
         labels = shapes.labels(
             instance=self._instance, endpoint=self._name, replica=made.id, spec=self._spec
@@ -323,7 +277,7 @@ class DockerDriver:
         body = shapes.creation(self._backend, labels=labels)
         ordinal, may_pull = 1, True
         while not made.is_told_to_stop:
-            name = f"{_slug(self._instance)}-{self._name}-{ordinal}"
+            name = f"{slug(self._instance)}-{self._name}-{ordinal}"
             if name in self._names:
                 ordinal += 1
                 continue
@@ -363,7 +317,7 @@ class DockerDriver:
             holder.labels.get(key) == value for key, value in labels
         )
 
-    async def _pull(self, made: _Made) -> None:
+    async def _pull(self, made: Made) -> None:
         image = self._backend.image or ""
         progress, told_at = shapes.PullProgress(image), float("-inf")
         try:
@@ -376,11 +330,11 @@ class DockerDriver:
             raise EngineRefused(refusal.status, f"image {image}: {refusal}") from refusal
         made.detail = "is being created"
 
-    async def _tell_end(self, made: _Made, look: Look) -> None:
+    async def _tell_end(self, made: Made, look: Look) -> None:
         lines = await made.tail.read(made.container)
         self._end(made, shapes.ending(look.inspection, last_lines=lines))
 
-    async def _take_down(self, made: _Made) -> None:
+    async def _take_down(self, made: Made) -> None:
         try:
             if made.container:
                 await self._engine.stop(made.container, grace=self._backend.stop_grace)
@@ -398,7 +352,7 @@ class DockerDriver:
             self._made.pop(made.id, None)
             self._tell()
 
-    def _end(self, made: _Made, cause: FailedStart) -> None:
+    def _end(self, made: Made, cause: FailedStart) -> None:
         """Told once, and not of what was told to stop; what is left of it is taken down."""
         if made.is_told_to_stop:
             return
@@ -406,7 +360,7 @@ class DockerDriver:
         self._stop(made, detail=cause.message)
         self._tell()
 
-    def _stop(self, made: _Made, *, detail: str) -> None:
+    def _stop(self, made: Made, *, detail: str) -> None:
         if made.is_told_to_stop:
             return
         made.is_told_to_stop = True
@@ -416,7 +370,7 @@ class DockerDriver:
         self._enter(made, Phase.STOPPING, detail=detail)
         self._follower.again()
 
-    def _enter(self, made: _Made, phase: Phase, *, detail: str) -> None:
+    def _enter(self, made: Made, phase: Phase, *, detail: str) -> None:
         made.phase, made.since, made.detail = phase, self._clock(), detail
 
     async def _finish_stopping(self) -> None:
@@ -440,27 +394,10 @@ class DockerDriver:
             return
         now = Snapshot(
             wanted=len(self._living()),
-            replicas=tuple(map(_sighting, self._made.values())),
+            replicas=tuple(map(sighting, self._made.values())),
             exits=tuple(self._exits),
             fence=str(self._follower.fence),
         )
         if now != self._told:
             self._told = now
             self._report(now)
-
-
-def _sighting(made: _Made) -> Sighting:
-    return Sighting(
-        id=made.id,
-        phase=made.phase,
-        since=made.since,
-        requested_at=made.requested_at,
-        host=made.host,
-        port=made.port,
-        detail=made.detail,
-    )
-
-
-def _slug(text: str) -> str:
-    """What the name of a container may have."""
-    return re.sub(r"[^a-zA-Z0-9_.-]+", "-", text).strip("-._") or "activator"

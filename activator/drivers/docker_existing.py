@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 from activator.aiokit.tasks import Tasks
 from activator.drivers import docker_shapes as shapes
 from activator.drivers.base import DriverError, Exit, Phase, Sighting, Snapshot
-from activator.drivers.docker import HARMLESS, HEARSAY, KEPT_EXITS, RETRY
 from activator.drivers.docker_engine import Engine, EngineAway, EngineRefused
 from activator.drivers.docker_follow import Follower, Tail
+from activator.drivers.docker_made import HEARSAY, KEPT_EXITS, RETRY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -234,17 +234,10 @@ class ExistingContainerDriver:
             self._do(self._tell_end(run, look), name="end")
 
     def _heard(self, event: Json) -> None:
-        run = self._run
-        if run is None:
-            return
-        attributes = (event.get("Actor") or {}).get("Attributes") or {}
-        match event.get("Action"):
-            case "kill" if attributes.get("signal") not in HARMLESS:
-                run.was_killed = True
-            case "stop":
-                run.was_killed = True
-            case "die":
-                run.end_seen = True
+        if self._run is not None:
+            _, told = shapes.told(event)
+            self._run.was_killed |= told is shapes.Told.ORDERED
+            self._run.end_seen |= told is shapes.Told.ENDED
 
     def _lost(self) -> None:
         """Nothing is concluded from it; but whoever waits for a first word gets one."""

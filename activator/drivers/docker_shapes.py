@@ -11,6 +11,7 @@ import json
 import signal
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from activator.core.effects import FailedStart
@@ -27,6 +28,8 @@ REPLICA: Final = "activator.replica"
 SPEC: Final = "activator.spec"
 """A digest of what was asked for: one that was made to another order is not adopted."""
 
+_HARMLESS = {"1", "10", "12", "28"}
+"""Signals that ask for something else than the end: HUP, USR1, USR2, WINCH."""
 _KILLED = range(129, 129 + 64)
 """Exit codes that are a signal's number more than 128."""
 
@@ -127,6 +130,29 @@ def labels(*, instance: str, endpoint: str, replica: str, spec: str) -> dict[str
 
 
 # --- what is told -------------------------------------------------------------------------------
+
+
+class Told(Enum):
+    """What an event says about the end of a container."""
+
+    ORDERED = 1
+    """Somebody has told it to end, through the engine."""
+    ENDED = 2
+
+
+def told(event: Json) -> tuple[str, Told | None]:
+    """Whose container's event it is, and what it says."""
+    actor = event.get("Actor") or {}
+    signalled = (actor.get("Attributes") or {}).get("signal")
+    found = None
+    match event.get("Action"):
+        case "kill" if signalled not in _HARMLESS:
+            found = Told.ORDERED
+        case "stop":
+            found = Told.ORDERED
+        case "die":
+            found = Told.ENDED
+    return actor.get("ID", ""), found
 
 
 class NoAddress(Exception):

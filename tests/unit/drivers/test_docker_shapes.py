@@ -10,11 +10,13 @@ from activator.core.endpoint import DockerBackend, Gpus
 from activator.drivers.docker_shapes import (
     NoAddress,
     PullProgress,
+    Told,
     address,
     creation,
     digest,
     ending,
     look,
+    told,
 )
 
 
@@ -176,3 +178,22 @@ def test_progress_counts_the_layers_it_has_heard_of() -> None:
     assert str(progress) == "pulls m:1: 2 of 60 MB"
     progress.take({"status": "Download complete", "id": "a", "progressDetail": {}})
     assert str(progress) == "pulls m:1: 31 of 60 MB"
+
+
+@pytest.mark.parametrize(
+    ("action", "attributes", "says"),
+    [
+        ("kill", {"signal": "15"}, Told.ORDERED),
+        ("kill", {"signal": "1"}, None),
+        ("stop", {}, Told.ORDERED),
+        ("die", {"exitCode": "1"}, Told.ENDED),
+        ("start", {}, None),
+    ],
+)
+def test_what_an_event_says(action: str, attributes: dict[str, str], says: Told | None) -> None:
+    event = {"Action": action, "Actor": {"ID": "1bc8", "Attributes": attributes}}
+    assert told(event) == ("1bc8", says)
+
+
+def test_an_event_without_an_actor_is_nobodys() -> None:
+    assert told({"status": "pull"}) == ("", None)
