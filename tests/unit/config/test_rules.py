@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -95,6 +96,13 @@ def test_a_workload_that_is_not_named_rightly_is_refused(
 ) -> None:
     problems = problems_of(tmp_path, endpoint("", backend=f"kubernetes, {keys}"))
     assert any(said in problem for problem in problems), problems
+
+
+def test_a_cluster_needs_a_package_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kubernetes_asyncio", None)
+    backend = "kubernetes, target: Deployment/x, port: 80"
+    (problem,) = problems_of(tmp_path, endpoint("", backend=backend))
+    assert problem.endswith("needs a package more: pip install 'activator[kubernetes]'")
 
 
 def test_an_autoscaler_may_own_replicas_in_a_cluster_only(tmp_path: Path) -> None:
