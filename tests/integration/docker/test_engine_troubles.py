@@ -294,6 +294,27 @@ async def test_a_restart_by_somebody_is_another_incarnation(engine: ScriptedEngi
         assert driven.now.exits == ()
 
 
+async def test_one_that_the_engine_starts_again_by_itself_is_told_and_comes_back(
+    engine: ScriptedEngine,
+) -> None:
+    container = engine.make("own", ExposedPorts={"9000/tcp": {}})
+    subject = existing(engine)
+    async with driving(subject) as driven:
+        await subject.scale(1)
+        [before] = await driven.until_started(1)
+
+        engine.crash(container, code=1)
+        container.status = "restarting"
+        exit_ = await driven.until_exit()
+        assert (exit_.id, exit_.cause.exit_code) == (before.id, 1)
+        assert driven.now.wanted == 1
+
+        engine.run(container)
+        [after] = await driven.until_started(1)
+        assert after.id != before.id
+        assert len(driven.now.exits) == 1
+
+
 @pytest.mark.parametrize(
     ("newest", "oldest", "spoken"), [("1.41", "1.12", "v1.41"), ("1.52", "1.44", "v1.44")]
 )
