@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from activator.admin.costs import CostCalls
 from activator.admin.dashboard import add_dashboard
 from activator.admin.follow import Follow
 from activator.admin.guard import COOKIE, SESSION_SECONDS, Hosts, Sessions, guard
@@ -58,6 +59,7 @@ def make_app(
         middlewares=[problems, guard(hosts=Hosts(hosts), sessions=sessions)],
         client_max_size=MAX_BODY,
     )
+    CostCalls(operations).add_to(app)
     follow = Follow(events, keep_alive=keep_alive)
     _add_reading(app, operations, metrics)
     _add_changing(app, operations)

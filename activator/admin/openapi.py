@@ -15,6 +15,7 @@ import activator
 from activator.admin.guard import COOKIE, OPEN
 from activator.admin.ports import ConfigStatus
 from activator.core.status import EndpointHistory, EndpointStatus
+from activator.core.usage import FIGURES
 from activator.telemetry.events import Event
 
 _REF = "#/components/schemas/"
@@ -64,6 +65,17 @@ _LOGIN = _object(("token",), token=_TEXT)
 _ENDPOINTS = _object(endpoints=_list("EndpointStatus"), configuration=_reference("ConfigStatus"))
 _DAYS = _object(endpoints={"type": "object", "additionalProperties": _reference("Day")})
 _CONFIG = _object(config={"type": "object"}, status=_reference("ConfigStatus"))
+_COST_DAY = _object(
+    ("endpoint", "day"),
+    endpoint=_TEXT,
+    day={"type": "string", "format": "date"},
+    **{name: {"type": "number"} for name in FIGURES},
+)
+_COSTS = _object(
+    (),
+    **{name: {"type": "string", "format": "date"} for name in ("from", "to", "today")},
+    days={"type": "array", "items": _COST_DAY},
+)
 _ONE = "/api/endpoints/{name}"
 _JOB = "/api/jobs/{id}"
 
@@ -96,6 +108,13 @@ CALLS: dict[tuple[str, str], Call] = {
     ),
     ("POST", f"{_ONE}/pause"): Call("Hold what comes, do not activate", body=_object(), **_CHANGE),
     ("POST", f"{_ONE}/resume"): Call("End the pause", body=_object(), **_CHANGE),
+    ("GET", "/api/costs"): Call(
+        "What each endpoint, or `endpoint`, used, cost and saved on each day (UTC) `from` … `to`, "
+        "by default of this month; with Accept: text/csv as CSV",
+        _COSTS,
+        problems=(400, 503),
+        query=("endpoint", "from", "to"),
+    ),
     ("GET", "/api/events"): Call(
         "Follow what happens, endlessly; with Accept: application/json the events that are still "
         'kept, as {"events": […]}',

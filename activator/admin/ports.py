@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import date
 
     from activator.core.history import Day
     from activator.core.jobs import JobState
     from activator.core.status import EndpointHistory, EndpointStatus
+    from activator.core.usage import DayUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,9 @@ class Operations(Protocol):
         """By endpoint."""
 
     def history(self, name: str) -> EndpointHistory | None: ...
+
+    async def costs(self, first: date, last: date) -> Sequence[DayUsage]:
+        """By day, of every endpoint that has been booked. Raises Unavailable."""
 
     async def activate(self, name: str) -> None:
         """At least one replica, demand or none; idles away like any other."""

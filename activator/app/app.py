@@ -27,6 +27,7 @@ from activator.app.stores import make_stores
 from activator.config.keys import load_keys
 from activator.config.references import read_secret
 from activator.config.settings import load
+from activator.control.bookkeeper import Bookkeeper
 from activator.control.catalogue import Catalogue
 from activator.control.controller import Controller
 from activator.control.hooks import Hooks
@@ -132,6 +133,7 @@ class App:
         self.operations = AppOperations(
             self.supervisor,
             wishes=lambda: self._stores.wishes,
+            costs=lambda: self._bookkeeper,
             why_not_ready=lambda: self._why_not_ready,
             settings=self.settings,
         )
@@ -152,6 +154,12 @@ class App:
                 times=self._times,
             )
             await self._stores.open()
+            self._bookkeeper = Bookkeeper(
+                self._stores.costs,
+                controls=self.supervisor.all,
+                leading=lambda: self._stores.lease.leading,
+                wall=time.time,
+            )
             self._proxy = self._make_proxy()
             self._employ()
             await self._start_admin()
@@ -163,6 +171,7 @@ class App:
             await self._close_parts()
             raise
         self.supervisor.apply(self.settings.endpoints)
+        self._bookkeeper.start()
         self.reloading.start(
             proxy=self._proxy, jobs=self._stores.jobs, certificate=self._certificate
         )
@@ -346,6 +355,7 @@ class App:
         await self.workers.aclose()
         await self.reloading.aclose()
         await self._close_endpoints()
+        await self._bookkeeper.aclose()
         self._refuse_held()  # whose replica was stopped under them, and who wait for another now
         await self._close_parts()
         _log.info("stopped", extra={"action": "stopped"})

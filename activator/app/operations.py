@@ -12,13 +12,16 @@ from activator.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import date
 
     from activator.config.settings import Settings
+    from activator.control.bookkeeper import Bookkeeper
     from activator.control.controller import Controller
     from activator.control.supervisor import Supervisor
     from activator.coordination.base import Wishes
     from activator.core.history import Day
     from activator.core.status import EndpointStatus
+    from activator.core.usage import DayUsage
 
 SHOWN_WITHIN = 2.0
 """Seconds that an answer waits for the status to show what was ordered."""
@@ -32,11 +35,13 @@ class AppOperations:
         supervisor: Supervisor,
         *,
         wishes: Callable[[], Wishes],
+        costs: Callable[[], Bookkeeper],
         why_not_ready: Callable[[], str | None],
         settings: Settings,
     ) -> None:
         self._supervisor = supervisor
         self._wishes = wishes
+        self._costs = costs
         self._why_not_ready = why_not_ready
         self._settings = settings
         self._config_status = ConfigStatus(at=time.time())
@@ -48,11 +53,14 @@ class AppOperations:
         self._config_status = ConfigStatus(at=time.time(), problems=tuple(problems))
 
     def endpoints(self) -> Sequence[EndpointStatus]:
-        return [control.status() for control in self._supervisor.all()]
+        return [self._status(control) for control in self._supervisor.all()]
 
     def endpoint(self, name: str) -> EndpointStatus | None:
         control = self._supervisor.get(name)
-        return control.status() if control else None
+        return self._status(control) if control else None
+
+    def _status(self, control: Controller) -> EndpointStatus:
+        return control.status(today=self._costs().today(control.name))
 
     def days(self) -> Mapping[str, Day]:
         return {control.name: control.day() for control in self._supervisor.all()}
@@ -62,6 +70,12 @@ class AppOperations:
         if control is None:
             return None
         return EndpointHistory(name, control.day(), tuple(reversed(control.cold_starts.recent)))
+
+    async def costs(self, first: date, last: date) -> Sequence[DayUsage]:
+        try:
+            return await self._costs().days(first, last)
+        except StoreUnavailable as away:
+            raise Unavailable(f"The book of costs cannot be read: {away.detail}") from away
 
     async def activate(self, name: str) -> None:
         control = self._scalable(name)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from activator.coordination.board import SharedBoard
 from activator.coordination.lease import SharedLease
 from activator.coordination.redis_board import RedisBoardStore
+from activator.coordination.redis_costs import RedisCostBook
 from activator.coordination.redis_lease import RedisLeaseStore
 from activator.coordination.redis_ledgers import RedisLedgers
 from activator.coordination.redis_roster import RedisRosterStore
@@ -82,6 +83,7 @@ class RedisStores:
             overruled=self._overruled,
             call_later=loop.call_later,
         )
+        self.costs = RedisCostBook(self.link)
         self._ledgers = RedisLedgers(
             self.link, self.roster, clock=loop.time, call_at=loop.call_at, make_local=make_local
         )

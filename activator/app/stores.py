@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from activator.config.store_url import Kind
 from activator.coordination.memory import MemoryBoard, MemoryLease, MemoryRoster
+from activator.coordination.memory_costs import MemoryCostBook
 from activator.coordination.memory_wishes import MemoryWishes
 from activator.core.election import Pace
 from activator.core.liveness import BEAT, SILENCE
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from activator.config.settings import Store
-    from activator.coordination.base import DemandBoard, Lease, Roster, SlotLedger, Wishes
+    from activator.coordination.base import (
+        CostBook,
+        DemandBoard,
+        Lease,
+        Roster,
+        SlotLedger,
+        Wishes,
+    )
     from activator.coordination.memory import MemoryLedger
     from activator.core.endpoint import Endpoint
     from activator.core.jobs import JobsPolicy
@@ -65,6 +73,9 @@ class Stores(Protocol):
     @property
     def wishes(self) -> Wishes: ...
 
+    @property
+    def costs(self) -> CostBook: ...
+
     def make_ledger(self, endpoint: Endpoint) -> SlotLedger: ...
 
     async def open(self) -> None:
@@ -94,6 +105,7 @@ class MemoryStores:
         self.board = MemoryBoard()
         self.lease = MemoryLease()
         self.wishes = MemoryWishes()
+        self.costs = MemoryCostBook()
         self._make_local = make_local
 
     def make_ledger(self, endpoint: Endpoint) -> MemoryLedger:

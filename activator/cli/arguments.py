@@ -137,6 +137,21 @@ def _client(parser: argparse.ArgumentParser) -> None:
 
 def _status(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("endpoint", nargs="?", metavar="ENDPOINT", help="only this one, in detail")
+    parser.add_argument(
+        "--cost", action="store_true", help="what it costs and saves: today, and this month (UTC)"
+    )
+    parser.add_argument(
+        "--from",
+        dest="first",
+        metavar="DAY",
+        help="with --cost: from this day on (2026-01-31; the first of the month)",
+    )
+    parser.add_argument(
+        "--to", dest="last", metavar="DAY", help="with --cost: up to this day (today)"
+    )
+    parser.add_argument(
+        "--csv", action="store_true", help="with --cost: every endpoint's days, as CSV"
+    )
     _client(parser)
 
 
@@ -256,7 +271,7 @@ COMMANDS = {
     ),
     "status": Command(
         "show what a running activator's endpoints do",
-        "activator status llama-8b --json",
+        "activator status --cost --from 2026-01-01",
         "status",
         _status,
     ),

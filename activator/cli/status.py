@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 from activator.cli.client import client_of
-from activator.cli.outcome import say
+from activator.cli.costs import show_costs
+from activator.cli.outcome import WrongUsage, say
 from activator.cli.tables import ENDPOINTS, REPLICAS, details, endpoint_row, replica_row, show
 from activator.telemetry.logs import printable
 
@@ -15,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def run(args: argparse.Namespace) -> int:
+    if not args.cost and (args.first or args.last or args.csv):
+        raise WrongUsage("--from, --to and --csv tell costs: give --cost as well")
     client = client_of(args)
+    if args.cost:
+        show_costs(client, args)
+        return 0
     if args.endpoint is not None:
         status = client.get("endpoints", args.endpoint)
         if args.json:

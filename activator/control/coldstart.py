@@ -75,11 +75,15 @@ class ColdStarts:
         """Nothing is being started any more; nothing is to be learned from it."""
         self._began = None
 
-    def failed(self) -> None:
-        if self._began is not None:
-            self._remember("failed", {"failed": self._clock() - self._began})
-            self._began = None
-            self._metrics.cold_start(outcome="failed")
+    def failed(self) -> float:
+        """Seconds that the start has taken; 0: none was under way."""
+        if self._began is None:
+            return 0.0
+        took = self._clock() - self._began
+        self._remember("failed", {"failed": took})
+        self._began = None
+        self._metrics.cold_start(outcome="failed")
+        return took
 
     def _remember(self, outcome: str, phases: dict[str, float]) -> None:
         took = sum(phases.values())

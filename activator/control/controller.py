@@ -16,7 +16,7 @@ from activator.aiokit.tasks import Tasks
 from activator.control.coldstart import ColdStarts
 from activator.control.member import EndpointMember
 from activator.control.prober import Prober
-from activator.control.report import endpoint_status, gauges
+from activator.control.report import endpoint_status, gauges, usage
 from activator.control.scaling import Scaler
 from activator.control.verbs import Verbs
 from activator.core.costs import Ledger
@@ -33,6 +33,7 @@ from activator.core.effects import (
 from activator.core.endpoint import Owner
 from activator.core.history import Day, History
 from activator.core.lifecycle import Ended, Lifecycle, Observation, SeenReplica, State
+from activator.core.usage import NOTHING
 from activator.drivers.base import DriverError, Phase, Snapshot
 from activator.upstream.refusals import failed_start
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from activator.core.effects import Effect, FailedStart
     from activator.core.endpoint import Endpoint, Replica
     from activator.core.status import EndpointStatus
+    from activator.core.usage import Usage
     from activator.drivers.base import Driver, Sighting
     from activator.telemetry.events import EventLog
     from activator.telemetry.metrics import Gauges
@@ -189,8 +191,12 @@ class Controller:
         self.remember()
         return self._history.day(at=time.time())
 
-    def status(self) -> EndpointStatus:
-        return endpoint_status(self, now=self._clock())
+    def status(self, *, today: Usage = NOTHING) -> EndpointStatus:
+        return endpoint_status(self, today=today, now=self._clock())
+
+    def usage(self) -> Usage:
+        """Since this controller was made."""
+        return usage(self, now=self._clock())
 
     # --- what happens ---------------------------------------------------------------------------
 
@@ -225,6 +231,7 @@ class Controller:
                 self._ever_ready.add(each.id)
                 phases = self.cold_starts.became_ready(each, ready_at=ready_at)
                 if phases:
+                    self.costs.started(sum(phases.values()))
                     words = ", ".join(f"{phase} {took:.2f} s" for phase, took in phases.items())
                     self._events.record(
                         self.name, "replica_ready", words, replica=each.id, **phases
@@ -386,7 +393,7 @@ class Controller:
                 self.leaving = frozenset(victims)
                 self._offer()
             case FailHeld(cause, retry_after):
-                self.cold_starts.failed()
+                self.costs.started(self.cold_starts.failed())
                 self.live.gate.refuse_held(failed_start(cause, retry_after=retry_after))
             case Answer():
                 self.verbs.answered(effect)

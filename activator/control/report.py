@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from activator.core.lifecycle import State
 from activator.core.status import EndpointStatus, ReplicaStatus
+from activator.core.usage import Usage
 from activator.drivers.base import Phase
 from activator.telemetry.metrics import Gauges
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from activator.drivers.base import Sighting
 
 
-def endpoint_status(control: Controller, *, now: float) -> EndpointStatus:
+def endpoint_status(control: Controller, *, today: Usage, now: float) -> EndpointStatus:
     live, life, costs = control.live, control.life, control.costs
     endpoint, gate = live.endpoint, live.gate
     costs.observe(len(control.snapshot.replicas), now=now)
@@ -44,6 +45,8 @@ def endpoint_status(control: Controller, *, now: float) -> EndpointStatus:
         saved_replica_seconds=costs.saved,
         cost=costs.cost,
         cost_saved=costs.cost_saved,
+        cost_today=today.cost,
+        saved_today=today.saved,
         trouble=control.snapshot.trouble or None,
         hosts=endpoint.match.hosts,
         paths=endpoint.match.paths,
@@ -64,6 +67,19 @@ def gauges(control: Controller, *, now: float) -> Gauges:
         replica_seconds={"ready": serving.used, "other": max(0.0, costs.used - serving.used)},
         cost=costs.cost,
         cost_saved=costs.cost_saved,
+    )
+
+
+def usage(control: Controller, *, now: float) -> Usage:
+    told, costs = gauges(control, now=now), control.costs
+    return Usage(
+        ready_seconds=told.replica_seconds["ready"],
+        other_seconds=told.replica_seconds["other"],
+        saved_seconds=costs.saved,
+        cost=costs.cost,
+        saved=costs.cost_saved,
+        cold_starts=control.cold_starts.count,
+        cold_start_cost=costs.start_cost,
     )
 
 

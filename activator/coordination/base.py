@@ -1,5 +1,5 @@
-"""The protocols through which activators share what must be exact: slots, demand, leadership, and
-what operators want.
+"""The protocols through which activators share what must be exact: slots, demand, leadership,
+what operators want, and what it has cost.
 
 The data path knows a `SlotLedger` and nothing behind it: in one process it wraps
 `core.dispatch`, over several it is a store's scripts with the same semantics.
@@ -12,10 +12,12 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from datetime import date
 
     from activator.core.dispatch import Ticket
     from activator.core.endpoint import Endpoint, Replica
+    from activator.core.usage import Booked, DayUsage, Entry
 
 
 class Asked(Enum):
@@ -294,3 +296,17 @@ class Subject(Protocol):
 
     async def deactivate(self, *, force: bool) -> Outcome:
         """Asked of the one that leads; waits a bounded time."""
+
+
+class CostBook(Protocol):
+    """What endpoints have used, by day. All verbs raise StoreUnavailable."""
+
+    async def book(self, entries: Sequence[Entry]) -> None:
+        """Add what is not in it yet: an endpoint's time is booked once, whoever books it, and
+        entries that may have been taken are given again. An endpoint's entries come in order."""
+
+    async def booked(self, endpoints: Collection[str], day: date) -> Mapping[str, Booked]:
+        """Each endpoint's day, and the moment until which it is complete."""
+
+    async def days(self, first: date, last: date) -> Sequence[DayUsage]:
+        """Of every endpoint that the book knows, also of those that are gone; by day and name."""

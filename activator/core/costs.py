@@ -17,7 +17,17 @@ class Ledger:
     `price_per_hour`, at the price that held when the time passed.
     """
 
-    __slots__ = ("_always_on", "_price", "_seen_at", "_up", "cost", "cost_saved", "saved", "used")
+    __slots__ = (
+        "_always_on",
+        "_price",
+        "_seen_at",
+        "_up",
+        "cost",
+        "cost_saved",
+        "saved",
+        "start_cost",
+        "used",
+    )
 
     def __init__(self, *, now: float, always_on: int = 1, price_per_hour: float = 0.0) -> None:
         self._always_on = max(always_on, 1)
@@ -30,6 +40,8 @@ class Ledger:
         """Replica-seconds."""
         self.cost = 0.0
         self.cost_saved = 0.0
+        self.start_cost = 0.0
+        """Of what `cost` says, what one replica cost while a start from zero was waited for."""
 
     def observe(self, replicas_up: int, *, now: float) -> None:
         """From `now` on so many replicas are up; what was up until now is booked."""
@@ -41,6 +53,10 @@ class Ledger:
         self._book(now)
         self._always_on = max(always_on, 1)
         self._price = price_per_hour
+
+    def started(self, seconds: float) -> None:
+        """A start from zero has ended, well or not, after so long."""
+        self.start_cost += seconds * self._price / _HOUR
 
     def _book(self, now: float) -> None:
         passed = max(now - self._seen_at, 0.0)

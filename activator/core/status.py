@@ -47,11 +47,14 @@ class EndpointStatus:
     """Until the breaker lets the next start through."""
     cold_starts: int
     replica_seconds: float
-    """Replica time used since this activator started."""
+    """Replica time used since this activator started, like the three below."""
     saved_replica_seconds: float
     """Against `max(min, 1)` replicas that would otherwise have run."""
     cost: float
     cost_saved: float
+    cost_today: float = 0.0
+    """Since midnight UTC, at whichever activator booked it."""
+    saved_today: float = 0.0
     trouble: str | None = None
     """What keeps the activator from seeing or scaling its replicas just now."""
     hosts: tuple[str, ...] = ()

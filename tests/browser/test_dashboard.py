@@ -166,7 +166,10 @@ async def test_the_picture_in_the_docs_is_what_the_page_looks_like(
         admin.house.day = _a_day()
         async with opening(admin.url + "/", height=520) as page:
             await expect(page.locator("#endpoints")).to_contain_text("insufficient nvidia.com/gpu")
-            await expect(page.locator("#totals")).to_contain_text("2 of 3")
+            totals = page.locator("#totals")
+            await expect(totals).to_contain_text("2 of 3")
+            await expect(totals).to_contain_text("cost today42.95")
+            await expect(totals).to_contain_text("saved today286")
             folder = PICTURES if os.environ.get("ACTIVATOR_PICTURES") else tmp_path
             taken = await page.screenshot(path=folder / "dashboard.png")
             assert taken.startswith(b"\x89PNG")
@@ -178,15 +181,15 @@ def _a_working_day() -> list[EndpointStatus]:
         return ReplicaStatus(f"r{number}", phase, f"10.0.0.{number}:8000", 3, 60.0, detail)
 
     waiting = replica(3, "requested", "unschedulable: insufficient nvidia.com/gpu")
-    money = {"cost": 11.25, "cost_saved": 48.75}
+    money = {"cost_today": 11.25, "saved_today": 48.75}
     return [
         status("llama-8b", state="active", wanted=2, in_flight=6, cold_starts=4,
                replicas=(replica(1, "ready"), replica(2, "ready")), **money),
         status("llama-70b", state="activating", wanted=1, held=7, eta=42.0, replicas=(waiting,),
-               cost=30.0, cost_saved=150.0),
-        status("sdxl", cost=1.5, cost_saved=58.5),
+               cost_today=30.0, saved_today=150.0),
+        status("sdxl", cost_today=1.5, saved_today=58.5),
         status("whisper", state="failed", failure="exited with code 3: CUDA out of memory",
-               retry_in=25.0, cost=0.2, cost_saved=28.6),
+               retry_in=25.0, cost_today=0.2, saved_today=28.6),
     ]  # fmt: skip
 
 

@@ -31,7 +31,8 @@ RESTORED_WITHIN = 5.0
 OUTAGE = float(os.environ.get("ACTIVATOR_TEST_OUTAGE", "0"))
 """Seconds that Redis is away for at least."""
 LEFT = {"activator:bytes:endpoints", "activator:lease"}
-"""What outlives every request and every activator: names with an expiry, and who led last."""
+"""What outlives every request and every activator: names with an expiry, and who led last; and the
+book of costs."""
 
 
 class World:
@@ -160,8 +161,28 @@ async def test_what_is_held_is_in_redis_is_forwarded_unchanged_and_leaves_nothin
             assert (await left.reply()).status == 200
             w.serving.tell(signal.SIGTERM)
             assert await w.serving.ended() == 0
-            assert set(redis.keys("activator:")) <= LEFT
+            books = {key for key in redis.keys("activator:") if ":costs" in key}
+            assert set(redis.keys("activator:")) - books <= LEFT
             assert redis.ask("PTTL", "activator:bytes:endpoints") > 0
+
+
+async def test_what_was_used_is_told_by_the_next_activator(tmp_path: Path) -> None:
+    with redis_server() as redis:
+        async with world(tmp_path, redis) as w:
+
+            async def leads() -> bool:
+                told = (await w.serving.ask_admin("/metrics")).body.decode()
+                return "\nactivator_leader 1" in told
+
+            await until(leads)
+            w.serving.tell(signal.SIGTERM)
+            assert await w.serving.ended() == 0
+        async with world(tmp_path, redis) as w:
+            costs = (await w.serving.ask_admin("/api/costs")).json()
+            used = {each["endpoint"]: each for each in costs["days"]}
+            (booked,) = redis.keys("activator:{warm}:costs:")
+            before = float(redis.ask("HGET", booked, f"{costs['today'][-2:]}:ready_seconds"))
+            assert 0.0 < before < used["warm"]["ready_seconds"]
 
 
 async def test_without_redis_warm_traffic_goes_on_and_cold_requests_wait_in_memory(

@@ -125,7 +125,7 @@ function showOverview() {
   const there = seen.endpoints.reduce((total, one) => total + one.replicas.length, 0);
   const rows = [["endpoints", String(seen.endpoints.length)], ["replicas ready", `${ready} of ${there}`],
     ["in line", String(sum("held"))], ["in flight", String(sum("in_flight"))],
-    ["cost", money(sum("cost"))], ["saved", money(sum("cost_saved"))]];
+    ["cost today", money(sum("cost_today"))], ["saved today", money(sum("saved_today"))]];
   describe($("totals"), rows);
   const words = seen.problems.length
     ? `The last change of the configuration was refused, the one before is in force:\n${seen.problems.join("\n")}` : "";
@@ -182,7 +182,7 @@ function cells(row, ...labels) {
 function endpointRow(one) {
   const name = element("a", { href: `#/endpoint/${encodeURIComponent(one.name)}` }, one.name);
   return cells(element("tr", {}, element("th", { scope: "row" }, name)),
-    "State", "Replicas", "In line", "Slots", "Ready in", "Last activity", "Cost", "Last 24 hours");
+    "State", "Replicas", "In line", "Slots", "Ready in", "Last activity", "Cost today", "Last 24 hours");
 }
 
 function updateEndpoint(row, one) {
@@ -194,7 +194,7 @@ function updateEndpoint(row, one) {
   setText(eta, span(one.eta));
   eta.parentElement.classList.toggle("unknown", one.eta === null);
   setText(last, ago(one.last_activity));
-  setText(cost, `${money(one.cost)}, saved ${money(one.cost_saved)}`);
+  setText(cost, `${money(one.cost_today)}, saved ${money(one.saved_today)}`);
   const known = seen.days.get(one.name);
   if (known && day.dataset.until !== String(seen.daysAt)) {
     day.dataset.until = String(seen.daysAt);
@@ -252,8 +252,9 @@ function factsOf(one) {
     ["In line", `${one.held} (${bytes(one.held_bytes)})`], ["Slots", slotsOf(one)],
     ["Ready in", span(one.eta)], ["A start takes", span(one.typical_start)],
     ["Last activity", ago(one.last_activity)], ["Cold starts", String(one.cold_starts)],
-    ["Cost", `${money(one.cost)} for ${span(one.replica_seconds)}`],
-    ["Saved", `${money(one.cost_saved)} for ${span(one.saved_replica_seconds)}`],
+    ["Cost today", `${money(one.cost_today)}, saved ${money(one.saved_today)}`],
+    ["Cost since this activator started", `${money(one.cost)} for ${span(one.replica_seconds)}`],
+    ["Saved since then", `${money(one.cost_saved)} for ${span(one.saved_replica_seconds)}`],
     ["Hosts", one.hosts.join(", ")], ["Paths", one.paths.join(", ")]];
   return rows.filter(([, value]) => value);
 }

@@ -20,6 +20,9 @@ from activator.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
+    from datetime import date
+
+    from activator.core.usage import DayUsage
 
 TOKEN = "correct-horse-battery-staple"
 
@@ -59,6 +62,7 @@ class House:
         self.why_not_ready: str | None = None
         self.refused = ConfigStatus(at=1_790_000_000.0)
         self.day = History(State.INACTIVE, at=1_790_000_000.0).day(at=1_790_000_000.0)
+        self.booked: list[DayUsage] = []
         self.away = False
         self.broken = False
 
@@ -78,6 +82,11 @@ class House:
             return None
         start = ColdStart(1_790_000_000.0, "ready", {"requested": 0.5, "started": 30.0})
         return EndpointHistory(name, self.day, (start,))
+
+    async def costs(self, first: date, last: date) -> list[DayUsage]:
+        if self.away:
+            raise Unavailable("The book of costs cannot be read: connection refused")
+        return [each for each in self.booked if first <= each.day <= last]
 
     async def activate(self, name: str) -> None:
         replica = ReplicaStatus("r1", "started", "127.0.0.1:4000", 0, 0.1)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from activator.admin.ports import Conflict, Unavailable, UnknownEndpoint
 from activator.app.operations import AppOperations
+from activator.control.bookkeeper import Bookkeeper
 from activator.coordination.base import NoLeader
+from activator.coordination.memory_costs import MemoryCostBook
 from activator.coordination.memory_wishes import MemoryWishes
 from activator.errors import StoreUnavailable
 from tests.unit.control.house import endpoint, house
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from activator.config.settings import Settings
     from activator.coordination.base import Outcome
     from activator.core.status import EndpointStatus
+    from activator.core.usage import DayUsage
     from tests.unit.control.house import House
 
 pytestmark = pytest.mark.looptime
@@ -61,9 +65,14 @@ class Office:
         self.world = h.world
         self.why_not_ready: str | None = None
         self.wishes = h.world.wishes
+        self.book: MemoryCostBook = MemoryCostBook()
+        self.bookkeeper = Bookkeeper(
+            self.book, controls=h.supervisor.all, leading=lambda: True, wall=h.world.clock
+        )
         self.operations = AppOperations(
             h.supervisor,
             wishes=lambda: self.wishes,
+            costs=lambda: self.bookkeeper,
             why_not_ready=lambda: self.why_not_ready,
             settings=settings("first"),
         )
@@ -217,3 +226,39 @@ async def test_endpoints_are_listed_by_name() -> None:
         o.house.supervisor.apply([endpoint("z"), endpoint("b"), endpoint()])
 
         assert [each.name for each in o.operations.endpoints()] == ["b", "m", "z"]
+
+
+class Unread(MemoryCostBook):
+    """Cannot be reached when it is read."""
+
+    async def days(self, first: date, last: date) -> list[DayUsage]:
+        raise StoreUnavailable("connection refused")
+
+
+async def test_status_tells_what_a_day_has_cost_as_it_goes_on() -> None:
+    async with office() as o:
+        o.house.control().reconfigure(replace(endpoint(), cost_per_replica_hour=36.0))
+        await o.bookkeeper.tick()
+        assert (o.told.cost_today, o.told.saved_today) == (0.0, 0.0)
+
+        await asyncio.sleep(100.0)
+        assert o.told.saved_today == pytest.approx(1.0)  # nothing is booked of it
+        await o.bookkeeper.tick()
+        await asyncio.sleep(100.0)
+        assert o.told.saved_today == pytest.approx(2.0)
+
+        await o.operations.activate("m")
+        await o.world.until(lambda: o.state == "active")
+        await asyncio.sleep(100.0)
+        assert o.told.cost_today == pytest.approx(1.0, abs=0.05)
+        (day,) = await o.operations.costs(date(1970, 1, 1), date(1970, 1, 1))
+        assert day.usage.cost == pytest.approx(o.told.cost_today)
+        assert day.usage.cold_starts == 1
+
+
+async def test_a_book_that_cannot_be_read_is_said_to_be_away() -> None:
+    async with office() as o:
+        o.bookkeeper._book = Unread()
+
+        with pytest.raises(Unavailable, match="connection refused"):
+            await o.operations.costs(date(1970, 1, 1), date(1970, 1, 1))

@@ -1,0 +1,77 @@
+"""`activator status --cost`: what endpoints cost and saved, as a table, JSON or CSV."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from activator.cli.outcome import Failed
+from activator.cli.tables import show, span
+
+if TYPE_CHECKING:
+    import argparse
+
+    from activator.cli.client import Client
+    from activator.cli.tables import Row
+
+Days = list[dict[str, Any]]
+
+THIS_MONTH: Row = (
+    "ENDPOINT",
+    "TODAY",
+    "SAVED TODAY",
+    "THIS MONTH",
+    "SAVED",
+    "STARTS",
+    "UP",
+    "SAVED TIME",
+)
+A_SPAN: Row = ("ENDPOINT", "COST", "SAVED", "STARTS", "COST OF STARTS", "UP", "SAVED TIME")
+
+
+def show_costs(client: Client, args: argparse.Namespace) -> None:
+    asked = {"endpoint": args.endpoint, "from": args.first, "to": args.last}
+    query = {name: [value] for name, value in asked.items() if value}
+    if args.csv:
+        sys.stdout.write(client.text("costs", query=query, accept="text/csv").replace("\r\n", "\n"))
+        return
+    told = client.get("costs", query=query)
+    if args.json:
+        print(json.dumps(told, indent=2))
+        return
+    by_name: dict[str, Days] = {}
+    for each in told["days"]:
+        by_name.setdefault(each["endpoint"], []).append(each)
+    if not by_name:
+        raise Failed(f"nothing is booked from {told['from']} to {told['to']}")
+    if len(by_name) > 1:
+        by_name["total"] = told["days"]
+    today = None if args.first or args.last else told["today"]
+    head = A_SPAN if today is None else THIS_MONTH
+    show(head, [_row(name, days, today=today) for name, days in by_name.items()])
+
+
+def _row(name: str, days: Days, *, today: str | None) -> Row:
+    """`today`: its figures come first; None: a span of days."""
+    now = [each for each in days if each["day"] == today]
+    first = (_money(now, "cost"), _money(now, "saved")) if today else ()
+    of_them = () if today else (_money(days, "cold_start_cost"),)
+    return (
+        name,
+        *first,
+        _money(days, "cost"),
+        _money(days, "saved"),
+        str(_sum(days, "cold_starts")),
+        *of_them,
+        span(_sum(days, "ready_seconds") + _sum(days, "other_seconds")),
+        span(_sum(days, "saved_seconds")),
+    )
+
+
+def _money(days: Days, figure: str) -> str:
+    return f"{_sum(days, figure):.2f}"
+
+
+def _sum(days: Days, figure: str) -> Any:
+    return sum(each[figure] for each in days)

@@ -1,0 +1,126 @@
+"""Keeps the book of costs: reads what every endpoint has used, and has it booked in the store.
+
+All activators of a store see the same replicas, so one of them books: the leader. The others read
+the same and drop it once it is in the book, so that whoever leads next goes on where the last one
+has stopped. What an entry adds to the book is decided by `core.usage`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from activator.aiokit.tasks import Tasks
+from activator.core.usage import NOTHING, Booked, DayUsage, Unbooked, day_of
+from activator.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from datetime import date
+
+    from activator.control.controller import Controller
+    from activator.coordination.base import CostBook
+    from activator.core.usage import Usage
+
+EVERY: Final = 10.0
+"""Seconds between two entries, and at most lost when all activators are killed. They end with the
+full ten seconds of the clock, so that none reaches over midnight."""
+
+
+class Bookkeeper:
+    """See the module. `wall` is Unix time."""
+
+    def __init__(
+        self,
+        book: CostBook,
+        *,
+        controls: Callable[[], Sequence[Controller]],
+        leading: Callable[[], bool],
+        wall: Callable[[], float],
+    ) -> None:
+        self._book = book
+        self._all = controls
+        self._leading = leading
+        self._wall = wall
+        self._began = wall()
+        self._controls: dict[str, Controller] = {}
+        self._unbooked: dict[str, Unbooked] = {}
+        self._booked: Mapping[str, Booked] = {}
+        self._day = day_of(self._began)
+        """Which `_booked` is of."""
+        self._tasks = Tasks("costs")
+
+    def start(self) -> None:
+        self._tasks.spawn(self._go_on(), name="book")
+
+    async def aclose(self) -> None:
+        """Book what is left; after the endpoints were closed."""
+        await self._tasks.aclose()
+        self._read(self._controls.values())
+        with contextlib.suppress(StoreUnavailable):
+            await self._write()
+
+    async def _go_on(self) -> None:
+        while True:
+            await self.tick()
+            await asyncio.sleep(EVERY - self._wall() % EVERY)
+
+    async def tick(self) -> None:
+        self._follow(self._all())
+        # while the store is away entries wait, and what is known of the day stays
+        with contextlib.suppress(StoreUnavailable):
+            written = await self._write()
+            day = day_of(self._wall())
+            self._booked = await self._book.booked(list(self._unbooked), day)
+            self._day = day
+            for name, booked in self._booked.items():
+                self._unbooked[name].booked(inf if written else booked.until)
+
+    def today(self, endpoint: str) -> Usage:
+        """Since midnight UTC: what is booked, and what has come since."""
+        control = self._controls.get(endpoint)
+        if control is None:
+            return NOTHING
+        day = day_of(self._wall())
+        book = self._booked.get(endpoint, Booked()) if day == self._day else Booked()
+        return self._unbooked[endpoint].on(day, book=book, total=control.usage())
+
+    async def days(self, first: date, last: date) -> Sequence[DayUsage]:
+        """What is booked; of today also what is not yet. Raises StoreUnavailable."""
+        today = day_of(self._wall())
+        booked = await self._book.days(first, last)
+        if not first <= today <= last:
+            return booked
+        now = {name: DayUsage(name, today, self.today(name)) for name in self._controls}
+        before = [each for each in booked if each.day != today or each.endpoint not in now]
+        return sorted([*before, *now.values()], key=lambda each: (each.day, each.endpoint))
+
+    def _follow(self, controls: Sequence[Controller]) -> None:
+        """Read everything; of controllers that are no longer at work for the last time."""
+        self._read(self._controls.values())
+        now = {control.name: control for control in controls}
+        for name in [name for name in self._unbooked if name not in now]:
+            if not self._leading() or not self._unbooked[name].entries:
+                del self._unbooked[name]
+        for name, control in now.items():
+            if name not in self._unbooked:
+                self._unbooked[name] = Unbooked(name, at=self._began)
+            if self._controls.get(name) is not control:
+                self._unbooked[name].restart()
+        self._controls = now
+        self._began = self._wall()
+
+    def _read(self, controls: Collection[Controller]) -> None:
+        at = self._wall()
+        for control in controls:
+            if control.name in self._unbooked:
+                self._unbooked[control.name].read(control.usage(), at=at)
+
+    async def _write(self) -> bool:
+        """Whether everything is in the book now."""
+        if not self._leading():
+            return False
+        await self._book.book([one for each in self._unbooked.values() for one in each.entries])
+        return True

@@ -1,0 +1,110 @@
+"""The book of costs in Redis: a hash an endpoint and month, with the figures of its days.
+
+A hash a day would be thirty times as many keys to read for a month's bill, and to keep.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from activator.core.usage import (
+    FIGURES,
+    KEPT_DAYS,
+    Booked,
+    DayUsage,
+    Usage,
+    day_of,
+    midnight,
+    months,
+)
+from activator.redisio.scripts import load
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from datetime import date
+
+    from activator.core.usage import Entry
+    from activator.redisio.link import Link
+
+T = TypeVar("T")
+
+_DAY: Final = 86400
+KEPT: Final = (KEPT_DAYS + 31) * _DAY
+"""Seconds after its last entry that a month is kept: its first day as long as its last."""
+AT_ONCE: Final = 100
+"""Commands sent together: few enough for one operation's time."""
+
+
+class RedisCostBook:
+    """Implements `coordination.base.CostBook`."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._script = load("activator.coordination", "costs")
+        self._names = link.keys.shared("costs")
+        """ZSET: endpoint -> the Unix time until which it is in the book."""
+
+    async def book(self, entries: Sequence[Entry]) -> None:
+        for some in _in_parts(entries):
+            # a name too many is harmless, one too few is a bill that nobody sees
+            names = {each.endpoint: each.ended for each in some}
+            flat = [word for name, ended in names.items() for word in (ended, name)]
+            await self._link.command("ZADD", self._names, *flat)
+            await self._link.pipeline([self._script([self._key(e)], _words(e)) for e in some])
+        if entries:
+            gone = entries[-1].ended - KEPT
+            await self._link.command("ZREMRANGEBYSCORE", self._names, "-inf", gone)
+
+    async def booked(self, endpoints: Collection[str], day: date) -> Mapping[str, Booked]:
+        fields = [f"{day:%d}:{figure}" for figure in FIGURES]
+        found: dict[str, Booked] = {}
+        for some in _in_parts(list(endpoints)):
+            replies = await self._link.pipeline(
+                [("HMGET", self._month(name, day), "until", *fields) for name in some]
+            )
+            for name, (until, *values) in zip(some, replies, strict=True):
+                read = dict(zip(FIGURES, values, strict=True))
+                found[name] = Booked(_usage(read), float(until or 0.0))
+        return found
+
+    async def days(self, first: date, last: date) -> list[DayUsage]:
+        names = await self._link.command("ZRANGEBYSCORE", self._names, midnight(first), "+inf")
+        asked = [(name.decode(), month) for name in names for month in months(first, last)]
+        found: list[DayUsage] = []
+        for some in _in_parts(asked):
+            replies = await self._link.pipeline([("HGETALL", self._month(*each)) for each in some])
+            for (endpoint, month), flat in zip(some, replies, strict=True):
+                found += _days(endpoint, month, flat)
+        wanted = [each for each in found if first <= each.day <= last]
+        return sorted(wanted, key=lambda each: (each.day, each.endpoint))
+
+    def _key(self, entry: Entry) -> str:
+        return self._month(entry.endpoint, entry.day)
+
+    def _month(self, endpoint: str, day: date) -> str:
+        return self._link.keys.of(endpoint, "costs", f"{day:%Y-%m}")
+
+
+def _words(entry: Entry) -> list[str | float]:
+    figures = [word for name in FIGURES for word in (name, getattr(entry.usage, name))]
+    return [f"{day_of(entry.began):%d}", entry.began, entry.ended, KEPT, *figures]
+
+
+def _days(endpoint: str, month: date, flat: Sequence[bytes]) -> Iterator[DayUsage]:
+    by_day: dict[int, dict[str, bytes]] = {}
+    for field, value in zip(flat[::2], flat[1::2], strict=True):
+        day, colon, figure = field.decode().partition(":")
+        if colon and figure in FIGURES:  # a newer version may count more
+            by_day.setdefault(int(day), {})[figure] = value
+    for number, figures in by_day.items():
+        yield DayUsage(endpoint, month.replace(day=number), _usage(figures))
+
+
+def _usage(figures: Mapping[str, bytes | None]) -> Usage:
+    read: dict[str, Any] = {name: float(value or 0.0) for name, value in figures.items()}
+    return Usage(**read | {"cold_starts": round(read.get("cold_starts", 0.0))})
+
+
+def _in_parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for first in range(0, len(items), AT_ONCE):
+        yield items[first : first + AT_ONCE]

@@ -1,0 +1,154 @@
+"""What every CostBook promises, whichever it is."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import astuple
+from datetime import date
+from typing import TYPE_CHECKING
+
+import pytest
+
+from activator.coordination.memory_costs import MemoryCostBook
+from activator.coordination.redis_costs import RedisCostBook
+from activator.core.usage import Booked, DayUsage, Entry, Usage, midnight
+from activator.errors import StoreUnavailable
+from tests.redis_server import opened_link, redis_server
+from tests.sharing import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from activator.coordination.base import CostBook
+
+DAY = date(2026, 3, 31)
+NEXT = date(2026, 4, 1)
+AT = midnight(DAY)
+USED = Usage(
+    ready_seconds=8.0,
+    other_seconds=2.5,
+    saved_seconds=0.125,
+    cost=0.1,
+    saved=1e-7,
+    cold_starts=1,
+    cold_start_cost=0.02,
+)
+
+
+@pytest.fixture(params=KINDS)
+async def book(request: pytest.FixtureRequest) -> AsyncIterator[CostBook]:
+    async with AsyncExitStack() as endings:
+        if request.param == "memory":
+            yield MemoryCostBook()
+        else:
+            yield RedisCostBook(await endings.enter_async_context(opened_link()))
+
+
+def entry(began: float, ended: float, used: Usage = USED, *, endpoint: str = "m") -> Entry:
+    return Entry(endpoint, AT + began, AT + ended, used)
+
+
+def same(one: Usage, other: Usage) -> bool:
+    return astuple(one) == pytest.approx(astuple(other))
+
+
+async def test_an_empty_book_knows_nothing(book: CostBook) -> None:
+    await book.book([])
+
+    assert await book.booked(["m"], DAY) == {"m": Booked()}
+    assert list(await book.days(DAY, NEXT)) == []
+
+
+async def test_entries_add_up_figure_by_figure_and_the_book_says_how_far_it_goes(
+    book: CostBook,
+) -> None:
+    await book.book([entry(0, 10), entry(10, 20)])
+    await book.book([entry(20, 30.5)])
+
+    found = (await book.booked(["m", "other"], DAY))["m"]
+    assert same(found.usage, USED + USED + USED)
+    assert found.usage.cold_starts == 3
+    assert found.until == AT + 30.5
+
+
+async def test_what_is_booked_again_counts_once(book: CostBook) -> None:
+    entries = [entry(0, 10), entry(10, 20)]
+    await book.book(entries[:1])
+    await book.book(entries)
+    await book.book(entries)
+
+    assert same((await book.booked(["m"], DAY))["m"].usage, USED + USED)
+
+
+async def test_of_what_is_booked_in_part_the_rest_counts(book: CostBook) -> None:
+    await book.book([entry(0, 10)])
+    await book.book([entry(7.5, 17.5)])
+
+    found = (await book.booked(["m"], DAY))["m"]
+    assert same(found.usage, USED + USED.share(0.75))
+    assert found.usage.cold_starts == 2
+
+
+async def test_endpoints_and_days_are_kept_apart_and_told_in_order(book: CostBook) -> None:
+    small = Usage(cost=1.0)
+    await book.book([entry(86390, 86400), entry(86400, 86410, small)])
+    await book.book([entry(86400, 86410, small, endpoint="a"), entry(0, 10, endpoint="z")])
+
+    told = await book.days(DAY, NEXT)
+    assert [(each.day, each.endpoint) for each in told] == [
+        (DAY, "m"),
+        (DAY, "z"),
+        (NEXT, "a"),
+        (NEXT, "m"),
+    ]
+    assert [each.usage for each in told if each.day == NEXT] == [small, small]
+    assert [each.endpoint for each in await book.days(NEXT, NEXT)] == ["a", "m"]
+    assert (await book.booked(["m"], NEXT))["m"].usage == small
+
+
+async def test_it_remembers_so_many_endpoints_as_there_are(book: CostBook) -> None:
+    names = [f"m{number}" for number in range(250)]
+    await book.book([entry(0, 10, endpoint=name) for name in names])
+
+    assert len(await book.days(DAY, DAY)) == 250
+    assert set(await book.booked(names, DAY)) == set(names)
+
+
+# Redis
+
+
+async def test_a_book_outlives_whoever_wrote_it_and_ends_after_a_year() -> None:
+    async with opened_link(prefix="book") as link:
+        await RedisCostBook(link).book([entry(0, 10)])
+        key = link.keys.of("m", "costs", "2026-03")
+        assert 400 * 86400 < await link.command("TTL", key) <= 432 * 86400
+    async with opened_link(prefix="book") as link:
+        other = RedisCostBook(link)
+        assert await other.days(DAY, DAY) == [DayUsage("m", DAY, USED)]
+
+        later = 500 * 86400.0
+        await other.book([entry(later, later + 10, endpoint="new")])
+        assert await link.command("ZRANGE", link.keys.shared("costs"), 0, -1) == [b"new"]
+
+
+async def test_what_a_newer_version_counts_besides_is_left_alone() -> None:
+    async with opened_link() as link:
+        book = RedisCostBook(link)
+        await book.book([entry(0, 10)])
+        await link.command("HSET", link.keys.of("m", "costs", "2026-03"), "31:carbon", "7")
+
+        assert await book.days(DAY, DAY) == [DayUsage("m", DAY, USED)]
+
+
+async def test_a_store_that_is_away_is_said_to_be() -> None:
+    with redis_server() as server:
+        async with opened_link(server.url) as link:
+            book = RedisCostBook(link)
+            server.kill()
+            for asked in (
+                book.book([entry(0, 10)]),
+                book.booked(["m"], DAY),
+                book.days(DAY, DAY),
+            ):
+                with pytest.raises(StoreUnavailable):
+                    await asked

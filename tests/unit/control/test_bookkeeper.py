@@ -1,0 +1,187 @@
+"""What is booked, by whom and when: activators that see the same endpoint, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import replace
+from datetime import date
+from typing import TYPE_CHECKING
+
+import pytest
+
+from activator.control.bookkeeper import Bookkeeper
+from activator.coordination.memory_costs import MemoryCostBook
+from activator.core.endpoint import ProcessBackend
+from activator.errors import StoreUnavailable
+from tests.unit.control.house import endpoint, house
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from activator.core.usage import Entry
+    from tests.unit.control.house import House
+
+pytestmark = pytest.mark.looptime
+
+MIDNIGHT = 86400.0
+MORNING = 1000.0
+PRICE = 3600.0
+"""An hour: a second costs 1."""
+
+
+class Book(MemoryCostBook):
+    """That of several, which may be away, and may take what it is given without saying so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = self.deaf = False
+
+    async def book(self, entries: Sequence[Entry]) -> None:
+        if self.away:
+            raise StoreUnavailable("connection refused")
+        await super().book(entries)
+        if self.deaf:
+            raise StoreUnavailable("no answer within 0.5 s")
+
+
+class Firm:
+    """Activators with a house each and one book; `leader` is the number of the one that leads."""
+
+    def __init__(self, houses: list[House], *, wall: float) -> None:
+        self.houses = houses
+        self.book = Book()
+        self.leader: int | None = 0
+        loop = asyncio.get_running_loop()
+        ahead = wall - loop.time()
+        self.keepers = [
+            Bookkeeper(
+                self.book,
+                controls=house.supervisor.all,
+                leading=lambda number=number: self.leader == number,  # type: ignore[misc]
+                wall=lambda: loop.time() + ahead,
+            )
+            for number, house in enumerate(houses)
+        ]
+
+    async def saved(self, day: int = 0) -> float:
+        when = date.fromordinal(date(1970, 1, 1).toordinal() + day)
+        return sum(each.usage.saved for each in await self.book.days(when, when))
+
+
+@contextlib.asynccontextmanager
+async def firm(count: int = 1, *, wall: float = MORNING) -> AsyncIterator[Firm]:
+    priced = replace(endpoint(), cost_per_replica_hour=PRICE)
+    async with contextlib.AsyncExitStack() as endings:
+        houses = [await endings.enter_async_context(house(priced)) for _ in range(count)]
+        made = Firm(houses, wall=wall)
+        for keeper in made.keepers:
+            keeper.start()
+            endings.push_async_callback(keeper.aclose)
+        yield made
+
+
+async def test_it_books_every_ten_seconds_of_the_clock_and_what_is_left_at_the_end() -> None:
+    async with firm() as f:
+        await asyncio.sleep(13.0)
+        assert await f.saved() == pytest.approx(10.0)
+        await asyncio.sleep(10.0)
+        assert await f.saved() == pytest.approx(20.0)
+
+        await f.keepers[0].aclose()
+        assert await f.saved() == pytest.approx(23.0)
+
+
+async def test_a_day_ends_at_midnight() -> None:
+    async with firm(wall=MIDNIGHT - 35.0) as f:
+        await asyncio.sleep(60.0)
+
+        assert await f.saved(0) == pytest.approx(35.0)
+        assert await f.saved(1) == pytest.approx(20.0)
+        assert f.keepers[0].today("m").saved == pytest.approx(25.0)
+
+
+async def test_of_several_activators_one_books_and_all_tell_the_same() -> None:
+    async with firm(3) as f:
+        await asyncio.sleep(95.0)
+
+        assert await f.saved() == pytest.approx(90.0)
+        for keeper in f.keepers:
+            assert keeper.today("m").saved == pytest.approx(95.0)
+
+
+async def test_when_the_leader_is_killed_the_next_one_loses_and_doubles_nothing() -> None:
+    async with firm(2) as f:
+        await asyncio.sleep(95.0)
+        f.leader = None
+        await f.keepers[0]._tasks.aclose()
+        await asyncio.sleep(30.0)
+        f.leader = 1
+        await asyncio.sleep(20.0)
+
+        assert await f.saved() == pytest.approx(140.0)
+
+
+async def test_while_the_store_is_away_it_waits_and_is_still_told() -> None:
+    async with firm() as f:
+        await asyncio.sleep(15.0)
+        f.book.away = True
+        await asyncio.sleep(3600.0)
+        assert await f.saved() == pytest.approx(10.0)
+        assert f.keepers[0].today("m").saved == pytest.approx(3615.0)
+
+        f.book.away = False
+        await asyncio.sleep(10.0)
+        assert await f.saved() == pytest.approx(3620.0)
+
+
+async def test_what_the_store_took_without_an_answer_is_booked_once() -> None:
+    async with firm() as f:
+        f.book.deaf = True
+        await asyncio.sleep(45.0)
+        assert f.keepers[0].today("m").saved == pytest.approx(45.0)
+        f.book.deaf = False
+        await asyncio.sleep(10.0)
+
+        assert await f.saved() == pytest.approx(50.0)
+
+
+async def test_a_start_from_zero_is_booked_with_its_time_and_its_price() -> None:
+    async with firm() as f:
+        h = f.houses[0]
+        await asyncio.sleep(10.0)
+        h.control().verbs.activate()
+        await h.world.until(lambda: h.control().live.replicas)
+        took = h.control().cold_starts.typical
+        await asyncio.sleep(20.0)
+
+        today = f.keepers[0].today("m")
+        assert took is not None
+        assert today.cold_starts == 1
+        assert today.cold_start_cost == pytest.approx(took)
+        assert today.other_seconds == pytest.approx(took, abs=0.6)
+        assert today.ready_seconds == pytest.approx(20.0, abs=0.1)
+        assert today.cost == pytest.approx(today.ready_seconds + today.other_seconds)
+
+
+async def test_another_backend_goes_on_with_the_same_account() -> None:
+    async with firm() as f:
+        h = f.houses[0]
+        await asyncio.sleep(20.0)
+        other = ProcessBackend(("another", "{port}"))
+        h.supervisor.apply([replace(h.control().live.endpoint, backend=other)])
+        await asyncio.sleep(20.0)
+
+        assert f.keepers[0].today("m").saved == pytest.approx(40.0, abs=0.1)
+
+
+async def test_what_an_endpoint_had_used_stays_booked_when_it_is_gone() -> None:
+    async with firm() as f:
+        await asyncio.sleep(15.0)
+        f.houses[0].supervisor.apply([])
+        await asyncio.sleep(20.0)
+
+        assert await f.saved() == pytest.approx(20.0, abs=0.1)
+        told = await f.keepers[0].days(date(1970, 1, 1), date(1970, 1, 1))
+        assert [each.endpoint for each in told] == ["m"]
+        assert f.keepers[0].today("m").saved == 0.0
