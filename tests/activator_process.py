@@ -3,7 +3,7 @@
     python -m tests.activator_process CONFIG SOCKET HESITATES
 
 It runs like `activator serve`, apart from its drivers, and from activators missing each other
-sooner (`TIMES`).
+sooner (`TIMES`). SOCKET `-`: its drivers are those of the file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main() -> int:
         each.name: SharedDriver(
             each.name, address=Path(address), pid=os.getpid(), hesitates=float(hesitates)
         )
-        for each in settings.endpoints
+        for each in (settings.endpoints if address != "-" else ())
     }
     return uvloop.run(_serve(App(settings, drivers=dict(drivers), times=TIMES)))
 

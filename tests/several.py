@@ -160,6 +160,7 @@ class Several:
         redis: RedisServer,
         behave: Behaviour,
         grace: str,
+        own: bool,
         endpoint: dict[str, Any],
     ) -> None:
         self.folder = folder
@@ -171,6 +172,7 @@ class Several:
         """False: replicas that start from now on answer their probe with 503."""
         self.grace = grace
         self.endpoint = endpoint
+        self.own = own
         self.world = World(folder / "world.sock")
         self.activators: list[Activator] = []
         self.replicas: dict[str, Replica] = {}
@@ -222,7 +224,7 @@ class Several:
             path.write_text(yaml.safe_dump(self._config()), encoding="utf-8")
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.activator_process"),
-            *(str(path), str(self.world.address), str(hesitates)),
+            *(str(path), "-" if self.own else str(self.world.address), str(hesitates)),
             stdin=DEVNULL,
             stderr=PIPE,
             limit=1 << 20,
@@ -304,14 +306,16 @@ async def several(
     hesitates: float = 0.0,
     redis_options: Sequence[str] = (),
     grace: str = "5s",
+    own: bool = False,
     **endpoint: Any,
 ) -> AsyncIterator[Several]:
     """`endpoint`: keys of the one endpoint as in the file; `hesitates`: see SharedDriver;
-    `redis_options` as for redis-server; `grace`: `server.shutdownGrace`."""
+    `redis_options` as for redis-server; `grace`: `server.shutdownGrace`; `own`: the
+    replicas are processes of the activators."""
     async with asyncio.timeout(WITHIN), contextlib.AsyncExitStack() as endings:
         folder = Path(endings.enter_context(tempfile.TemporaryDirectory()))
         redis = endings.enter_context(redis_server(*redis_options))
-        s = Several(folder, redis=redis, behave=behave, grace=grace, endpoint=endpoint)
+        s = Several(folder, redis=redis, behave=behave, grace=grace, own=own, endpoint=endpoint)
         endings.push_async_callback(s.aclose)
         await s.open()
         await s.start(count, hesitates=hesitates)

@@ -15,8 +15,10 @@ import pytest
 
 from activator.coordination.base import Outcome, Share
 from activator.coordination.board import SharedBoard
+from activator.coordination.deeds import SharedDeeds
 from activator.coordination.lease import SharedLease
 from activator.coordination.redis_board import RedisBoardStore
+from activator.coordination.redis_deeds import RedisDeedStore
 from activator.coordination.redis_lease import RedisLeaseStore
 from activator.coordination.redis_roster import RedisRosterStore
 from activator.coordination.redis_wishes import RedisWishStore
@@ -24,6 +26,7 @@ from activator.coordination.roster import SharedRoster
 from activator.coordination.shared_memory import SharedMemory
 from activator.coordination.wishes import SharedWishes
 from activator.core.election import Pace
+from activator.drivers.owned import OwnedDriver
 from activator.redisio.link import Link
 from tests.redis_server import fresh_prefix, shared_server
 from tests.support import eventually
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
     from activator.coordination.board import BoardStore
     from activator.coordination.wishes import WishStore
+    from activator.drivers.base import Driver
 
 BEAT = 0.05
 SILENCE = 0.3
@@ -94,6 +98,38 @@ class Hall:
         if not self.memory:
             await eventually(lambda: link._hub.hears(link.keys.shared("board")))
         return board
+
+    async def deeds(
+        self,
+        roster: SharedRoster,
+        *,
+        ended: Callable[[Mapping[str, object]], bool] = nobody_knows,
+        where: Mapping[str, object] | None = None,
+    ) -> SharedDeeds:
+        store = self.memory.deeds if self.memory else RedisDeedStore(await self.link())
+        deeds = SharedDeeds(store, roster, pace=PACE, look=BEAT, ended=ended, where=where)
+        deeds.open()
+        self._endings.push_async_callback(deeds.aclose)
+        return deeds
+
+    async def owned(
+        self,
+        name: str,
+        make: Callable[[str], Driver],
+        *,
+        deeds: SharedDeeds | None = None,
+        in_flight: Callable[[str], int] = lambda _: 0,
+        patience: float = 0.0,
+    ) -> OwnedDriver:
+        """One activator's driver of an endpoint; `make` is told what ids begin with."""
+        deeds = deeds or await self.deeds(await self.roster())
+        return OwnedDriver(
+            name,
+            deeds.of(name),
+            make=lambda term: make(f"{name}-{term}"),
+            in_flight=in_flight,
+            patience=lambda: patience,
+        )
 
     async def lease(self, roster: SharedRoster) -> SharedLease:
         store = self.memory or RedisLeaseStore(await self.link())

@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,7 @@ from activator.wire.heads import HeadLimits
 from activator.wire.server import ServerLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from activator.app.stores import Times
     from activator.config.settings import Limits, Settings
@@ -101,6 +102,8 @@ class App:
         self._times = times
         self._cluster: OneCluster | None = None
         self._hurry = asyncio.Event()
+        self._stop_by: float | None = None
+        """Monotonic moment at which what is in flight has had its time, once it is known."""
         self._clock = time.monotonic
         self._dice = random.Random()
         self._tasks = Tasks("app")
@@ -307,7 +310,7 @@ class App:
 
     def _make_controller(self, live: LiveEndpoint) -> Controller:
         endpoint = live.endpoint
-        driver = self._drivers.get(endpoint.name) or self._make_driver(endpoint)
+        driver = self._drivers.get(endpoint.name) or self._make_driver(live)
         return Controller(
             live,
             driver,
@@ -320,21 +323,36 @@ class App:
             clock=self._clock,
         )
 
-    def _make_driver(self, endpoint: Endpoint) -> Driver:
-        backend = endpoint.backend
+    def _make_driver(self, live: LiveEndpoint) -> Driver:
+        name, backend = live.endpoint.name, live.endpoint.backend
         match backend:
             case ProcessBackend():
-                return ProcessDriver(endpoint.name, replace(backend, env=_environment(backend)))
+                return self._share(live, lambda term: _process_driver(name, backend, term=term))
             case KubernetesBackend():
                 if self._cluster is None:
                     self._cluster = OneCluster(self.events)
-                return self._cluster.make_driver(endpoint.name, backend)
+                return self._cluster.make_driver(name, backend)
             case DockerBackend(container=None):
-                return DockerDriver(endpoint.name, backend, instance=self.settings.store.prefix)
+                return DockerDriver(name, backend, instance=self.settings.store.prefix)
             case DockerBackend():
-                return ExistingContainerDriver(endpoint.name, backend)
+                return ExistingContainerDriver(name, backend)
             case StaticBackend():
-                return StaticDriver(endpoint.name, backend)
+                return StaticDriver(name, backend)
+
+    def _share(self, live: LiveEndpoint, make: Callable[[int], Driver]) -> Driver:
+        """Of replicas that belong to the machine of whoever starts them. `make`: for one term."""
+        name, board = live.endpoint.name, self._stores.board
+
+        def in_flight(replica_id: str) -> int:
+            elsewhere = board.elsewhere(name).loads
+            return live.gate.loads.get(replica_id, 0) + elsewhere.get(replica_id, 0)
+
+        def patience() -> float:
+            if self._stop_by is not None:
+                return self._stop_by - self._clock()
+            return live.endpoint.timeouts.total or inf
+
+        return self._stores.share(name, make, in_flight=in_flight, patience=patience)
 
     # --- stopping -------------------------------------------------------------------------------
 
@@ -348,6 +366,9 @@ class App:
         _log.info("draining", extra={"action": "draining", "requests": self._proxy.busy})
         await self._pause(drain_delay)
         self._proxy.stop_accepting()
+        self._stop_by = self._clock() + grace
+        # by then requests that other activators have at our replicas are to have some of it left
+        leaving = self._loop.call_later(grace / 2, self._stores.leave)
         await self.workers.stop_claiming()
         await self._drained(within=grace)
         await self._proxy.part()
@@ -356,6 +377,7 @@ class App:
         await self.reloading.aclose()
         await self._close_endpoints()
         await self._bookkeeper.aclose()
+        leaving.cancel()
         self._refuse_held()  # whose replica was stopped under them, and who wait for another now
         await self._close_parts()
         _log.info("stopped", extra={"action": "stopped"})
@@ -409,6 +431,12 @@ class App:
         await self._probes.aclose()
         self._hangups.close()
         self._deadlines.close()
+
+
+def _process_driver(name: str, backend: ProcessBackend, *, term: int) -> Driver:
+    """The replicas of each term have ids of their own."""
+    series = name if term == 1 else f"{name}-{term}"
+    return ProcessDriver(name, replace(backend, env=_environment(backend)), series=series)
 
 
 def _environment(backend: ProcessBackend) -> tuple[tuple[str, str], ...]:

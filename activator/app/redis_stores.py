@@ -6,15 +6,18 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from activator.coordination.board import SharedBoard
+from activator.coordination.deeds import SharedDeeds
 from activator.coordination.lease import SharedLease
 from activator.coordination.redis_board import RedisBoardStore
 from activator.coordination.redis_costs import RedisCostBook
+from activator.coordination.redis_deeds import RedisDeedStore
 from activator.coordination.redis_lease import RedisLeaseStore
 from activator.coordination.redis_ledgers import RedisLedgers
 from activator.coordination.redis_roster import RedisRosterStore
 from activator.coordination.redis_wishes import RedisWishStore
 from activator.coordination.roster import SharedRoster
 from activator.coordination.wishes import SharedWishes
+from activator.drivers.owned import OwnedDriver
 from activator.queueing.redis_bodies import RedisBodies
 from activator.queueing.redis_jobs import RedisJobs
 from activator.redisio.link import Link
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from activator.coordination.memory import MemoryLedger
     from activator.core.endpoint import Endpoint
     from activator.core.jobs import JobsPolicy
+    from activator.drivers.base import Driver
     from activator.telemetry.events import EventLog
     from activator.telemetry.metrics import Metrics
 
@@ -84,12 +88,27 @@ class RedisStores:
             call_later=loop.call_later,
         )
         self.costs = RedisCostBook(self.link)
+        self.deeds = SharedDeeds(RedisDeedStore(self.link), self.roster, pace=times.pace)
         self._ledgers = RedisLedgers(
             self.link, self.roster, clock=loop.time, call_at=loop.call_at, make_local=make_local
         )
 
     def make_ledger(self, endpoint: Endpoint) -> SlotLedger:
         return self._ledgers.make(endpoint)
+
+    def share(
+        self,
+        endpoint: str,
+        make: Callable[[int], Driver],
+        *,
+        in_flight: Callable[[str], int],
+        patience: Callable[[], float],
+    ) -> Driver:
+        title = self.deeds.of(endpoint)
+        return OwnedDriver(endpoint, title, make=make, in_flight=in_flight, patience=patience)
+
+    def leave(self) -> None:
+        self.deeds.leave()
 
     async def open(self) -> None:
         await self.link.open()
@@ -98,10 +117,12 @@ class RedisStores:
         await self.roster.open()
         await self.wishes.open()
         self.lease.open()
+        self.deeds.open()
 
     async def aclose(self) -> None:
         self.link.hasten(GOODBYE)
         await self.wishes.aclose()
+        await self.deeds.aclose()
         await self.board.aclose()
         await self.lease.aclose()
         await self._ledgers.aclose()

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from activator.coordination.memory import MemoryLedger
     from activator.core.endpoint import Endpoint
     from activator.core.jobs import JobsPolicy
+    from activator.drivers.base import Driver
     from activator.queueing.base import BodyStore
     from activator.queueing.jobs import JobStore
     from activator.telemetry.events import EventLog
@@ -78,6 +79,21 @@ class Stores(Protocol):
 
     def make_ledger(self, endpoint: Endpoint) -> SlotLedger: ...
 
+    def share(
+        self,
+        endpoint: str,
+        make: Callable[[int], Driver],
+        *,
+        in_flight: Callable[[str], int],
+        patience: Callable[[], float],
+    ) -> Driver:
+        """The driver of replicas that belong to the machine of whoever runs them, for all
+        activators. `make`: one that really runs them, in a term of its own; `in_flight`: requests
+        at a replica, of all activators; `patience`: seconds that these may have to finish."""
+
+    def leave(self) -> None:
+        """This activator is about to end: what it runs for others should be had elsewhere."""
+
     async def open(self) -> None:
         """Raises StartError if the store must not be used; one that is away may come later."""
 
@@ -110,6 +126,20 @@ class MemoryStores:
 
     def make_ledger(self, endpoint: Endpoint) -> MemoryLedger:
         return self._make_local(endpoint)
+
+    def share(
+        self,
+        endpoint: str,
+        make: Callable[[int], Driver],
+        *,
+        in_flight: Callable[[str], int],
+        patience: Callable[[], float],
+    ) -> Driver:
+        """Nobody else is there."""
+        return make(1)
+
+    def leave(self) -> None:
+        """Nobody need know."""
 
     async def open(self) -> None:
         """Nothing to be done."""

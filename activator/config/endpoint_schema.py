@@ -86,7 +86,10 @@ class ProcessSection(Section):
         "Working directory, relative to the directory of this file. Null: the activator's own.",
     )
     host: Text = key(
-        "127.0.0.1", "Address at which a replica listens: nothing but the activator needs it."
+        "127.0.0.1",
+        "Address at which a replica listens: nothing but the activator needs it, and other"
+        " activators of the same store. If those run on other machines too, each machine's file"
+        " names an address of its own here.",
     )
     stop_grace: Duration = key(
         "10s",

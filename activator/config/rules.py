@@ -151,7 +151,10 @@ def root_warnings(root: RootKeys) -> Iterator[Finding]:
             yield ("jobs", name), "is more than store.maxBytes: the store is full first"
 
 
-def endpoint_warnings(endpoint: EndpointSection, *, store_bytes: int) -> Iterator[Finding]:
+def endpoint_warnings(
+    endpoint: EndpointSection, *, store_bytes: int, shared: bool
+) -> Iterator[Finding]:
+    """`shared`: several activators may use the store."""
     scale, queue = endpoint.scale, endpoint.queue
     static = isinstance(endpoint.backend, StaticSection)
     if not static and queue.timeout < scale.start_timeout:
@@ -185,10 +188,10 @@ def endpoint_warnings(endpoint: EndpointSection, *, store_bytes: int) -> Iterato
         and endpoint.dialect is Dialect.PLAIN
     ):
         yield ("balance",), "without `affinity.header`, prefix_hash is least_loaded"
-    yield from _backend_warnings(endpoint)
+    yield from _backend_warnings(endpoint, shared=shared)
 
 
-def _backend_warnings(endpoint: EndpointSection) -> Iterator[Finding]:
+def _backend_warnings(endpoint: EndpointSection, *, shared: bool) -> Iterator[Finding]:
     scale, backend = endpoint.scale, endpoint.backend
     if scale.owner is Owner.EXTERNAL and not isinstance(backend, KubernetesSection):
         yield ("scale", "owner"), f"no autoscaler can own replicas of type {backend.type}"
@@ -199,6 +202,12 @@ def _backend_warnings(endpoint: EndpointSection) -> Iterator[Finding]:
             yield (
                 ("backend", "env", "CUDA_VISIBLE_DEVICES"),
                 f"all {scale.max} replicas get the same GPUs",
+            )
+        if shared and is_loopback(backend.host):
+            yield (
+                ("backend", "host"),
+                "is loopback, which is right as long as all activators of this store run on one"
+                " machine: those on others could not reach the replicas",
             )
         if not is_loopback(backend.host):
             yield ("backend", "host"), _AROUND

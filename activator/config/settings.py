@@ -15,6 +15,7 @@ from activator.config import rules
 from activator.config.decode import decode
 from activator.config.problems import Problems
 from activator.config.reading import Reader
+from activator.config.store_url import Kind
 from activator.config.tree import override
 from activator.core.jobs import JobsPolicy
 from activator.core.webhooks import WebhookPolicy
@@ -208,7 +209,11 @@ def _warnings(reading: Reading, *, tree: Table, found: Problems) -> tuple[str, .
     if not reading.declared:
         found.at(tree, ("endpoints",), "there is none: every request is a 404")
     for each in reading.declared:
-        warnings = rules.endpoint_warnings(each.keys, store_bytes=reading.root.store.max_bytes)
+        warnings = rules.endpoint_warnings(
+            each.keys,
+            store_bytes=reading.root.store.max_bytes,
+            shared=reading.store_url.kind is not Kind.MEMORY,
+        )
         for loc, said in warnings:
             found.at(each.tree, loc, said, under=each.loc)
     return tuple(found.lines())

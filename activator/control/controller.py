@@ -112,7 +112,6 @@ class Controller:
             live,
             driver,
             load=self.prober.load,
-            replicas=lambda: [each.id for each in self.snapshot.replicas],
             offer=self._offer,
             wake=self._wake.set,
         )
@@ -332,7 +331,8 @@ class Controller:
         return policy.owner is Owner.ACTIVATOR and policy.max > max(policy.min, 1)
 
     def _observation(self) -> Observation:
-        loads = self._board.elsewhere(self.name).loads
+        # with a limit, what is in flight at a replica is known over all activators
+        loads = {} if self.live.endpoint.concurrency else self._board.elsewhere(self.name).loads
         return Observation(
             demand=self._board.demand(self.name) + self.live.queued(),
             wanted=self.snapshot.wanted,

@@ -13,7 +13,7 @@ from activator.coordination.base import Share
 from activator.drivers.base import DriverError, Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from activator.drivers.base import Driver, Snapshot
     from activator.upstream.registry import LiveEndpoint
@@ -31,16 +31,14 @@ class EndpointMember:
         driver: Driver,
         *,
         load: Callable[[str], int],
-        replicas: Callable[[], Iterable[str]],
         offer: Callable[[], None],
         wake: Callable[[], None],
     ) -> None:
-        """`load`: requests in flight at a replica by its id, `replicas`: the ids that are known,
-        `offer`: put in rotation who is neither gone nor withheld."""
+        """`load`: requests in flight at a replica by its id, `offer`: put in rotation who is
+        neither gone nor withheld."""
         self._live = live
         self._driver = driver
         self._load = load
-        self._replicas = replicas
         self._offer = offer
         self._wake = wake
         self.withheld: frozenset[str] = frozenset()
@@ -56,10 +54,7 @@ class EndpointMember:
     @property
     def share(self) -> Share:
         gate = self._live.gate
-        loads = {}
-        if not self._live.endpoint.concurrency:  # else the ledger knows it of all activators
-            loads = {each: count for each in self._replicas() if (count := self._load(each))}
-        return Share(demand=gate.demand, held=gate.held, held_bytes=gate.held_bytes, loads=loads)
+        return Share(gate.demand, gate.held, gate.held_bytes, gate.loads)
 
     @property
     def demand(self) -> int:

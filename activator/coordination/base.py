@@ -88,6 +88,11 @@ class SlotLedger(Protocol):
     def load(self, replica_id: str) -> int:
         """Requests in flight at a replica, over all activators."""
 
+    @property
+    def loads(self) -> Mapping[str, int]:
+        """Of these, this activator's, by the ids that all activators know; also at replicas that
+        are not offered any more."""
+
     def close(self) -> None:
         """No more grants, timers or callbacks."""
 
@@ -146,7 +151,7 @@ class Share:
     held_bytes: int = 0
     """Of their bodies."""
     loads: Mapping[str, int] = field(default_factory=dict)
-    """In flight by replica, where whoever keeps the slots does not know it."""
+    """In flight by replica."""
 
 
 class Member(Protocol):

@@ -12,10 +12,11 @@ from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
 from activator.coordination.base import Share
+from activator.coordination.ledger_entry import shared_id
 from activator.core.dispatch import Dispatcher, Ticket, TicketState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from activator.coordination.base import Decided, Granted, Member
     from activator.core.balancing import Dice
@@ -148,6 +149,14 @@ class MemoryLedger:
 
     def load(self, replica_id: str) -> int:
         return self._dispatcher.load(replica_id)
+
+    @property
+    def loads(self) -> Mapping[str, int]:
+        loads: dict[str, int] = {}
+        for each, count in self._dispatcher.loads.items():
+            name = shared_id(each)  # of one back in rotation: what it had before is counted in
+            loads[name] = max(count, loads.get(name, 0))
+        return loads
 
     def close(self) -> None:
         self._closed = True

@@ -196,6 +196,10 @@ class RedisLedger:
             return self._local.load(replica_id)
         return self._mine.get(shared_id(replica_id), 0)  # the board adds what the others have
 
+    @property
+    def loads(self) -> Mapping[str, int]:
+        return dict(self._mine)
+
     def close(self) -> None:
         """The store is told as soon as it can be; `LedgerKit.aclose` waits for it."""
         self._closed = True

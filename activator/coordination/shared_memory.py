@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
+from activator.coordination import wish_talk
 from activator.coordination.board_talk import Answered, Concluded, Declared, Revived
-from activator.coordination.wish_talk import Ordered
+from activator.core.deeds import Deed
 from activator.core.draining import Drain, Stage
 from activator.core.election import LeaseRecord
 from activator.core.standing import Standing
@@ -20,13 +22,13 @@ from activator.errors import StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from activator.coordination import wish_talk
     from activator.coordination.board_talk import Said, Shares
+    from activator.core.deeds import Ordered
 
 
 class SharedMemory:
     """Implements `roster.RosterStore`, `lease.LeaseStore`; `board` is a `board.BoardStore`,
-    `wishes` a `wishes.WishStore`."""
+    `wishes` a `wishes.WishStore`, `deeds` a `deeds.DeedStore`."""
 
     def __init__(self) -> None:
         self.away = False
@@ -35,6 +37,7 @@ class SharedMemory:
         self.lease = LeaseRecord()
         self.board = SharedMemoryBoard(self.check)
         self.wishes = SharedMemoryWishes(self.check)
+        self.deeds = SharedMemoryDeeds(self.check)
         self._given_back: list[Callable[[], None]] = []
 
     def check(self) -> None:
@@ -196,9 +199,108 @@ class SharedMemoryWishes:
 
     def _keep(self, endpoint: str, standing: Standing) -> None:
         self.kept[endpoint] = standing
-        self._call_out(Ordered(endpoint, standing))
+        self._call_out(wish_talk.Ordered(endpoint, standing))
 
     def _call_out(self, said: wish_talk.Said) -> None:
         loop = asyncio.get_running_loop()
         for heard in self._listeners:
             loop.call_soon(heard, said)
+
+
+class SharedMemoryDeeds:
+    """Implements `deeds.DeedStore`. What is called out is heard in a later turn of the loop."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self.of: dict[str, Deed] = {}
+        self._told_at: dict[str, float] = {}
+        self._check = check
+        self._listeners: list[Callable[[str, str], None]] = []
+
+    def listen(self, changed: Callable[[str, str], None], missed: Callable[[], None]) -> None:
+        self._listeners.append(changed)
+        asyncio.get_running_loop().call_soon(missed)
+
+    async def look(self, endpoint: str) -> Deed:
+        self._check()
+        now = self._now
+        return replace(self.of.get(endpoint, Deed()), age=now - self._told_at.get(endpoint, now))
+
+    async def claim(
+        self,
+        endpoint: str,
+        act: str,
+        *,
+        seen: Deed,
+        term: int,
+        wanted: int,
+        where: str,
+        told: bytes,
+    ) -> tuple[Deed, bool]:
+        deed, done = (await self.look(endpoint)).claim(
+            act, seen=seen, term=term, wanted=wanted, where=where, told=told
+        )
+        return await self._keep(endpoint, act, deed, done=done, told=True), done
+
+    async def order(
+        self,
+        endpoint: str,
+        act: str,
+        *,
+        wanted: int,
+        victims: tuple[str, ...],
+        before: int | None,
+        fence: str,
+    ) -> tuple[Deed, Ordered]:
+        found = await self.look(endpoint)
+        deed, became = found.order(wanted=wanted, victims=victims, before=before, fence=fence)
+        return await self._keep(endpoint, act, deed, done=deed != found), became
+
+    async def revive(self, endpoint: str, act: str) -> Deed:
+        deed = (await self.look(endpoint)).revive()
+        return await self._keep(endpoint, act, deed, done=True)
+
+    async def tell(
+        self,
+        endpoint: str,
+        act: str,
+        *,
+        term: int,
+        taken: int,
+        wanted: int,
+        told: bytes,
+        is_leaving: bool,
+        aloud: bool,
+    ) -> tuple[Deed, bool]:
+        deed, done = (await self.look(endpoint)).tell(
+            act, term=term, taken=taken, wanted=wanted, told=told, is_leaving=is_leaving
+        )
+        return await self._keep(endpoint, act, deed, done=done, told=True, aloud=aloud), done
+
+    async def give_back(
+        self, endpoint: str, act: str, *, term: int, number: int, told: bytes
+    ) -> tuple[Deed, bool]:
+        deed, done = (await self.look(endpoint)).give_back(act, term=term, number=number, told=told)
+        return await self._keep(endpoint, act, deed, done=done, told=True), done
+
+    @property
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _keep(
+        self,
+        endpoint: str,
+        act: str,
+        deed: Deed,
+        *,
+        done: bool,
+        told: bool = False,
+        aloud: bool = True,
+    ) -> Deed:
+        if done:
+            self.of[endpoint] = deed
+            if told:
+                self._told_at[endpoint] = self._now
+            loop = asyncio.get_running_loop()
+            for changed in self._listeners if aloud else ():
+                loop.call_soon(changed, act, endpoint)
+        return await self.look(endpoint)

@@ -191,6 +191,11 @@ class Dispatcher:
         return 0 if slots is None else slots.in_flight
 
     @property
+    def loads(self) -> dict[str, int]:
+        """Requests in flight at all replicas that have any, those `before` included."""
+        return {slots.id: slots.in_flight for slots in self._known.values() if slots.in_flight}
+
+    @property
     def full(self) -> bool:
         """A ticket submitted now would wait (as of the latest call that was told the time)."""
         return self._held or not any(slots.is_free for slots in self._offered)

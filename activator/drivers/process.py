@@ -62,8 +62,11 @@ class ProcessDriver:
         *,
         clock: Callable[[], float] = time.monotonic,
         ports: Ports = SHARED,
+        series: str | None = None,
     ) -> None:
+        """`series`: what the ids of its replicas begin with, by default the endpoint's `name`."""
         self._name = name
+        self._series = series or name
         self._backend = backend
         self._clock = clock
         self._ports = ports
@@ -144,7 +147,7 @@ class ProcessDriver:
     def _order(self) -> None:
         now = self._clock()
         self._ordered += 1
-        process = _Process(f"{self._name}-{self._ordered}", requested_at=now, since=now)
+        process = _Process(f"{self._series}-{self._ordered}", requested_at=now, since=now)
         self._processes[process.id] = process
 
     def _stop(self, processes: Iterable[_Process]) -> None:

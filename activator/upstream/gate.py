@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from activator.errors import Paused, QueueFull
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from activator.coordination.base import Granted, SlotLedger
     from activator.core.dispatch import Ticket
@@ -211,6 +211,12 @@ class Gate:
     @property
     def paused(self) -> bool:
         return self._paused
+
+    @property
+    def loads(self) -> Mapping[str, int]:
+        """This activator's requests in flight by replica, also at those that it is not offered any
+        more; by the ids that all activators know."""
+        return self._ledger.loads
 
     def offer(self, replicas: Sequence[tuple[Replica, bool]]) -> None:
         self._ledger.offer(replicas)

@@ -215,6 +215,16 @@ def test_backends_have_warnings_of_their_own(
     assert f": endpoints[0].{warned}" in warning
 
 
+def test_replicas_on_loopback_are_one_machines_although_the_store_is_shared(tmp_path: Path) -> None:
+    shared = "store: {url: 'redis://r'}\n"
+
+    (warning,) = warnings_of(tmp_path, shared + endpoint(""))
+
+    assert "endpoints[0].backend.host: is loopback, which is right as long as all" in warning
+    static = endpoint("", backend="static, urls: ['http://x']")
+    assert warnings_of(tmp_path, shared + static) == []
+
+
 def test_an_open_door_and_trust_in_everybody_are_warnings(tmp_path: Path) -> None:
     warnings = warnings_of(tmp_path, "server: {trustedProxies: ['0.0.0.0/0']}\n" + MINIMAL)
     assert warnings == [

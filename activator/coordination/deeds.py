@@ -1,0 +1,363 @@
+"""One activator's view of the deeds: who runs the processes of which endpoint.
+
+What may follow what is decided by `core.deeds`, who is alive by the roster. Here the records are
+read when they have changed, kept while the store is away, and asked to be changed, one question an
+endpoint at a time so that answers come in order. What follows from a deed is the driver's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from activator.aiokit.tasks import Tasks
+from activator.coordination.whereabouts import has_ended, whereabouts
+from activator.core.deeds import Deed, Ordered, has_forgotten, may_claim
+from activator.core.election import Pace
+from activator.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from activator.coordination.base import Roster
+
+T = TypeVar("T")
+
+LOOK = 1.0
+"""Seconds between two looks at whether the holders still are, and between two attempts to read
+what could not be read."""
+
+_log = logging.getLogger("activator.coordination")
+
+
+class DeedStore(Protocol):
+    """Where the records are: the verbs of `core.deeds.Deed`. Each returns the record as it then
+    is, and all raise StoreUnavailable. What has changed is called out."""
+
+    async def look(self, endpoint: str) -> Deed: ...
+
+    async def claim(
+        self,
+        endpoint: str,
+        act: str,
+        *,
+        seen: Deed,
+        term: int,
+        wanted: int,
+        where: str,
+        told: bytes,
+    ) -> tuple[Deed, bool]: ...
+
+    async def order(
+        self,
+        endpoint: str,
+        act: str,
+        *,
+        wanted: int,
+        victims: tuple[str, ...],
+        before: int | None,
+        fence: str,
+    ) -> tuple[Deed, Ordered]: ...
+
+    async def revive(self, endpoint: str, act: str) -> Deed: ...
+
+    async def tell(
+        self,
+        endpoint: str,
+        act: str,
+        *,
+        term: int,
+        taken: int,
+        wanted: int,
+        told: bytes,
+        is_leaving: bool,
+        aloud: bool,
+    ) -> tuple[Deed, bool]:
+        """`aloud` False: nobody need look."""
+
+    async def give_back(
+        self, endpoint: str, act: str, *, term: int, number: int, told: bytes
+    ) -> tuple[Deed, bool]: ...
+
+    def listen(self, changed: Callable[[str, str], None], missed: Callable[[], None]) -> None:
+        """`changed(activator, endpoint)` after every change, by anybody; `missed` whenever that
+        begins: earlier changes may not have been heard."""
+
+
+class SharedDeed:
+    """One endpoint's, for its driver; implements `drivers.title.Title`."""
+
+    def __init__(self, deeds: SharedDeeds, endpoint: str) -> None:
+        self.deed = Deed()
+        """As it is believed to be: the last one read, unless the store has forgotten it."""
+        self.told_at = 0.0
+        """Monotonic moment at which the holder said what is told."""
+        self.is_known = False
+        """It was read, or cannot be."""
+        self.is_forgotten = False
+        """The store does not know of `deed` any more."""
+        self.is_lost = False
+        """The holder has ended, or was silent for too long."""
+        self._deeds = deeds
+        self._endpoint = endpoint
+        self._stored = Deed()
+        self._highest = 0
+        self._lock = asyncio.Lock()
+        self._stale = asyncio.Event()
+        self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def me(self) -> str:
+        return self._deeds.me
+
+    @property
+    def is_leaving(self) -> bool:
+        """This activator is about to end."""
+        return self._deeds.is_leaving
+
+    @property
+    def has_company(self) -> bool:
+        """There may be other activators, who may have requests at what this one runs."""
+        return self._deeds.has_company
+
+    @property
+    def may_claim(self) -> bool:
+        return may_claim(
+            self.deed,
+            me=self.me,
+            is_lost=self.is_lost,
+            is_here=self._deeds.is_here(self.deed.where),
+        )
+
+    def follow(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """`changed` after every change of what is known here; returns what ends it, and the reading
+        with it."""
+        self._listeners.append(changed)
+        self._stale.set()
+        reading = self._deeds.tasks.spawn(self._read_on(), name=f"read {self._endpoint}")
+        self._deeds.opened.add(self)
+
+        def end() -> None:
+            self._listeners.remove(changed)
+            reading.cancel()
+            if not self._listeners:
+                self._deeds.opened.discard(self)
+
+        return end
+
+    # --- asking the store; all raise StoreUnavailable
+
+    async def claim(self, *, wanted: int, told: bytes, term: int | None = None) -> bool:
+        """`term`: it was held with this before the store forgot it."""
+        async with self._lock:
+            # somebody else may have been seen to claim it while others' questions were answered
+            if not (self.may_claim if term is None else self.is_forgotten):
+                return False
+            seen = self._stored
+            if self.is_forgotten:
+                seen = Deed(seen.holder, seen.term, number=self.deed.number, fence=self.deed.fence)
+            return self._saw_done(
+                await self._deeds.store.claim(
+                    self._endpoint,
+                    self.me,
+                    seen=seen,
+                    term=term or self._highest + 1,
+                    wanted=wanted,
+                    where=self._deeds.where,
+                    told=told,
+                )
+            )
+
+    async def order(
+        self, *, wanted: int, victims: tuple[str, ...], before: int | None, fence: str
+    ) -> Ordered:
+        async with self._lock:
+            return self._saw_done(
+                await self._deeds.store.order(
+                    self._endpoint,
+                    self.me,
+                    wanted=wanted,
+                    victims=victims,
+                    before=before,
+                    fence=fence,
+                )
+            )
+
+    async def revive(self) -> None:
+        async with self._lock:
+            self._saw(await self._deeds.store.revive(self._endpoint, self.me))
+
+    async def tell(
+        self, *, term: int, taken: int, wanted: int, told: bytes, is_leaving: bool, aloud: bool
+    ) -> bool:
+        async with self._lock:
+            return self._saw_done(
+                await self._deeds.store.tell(
+                    self._endpoint,
+                    self.me,
+                    term=term,
+                    taken=taken,
+                    wanted=wanted,
+                    told=told,
+                    is_leaving=is_leaving,
+                    aloud=aloud,
+                )
+            )
+
+    async def give_back(self, *, term: int, number: int, told: bytes) -> bool:
+        async with self._lock:
+            return self._saw_done(
+                await self._deeds.store.give_back(
+                    self._endpoint, self.me, term=term, number=number, told=told
+                )
+            )
+
+    # --- what is heard
+
+    def look(self) -> None:
+        """It may have changed."""
+        self._stale.set()
+
+    def judge(self) -> None:
+        """Whether its holder still is may have changed."""
+        is_lost = self._deeds.is_lost(self.deed)
+        if is_lost != self.is_lost:
+            self.is_lost = is_lost
+            if is_lost:
+                extra = {"action": "owner_lost", "endpoint": self._endpoint}
+                _log.warning("owner lost", extra={**extra, "activator": self.deed.holder})
+            self._tell()
+
+    async def _read_on(self) -> None:
+        while True:
+            await self._stale.wait()
+            self._stale.clear()
+            try:
+                async with self._lock:
+                    self._saw(await self._deeds.store.look(self._endpoint))
+            except StoreUnavailable:
+                self._stale.set()
+                if not self.is_known:
+                    self.is_known = True
+                    self._tell()
+                await asyncio.sleep(LOOK)
+
+    def _saw_done(self, answer: tuple[Deed, T]) -> T:
+        found, done = answer
+        self._saw(found)
+        return done
+
+    def _saw(self, found: Deed) -> None:
+        self._stored = found
+        self._highest = max(self._highest, found.term)
+        was = (self.is_known, self.is_forgotten, self.deed)
+        self.is_known = True
+        self.is_forgotten = has_forgotten(self.deed, found)
+        if not self.is_forgotten and found != self.deed:
+            self.deed = found
+            self.told_at = self._deeds.clock() - found.age
+        if was != (True, self.is_forgotten, self.deed):
+            self.is_lost = self._deeds.is_lost(self.deed)
+            self._tell()
+
+    def _tell(self) -> None:
+        for changed in tuple(self._listeners):
+            changed()
+
+
+class SharedDeeds:
+    """All of one activator, between `open` and `aclose`."""
+
+    def __init__(
+        self,
+        store: DeedStore,
+        roster: Roster,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        pace: Pace | None = None,
+        look: float = LOOK,
+        ended: Callable[[Mapping[str, object]], bool] = has_ended,
+        where: Mapping[str, object] | None = None,
+    ) -> None:
+        """`pace.lapse`: seconds of silence after which a holder is given up; `ended`: whether one
+        certainly runs no more, by its whereabouts; `where`: this one's."""
+        self.store = store
+        self.me = roster.me
+        self.clock = clock
+        self.is_leaving = False
+        self.tasks = Tasks("deeds")
+        self.opened: set[SharedDeed] = set()
+        self._whereabouts = whereabouts() if where is None else where
+        self.where = json.dumps(self._whereabouts, separators=(",", ":"))
+        self._roster = roster
+        self._lapse = (pace or Pace()).lapse
+        self._look = look
+        self._ended = ended
+        self._of: dict[str, SharedDeed] = {}
+        store.listen(self._changed, self._missed)
+        roster.on_left(lambda _: self._judge())
+        roster.on_forgotten(self._missed)
+
+    def of(self, endpoint: str) -> SharedDeed:
+        """The same for as long as this activator is."""
+        if endpoint not in self._of:
+            self._of[endpoint] = SharedDeed(self, endpoint)
+        return self._of[endpoint]
+
+    def open(self) -> None:
+        self.tasks.spawn(self._watch(), name="watch")
+
+    async def aclose(self) -> None:
+        await self.tasks.aclose()
+
+    def leave(self) -> None:
+        """This activator is about to end: others should have what they need elsewhere."""
+        self.is_leaving = True
+        for each in tuple(self.opened):
+            each._tell()
+
+    @property
+    def has_company(self) -> bool:
+        return bool(self._roster.unknown) or len(self._roster.members) > 1
+
+    def is_here(self, where: str) -> bool:
+        """True as well if it is not known."""
+        boot = _read(where).get("boot")
+        return not boot or boot == self._whereabouts.get("boot")
+
+    def is_lost(self, deed: Deed) -> bool:
+        if deed.holder in {"", self.me}:
+            return False
+        if self._roster.is_gone(deed.holder) or self._ended(_read(deed.where)):
+            return True
+        since = self._roster.silent_since(deed.holder)
+        return since is not None and self.clock() - since >= self._lapse
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._look)
+            self._judge()
+
+    def _judge(self) -> None:
+        for each in tuple(self.opened):
+            each.judge()
+
+    def _changed(self, act: str, endpoint: str) -> None:
+        if act != self.me and endpoint in self._of:
+            self._of[endpoint].look()
+
+    def _missed(self) -> None:
+        for each in tuple(self.opened):
+            each.look()
+
+
+def _read(where: str) -> Mapping[str, object]:
+    """Empty for what is not known, or a newer version may have written."""
+    try:
+        words = json.loads(where or "{}")
+    except ValueError:
+        return {}
+    return words if isinstance(words, dict) else {}

@@ -1,0 +1,445 @@
+"""Replicas of one machine behind several activators: one of them runs these, the others look on.
+
+Implements `drivers.base.Driver` over a deed that all activators share (`core.deeds`) and, while
+this one holds it, over the driver that really runs the processes. Whoever wakes an endpoint that
+nobody owns becomes its owner; orders of the others reach the owner through the deed, and what it
+tells there is what they see. An owner that was given up and comes back gives its replicas nothing
+new and stops them when they have finished.
+
+While the store is away the owner goes on by itself: nobody can take the deed over meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from activator.aiokit.tasks import Tasks
+from activator.core.deeds import Ordered
+from activator.core.effects import FailedStart
+from activator.drivers.base import DriverError, Exit, Phase, Snapshot
+from activator.drivers.published import NOTHING, Published, decode, encode
+from activator.drivers.tenure import KEPT_EXITS, Tenure
+from activator.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from activator.core.deeds import Deed
+    from activator.drivers.base import Driver, Sighting
+    from activator.drivers.title import Title
+
+TAKEN_WITHIN = 60.0
+"""Seconds until an order that nobody carries out has failed: an owner that is about to end may let
+others finish for longer, but whoever waits for that should be told so."""
+SETTLES_AFTER = 1.0
+"""Seconds from having nothing in flight until that is believed: an activator may not have heard yet
+that a replica gets nothing new."""
+LOOK = 0.05
+"""Seconds between two looks at what is in flight."""
+RETRY = 1.0
+"""Seconds after which the store is asked again for what it did not do."""
+LINES_EVERY = 2.0
+"""Seconds between two times that new last lines are told, or asked for."""
+LINES_FOR = 900.0
+"""Seconds for which a replica's last lines are told again and again: as long as a start takes."""
+TELL_AGAIN = 3600.0
+"""Seconds: what the store keeps expires a day after it was told."""
+
+_log = logging.getLogger("activator.replica")
+
+
+class OwnedDriver:
+    """See the module. One `run` in its life."""
+
+    def __init__(
+        self,
+        name: str,
+        title: Title,
+        *,
+        make: Callable[[int], Driver],
+        in_flight: Callable[[str], int],
+        patience: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`make`: the driver of one tenure, whose replicas' ids tell its term; `in_flight`:
+        requests at a replica, of all activators; `patience`: seconds that these may still have."""
+        self._name = name
+        self._title = title
+        self._make = make
+        self._in_flight = in_flight
+        self._patience = patience
+        self._clock = clock
+        self._tenure: Tenure | None = None
+        self._former: list[Tenure] = []
+        self._published: tuple[bytes, Published] = (b"", NOTHING)
+        self._said: object = None
+        self._said_lines: dict[str, tuple[str, ...]] = {}
+        self._said_at = 0.0
+        self._looked_at = 0.0
+        self._shown: Snapshot | None = None
+        self._report: Callable[[Snapshot], None] | None = None
+        self._wake = asyncio.Event()
+        self._news = asyncio.Event()
+        self._telling = asyncio.Lock()
+        self._finishing = Tasks(f"finishing/{name}")
+        self._running = Tasks(f"owned/{name}", on_failure=self._failed)
+        self._failure: BaseException | None = None
+        self._has_ended = False
+
+    # --- Driver
+
+    async def run(self, report: Callable[[Snapshot], None]) -> None:
+        """Works until cancelled; then others finish what they have at the replicas here, within
+        `patience`, and these are stopped. Cancelled again meanwhile, it waits for nobody."""
+        self._report = report
+        unfollow = self._title.follow(self._noticed)
+        try:
+            while True:
+                self._wake.clear()
+                if self._failure is not None:
+                    raise self._failure
+                await self._sleep(await self._act())
+        finally:
+            self._has_ended = True
+            self._report = None
+            try:
+                await self._leave()
+            finally:
+                unfollow()
+
+    async def scale(
+        self,
+        replicas: int,
+        *,
+        victims: tuple[str, ...] = (),
+        before: int | None = None,
+        fence: str = "",
+    ) -> None:
+        """Returns when the owner has carried out the order, or somebody else was faster in waking
+        the endpoint: what they have asked for is seen then."""
+        if self._has_ended:
+            raise DriverError(f"endpoint {self._name} is shutting down")
+        if replicas < 0:
+            raise DriverError(f"cannot run {replicas} replicas")
+        try:
+            async with asyncio.timeout(TAKEN_WITHIN):
+                await self._ask(replicas, victims=victims, before=before, fence=fence)
+        except TimeoutError as error:
+            raise DriverError("the activator that owns the processes does not answer") from error
+        except StoreUnavailable as error:
+            if self._tenure is None or fence:
+                raise DriverError(str(error)) from error
+            await self._tenure.driver.scale(replicas, victims=victims, before=before)
+            self._noticed()
+
+    async def bump_fence(self) -> None:
+        try:
+            await self._title.revive()
+        except StoreUnavailable as error:
+            raise DriverError(str(error)) from error
+
+    async def discard(self) -> None:
+        """What is made here; the others take away theirs."""
+        for tenure in self._tenures:
+            await tenure.driver.discard()
+
+    def last_lines(self, replica_id: str) -> tuple[str, ...]:
+        for tenure in self._tenures:
+            if any(each.id == replica_id for each in tenure.replicas):
+                return tenure.driver.last_lines(replica_id)
+        if self._clock() - self._looked_at >= LINES_EVERY:
+            self._looked_at = self._clock()
+            self._title.look()
+        return self._told().lines.get(replica_id, ())
+
+    # --- what is seen
+
+    @property
+    def _owns(self) -> bool:
+        return self._title.deed.holder == self._title.me
+
+    @property
+    def _tenures(self) -> list[Tenure]:
+        return [*self._former, self._tenure] if self._tenure else self._former
+
+    def _noticed(self) -> None:
+        self._wake.set()
+        self._news.set()
+        self._news = asyncio.Event()
+        if self._report is not None and self._title.is_known:
+            snapshot = self._snapshot()
+            if snapshot != self._shown:
+                self._shown = snapshot
+                self._report(snapshot)
+
+    def _snapshot(self) -> Snapshot:
+        deed, tenure = self._title.deed, self._tenure if self._owns else None
+        finishing = tuple(
+            sighting
+            for each in self._tenures
+            if each is not tenure
+            for sighting in each.last_sightings
+        )
+        wanted, replicas, exits = self._seen(deed, tenure)
+        return Snapshot(wanted, (*replicas, *finishing), exits, fence=deed.fence_word)
+
+    def _seen(
+        self, deed: Deed, tenure: Tenure | None
+    ) -> tuple[int, tuple[Sighting, ...], tuple[Exit, ...]]:
+        if tenure is not None:
+            wanted = deed.wanted if deed.number > tenure.taken else tenure.wanted
+            return wanted, tenure.replicas, tenure.exits
+        told = self._told()
+        if self._owns:  # just claimed
+            return deed.wanted, (), told.exits
+        if self._title.is_lost:
+            why = FailedStart("the activator that ran it has ended or does not answer")
+            gone = [each.id for each in told.replicas if each.phase is not Phase.STOPPING]
+            if deed.wanted and not gone:
+                gone = [f"{self._name}-{deed.term}"]  # asked for, and never seen
+            ends = tuple(Exit(each, why) for each in gone)
+            return 0, (), (*told.exits, *ends)[-KEPT_EXITS:]
+        return deed.wanted, told.replicas, told.exits
+
+    def _told(self) -> Published:
+        words, published = self._published
+        if words != self._title.deed.told:
+            words = self._title.deed.told
+            published = decode(words, told_at=self._title.told_at, before=published)
+            self._published = (words, published)
+        return published
+
+    # --- what is done
+
+    async def _sleep(self, seconds: float | None) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _act(self) -> float | None:
+        """Whatever is to be done now; returns the seconds until there is something again."""
+        try:
+            await self._keep_title()
+            tenure = self._tenure
+            if tenure is None:
+                return None
+            if self._title.deed.number > tenure.taken and tenure.has_begun:
+                await tenure.carry_out(self._title.deed)
+                self._noticed()
+            await self._tell()
+            if tenure.is_empty and tenure.taken == self._title.deed.number:
+                await self._give_back(tenure)
+        except StoreUnavailable:
+            return RETRY
+        is_young = any(self._clock() - each.since < LINES_FOR for each in tenure.replicas)
+        return LINES_EVERY if is_young and self._title.has_company else TELL_AGAIN
+
+    async def _keep_title(self) -> None:
+        title, tenure = self._title, self._tenure
+        if tenure is not None and (title.deed.holder, title.deed.term) != (title.me, tenure.term):
+            self._step_down(tenure)
+        elif tenure is not None and title.is_forgotten:
+            words = encode(self._word(tenure), now=self._clock())
+            await title.claim(wanted=tenure.wanted, told=words, term=tenure.term)
+        if self._tenure is None and self._owns:
+            self._begin()
+
+    def _begin(self) -> None:
+        deed = self._title.deed
+        self._said = None
+        self._tenure = Tenure(
+            self._make(deed.term),
+            deed,
+            exits=self._told().exits,
+            changed=self._noticed,
+            tasks=self._running,
+        )
+
+    def _step_down(self, tenure: Tenure) -> None:
+        self._tenure = None
+        self._former.append(tenure)
+        if not tenure.is_empty:
+            extra = {"action": "stepped_down", "endpoint": self._name}
+            _log.warning("another activator has taken over", extra=extra)
+        self._finishing.spawn(self._finish(tenure), name=f"term {tenure.term}")
+
+    async def _finish(self, tenure: Tenure) -> None:
+        """Whether or not the driver's replicas could outlive it, these are not to."""
+        await self._seen_out(tenure)
+        try:
+            await tenure.driver.scale(0)
+            while not tenure.is_empty:
+                await self._news.wait()
+        except DriverError as error:
+            _log.warning("not stopped: %s", error, extra={"action": "not_stopped"})
+        tenure.cancel()
+        await tenure.ended()
+        self._former.remove(tenure)
+        self._noticed()
+
+    async def _seen_out(self, tenure: Tenure) -> None:
+        """Until nobody has anything at its replicas, or patience has ended."""
+        quiet_since = None
+        now = self._clock()
+        until = now + self._patience()
+        while now < until and not tenure.is_empty:
+            if any(self._in_flight(each.id) for each in tenure.replicas):
+                quiet_since = None
+            elif quiet_since is None:
+                quiet_since = now
+            elif now - quiet_since >= SETTLES_AFTER:
+                return
+            await asyncio.sleep(LOOK)
+            now = self._clock()
+
+    # --- what is told
+
+    async def _tell(self) -> None:
+        """The others, if anything has changed."""
+        async with self._telling:
+            tenure = self._tenure
+            if tenure is None or not tenure.has_begun:
+                return
+            now, word = self._clock(), self._word(tenure)
+            wanted = 0 if self._is_leaving else tenure.wanted
+            said = (tenure.taken, wanted, word.replicas, word.exits)
+            aloud = said != self._said
+            is_due = now - self._said_at >= TELL_AGAIN
+            if not aloud and not is_due and word.lines == self._said_lines:
+                return
+            told = await self._title.tell(
+                term=tenure.term,
+                taken=tenure.taken,
+                wanted=wanted,
+                told=encode(word, now=now),
+                is_leaving=self._is_leaving,
+                aloud=aloud,
+            )
+            if told:
+                self._said, self._said_lines, self._said_at = said, dict(word.lines), now
+
+    @property
+    def _is_leaving(self) -> bool:
+        return self._has_ended or self._title.is_leaving
+
+    def _word(self, tenure: Tenure) -> Published:
+        lines = {each.id: tenure.driver.last_lines(each.id) for each in tenure.replicas}
+        if not self._is_leaving:
+            return Published(tenure.replicas, tenure.exits, lines)
+        why = "the activator that runs it is being stopped"
+        living = [each for each in tenure.replicas if each.phase is not Phase.STOPPING]
+        ends = tuple(Exit(each.id, FailedStart(why)) for each in living)
+        replicas = tuple(
+            replace(each, phase=Phase.STOPPING, detail=why) if each in living else each
+            for each in tenure.replicas
+        )
+        return Published(replicas, (*tenure.exits, *ends)[-KEPT_EXITS:], lines)
+
+    async def _give_back(self, tenure: Tenure) -> None:
+        words = encode(Published(exits=tenure.exits), now=self._clock())
+        if await self._title.give_back(term=tenure.term, number=tenure.taken, told=words):
+            self._tenure = None
+            tenure.cancel()
+            await tenure.ended()
+            self._noticed()
+
+    # --- what is asked
+
+    async def _ask(
+        self, replicas: int, *, victims: tuple[str, ...], before: int | None, fence: str
+    ) -> None:
+        title = self._title
+        while True:
+            news = self._news
+            if title.may_claim:
+                if replicas and not before:
+                    await self._claim(replicas)
+                return
+            if self._owns:
+                await self._tell()  # what is wanted is compared with what was told
+            became = await title.order(wanted=replicas, victims=victims, before=before, fence=fence)
+            match became:
+                case Ordered.OUTDATED:
+                    raise DriverError(f"endpoint {self._name} has been revived")
+                case Ordered.TAKEN:
+                    if await self._taken():
+                        return
+                case Ordered.NOBODYS if not title.may_claim:
+                    await news.wait()
+
+    async def _claim(self, replicas: int) -> None:
+        if self._title.is_leaving:
+            raise DriverError(f"endpoint {self._name} is shutting down")
+        exits = self._snapshot().exits
+        words = encode(Published(exits=exits), now=self._clock())
+        if await self._title.claim(wanted=replicas, told=words):
+            _log.info("owned", extra={"action": "owned", "endpoint": self._name})
+
+    async def _taken(self) -> bool:
+        """The latest order has been carried out; False: its taker is not the owner any more."""
+        title = self._title
+        asked = title.deed
+        while not title.is_lost and (title.deed.holder, title.deed.term) == (
+            asked.holder,
+            asked.term,
+        ):
+            tenure = self._tenure
+            ours = tenure is not None and self._owns and tenure.taken >= asked.number
+            if ours or title.deed.taken >= asked.number:
+                return True
+            await self._news.wait()
+        return False
+
+    # --- the end
+
+    async def _leave(self) -> None:
+        tenures = list(self._tenures)
+        in_haste = False
+        try:
+            await self._finishing.aclose()
+            await self._part(tenures)
+        except asyncio.CancelledError:
+            in_haste = True  # on the way out because of the first one
+        for each in tenures:
+            each.cancel()
+        if in_haste:
+            await asyncio.sleep(0)
+            for each in tenures:
+                each.cancel()
+        for each in tenures:
+            with contextlib.suppress(asyncio.CancelledError):
+                await each.ended()
+        await self._hand_back()
+
+    async def _part(self, tenures: list[Tenure]) -> None:
+        if not self._title.has_company or not tenures:
+            return
+        try:
+            await self._tell()
+        except StoreUnavailable:
+            return  # they cannot be told, and would go on sending
+        await asyncio.gather(*(self._seen_out(each) for each in tenures))
+
+    async def _hand_back(self) -> None:
+        tenure = self._tenure
+        if tenure is None or not self._owns:
+            return
+        words = encode(Published(exits=tenure.exits), now=self._clock())
+        try:
+            number = self._title.deed.number
+            await self._title.give_back(term=tenure.term, number=number, told=words)
+        except StoreUnavailable as error:
+            extra = {"action": "not_given_back", "endpoint": self._name}
+            _log.info("not given back: %s", error.detail, extra=extra)
+
+    def _failed(self, _task: str, failure: BaseException) -> None:
+        """What the driver raised comes out of `run`."""
+        self._failure = failure
+        self._wake.set()

@@ -1,0 +1,112 @@
+"""What the owner of an endpoint's processes tells the others of them, and how it looks on the wire.
+
+Encodes and decodes, decides nothing. JSON with a version; what a newer version says is passed over.
+Monotonic clocks differ between processes, so moments are told as ages.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from activator.core.effects import FailedStart
+from activator.drivers.base import Exit, Phase, Sighting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    replicas: tuple[Sighting, ...] = ()
+    exits: tuple[Exit, ...] = ()
+    lines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The last lines of each replica."""
+
+
+NOTHING = Published()
+
+
+def encode(published: Published, *, now: float) -> bytes:
+    replicas = [
+        {
+            "id": each.id,
+            "phase": each.phase,
+            "ago": round(now - each.since, 3),
+            "requested_ago": round(now - each.requested_at, 3),
+            "host": each.host,
+            "port": each.port,
+            "detail": each.detail,
+            "lines": published.lines.get(each.id, ()),
+        }
+        for each in published.replicas
+    ]
+    exits = [
+        {
+            "id": each.id,
+            "message": each.cause.message,
+            "code": each.cause.exit_code,
+            "lines": each.cause.last_lines,
+            "no_capacity": each.cause.no_capacity,
+        }
+        for each in published.exits
+    ]
+    words = {"v": VERSION, "replicas": replicas, "exits": exits}
+    return json.dumps(words, separators=(",", ":")).encode()
+
+
+def decode(told: bytes, *, told_at: float, before: Published = NOTHING) -> Published:
+    """`told_at`: the monotonic moment at which it was told. Moments that `before` had are kept:
+    what has not changed looks the same, however long this was on its way."""
+    try:
+        words = json.loads(told)
+        return _decoded(words, told_at, before) if words["v"] == VERSION else NOTHING
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return NOTHING
+
+
+def _decoded(words: Mapping[str, Any], told_at: float, before: Published) -> Published:
+    known = {each.id: each for each in before.replicas}
+    replicas = tuple(
+        _steady(known.get(each.id), each)
+        for each in (_sighting(told, told_at) for told in words["replicas"])
+    )
+    lines = {str(each["id"]): _lines(each["lines"]) for each in words["replicas"]}
+    return Published(replicas, tuple(map(_exit, words["exits"])), lines)
+
+
+def _sighting(each: Mapping[str, Any], told_at: float) -> Sighting:
+    return Sighting(
+        id=str(each["id"]),
+        phase=Phase(each["phase"]),
+        since=told_at - float(each["ago"]),
+        requested_at=told_at - float(each["requested_ago"]),
+        host=str(each["host"]),
+        port=int(each["port"]),
+        detail=str(each["detail"]),
+    )
+
+
+def _steady(before: Sighting | None, now: Sighting) -> Sighting:
+    if before is None:
+        return now
+    since = before.since if before.phase is now.phase else now.since
+    return replace(now, since=since, requested_at=before.requested_at)
+
+
+def _exit(each: Mapping[str, Any]) -> Exit:
+    code = each["code"]
+    cause = FailedStart(
+        str(each["message"]),
+        exit_code=None if code is None else int(code),
+        last_lines=_lines(each["lines"]),
+        no_capacity=bool(each["no_capacity"]),
+    )
+    return Exit(str(each["id"]), cause)
+
+
+def _lines(lines: Any) -> tuple[str, ...]:
+    return tuple(map(str, lines))

@@ -1,0 +1,136 @@
+"""Activators whose replicas are processes of their own: one set of them, whoever is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tests.model_process
+from tests.several import Activator, Several, several
+from tests.support import eventually
+from tests.town import spawn
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+WOKEN_WITHIN = 30.0
+"""Seconds: a process starts on a machine that may be busy."""
+
+
+class Models:
+    """The processes, as the machine has them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def started(self) -> set[int]:
+        """Ever."""
+        return {int(each.name) for each in self.folder.iterdir() if each.name.isdigit()}
+
+    @property
+    def running(self) -> set[int]:
+        return {pid for pid in self.started if _runs(pid)}
+
+    def let_go(self, name: str) -> None:
+        (self.folder / name).touch()
+
+
+def _runs(pid: int) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return b") Z " not in Path(f"/proc/{pid}/stat").read_bytes()
+    return False
+
+
+@contextlib.asynccontextmanager
+async def town(count: int, **endpoint: Any) -> AsyncIterator[tuple[Several, Models]]:
+    with tempfile.TemporaryDirectory() as name:
+        models = Models(Path(name))
+        script = tests.model_process.__file__
+        command = [sys.executable, "-E", "-S", script, "{port}", name]
+        backend = {"type": "process", "command": command, "stopGrace": "1s"}
+        async with several(count, own=True, backend=backend, **endpoint) as s:
+            yield s, models
+
+
+async def owner_of(s: Several) -> Activator:
+    """Who has started what runs now."""
+    (owner,) = await eventually(lambda: [each for each in s.activators if each.logged("owned")])
+    return owner
+
+
+async def test_however_many_activators_there_is_one_set_of_processes_and_all_use_it() -> None:
+    async with town(3) as (s, models):
+        woken = await asyncio.gather(
+            *(each.get(f"/{n}", within=WOKEN_WITHIN) for each in s.activators for n in range(5))
+        )
+
+        assert {reply.status for reply in woken} == {200}
+        assert len(models.started) == 1
+        assert {int(reply.body) for reply in woken} == models.running
+        owner = await owner_of(s)
+        # it ends and nobody needs it: then it is nobody's, and whoever is asked next starts another
+        other = next(each for each in s.activators if each is not owner)
+        os.kill(models.running.pop(), signal.SIGKILL)
+        await eventually(lambda: not models.running)
+        assert (await other.get("/again", within=WOKEN_WITHIN)).status == 200
+        assert len(models.started) == 2
+        assert other.logged("owned")
+
+
+async def test_when_the_owner_is_killed_another_starts_the_processes_and_serves_who_waits() -> None:
+    async with town(2, concurrency=1) as (s, models):
+        assert (await s.activators[0].get("/", within=WOKEN_WITHIN)).status == 200
+        owner = await owner_of(s)
+        (other,) = (each for each in s.activators if each is not owner)
+        (before,) = models.running
+        busy = spawn(owner.get("/wait/never"))
+        await asyncio.sleep(0.1)
+        held = [spawn(other.get(f"/{n}", within=WOKEN_WITHIN)) for n in range(3)]
+        await s.until_in_line(3)
+
+        owner.process.kill()
+
+        replies = await asyncio.gather(*held)
+        assert [reply.status for reply in replies] == [200] * 3
+        assert before not in models.running
+        assert {int(reply.body) for reply in replies} == models.running
+        assert len(models.started) == 2
+        assert await s.in_line() == 0
+        await asyncio.gather(busy, return_exceptions=True)
+
+
+async def test_when_the_owner_is_stopped_under_load_nothing_is_lost() -> None:
+    async with town(2) as (s, models):
+        assert (await s.activators[0].get("/", within=WOKEN_WITHIN)).status == 200
+        owner = await owner_of(s)
+        (other,) = (each for each in s.activators if each is not owner)
+        (before,) = models.running
+        long = [spawn(each.get("/wait/go", within=WOKEN_WITHIN)) for each in (owner, other)]
+        failed: list[Any] = []
+        served: set[int] = set()
+
+        async def load() -> None:
+            while len(served) < 2:
+                reply = await other.get("/", within=WOKEN_WITHIN)
+                served.add(int(reply.body)) if reply.status == 200 else failed.append(reply)
+
+        loads = [spawn(load()) for _ in range(4)]
+        await asyncio.sleep(0.2)
+        owner.tell(signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        assert models.running == {before}
+        models.let_go("go")
+
+        assert [reply.status for reply in await asyncio.gather(*long)] == [200, 200]
+        await asyncio.gather(*loads)
+        assert await owner.ended() == 0
+        assert failed == []
+        assert before in served
+        assert models.running == served - {before}
