@@ -77,7 +77,7 @@ class Pod:
         self._containers = [self._container(each) for each in manifest["spec"]["containers"]]
         self._work = Tasks(self.name)
         self._care = Tasks(self.name)
-        self._care.spawn(self._report(), name="status")
+        self._reporting = self._care.spawn(self._report(), name="status")
         self._work.spawn(self._run(), name="run")
 
     def container(self, name: str) -> Container | None:
@@ -179,6 +179,7 @@ class Pod:
         await self._work.aclose()
         if self._sandbox is not None:
             await self._sandbox.close()
+        self._reporting.cancel()
         if not self._deleted:
             await self._tell()
             await self._delete()

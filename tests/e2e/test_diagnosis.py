@@ -1,0 +1,105 @@
+"""Why a start does not succeed is told to the client who waits for it, within 10 s."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.control_plane import GPUS
+from tests.e2e.fleet import fleet
+from tests.e2e.kubelet import orders
+from tests.e2e.manifests import NAME, PORT, deployment
+from tests.e2e.space import waits_for
+
+if TYPE_CHECKING:
+    from tests.e2e.api import Json
+    from tests.e2e.space import Space
+
+TOLD_WITHIN = 10.0
+"""Seconds after the cluster knows."""
+
+CRASHING = ("sh", "-c", "echo CUDA error: no device >&2; exit 3")
+DYING = {"httpGet": {"path": "/health", "port": PORT}, "periodSeconds": 1, "failureThreshold": 1}
+CLAIM: Json = {"persistentVolumeClaim": {"claimName": "weights"}}
+
+
+@pytest.mark.usefixtures("control_plane")
+@pytest.mark.parametrize(
+    ("workload", "words"),
+    [
+        pytest.param(
+            deployment(annotations={orders.PULL_ERROR: "manifest unknown"}),
+            ["cannot be pulled", "manifest unknown"],
+            id="an image that cannot be pulled",
+        ),
+        pytest.param(
+            deployment(command=CRASHING),
+            ["3", "CUDA error: no device"],
+            id="a crash, with its exit code and last line",
+        ),
+        pytest.param(
+            deployment(annotations={orders.OOM_SECONDS: "0.3"}),
+            ["OOMKilled"],
+            id="a container beyond its memory",
+        ),
+        pytest.param(
+            deployment("--health", "500", readiness=None, container={"livenessProbe": DYING}),
+            ["Liveness probe failed"],
+            id="a probe that fails",
+        ),
+        pytest.param(
+            deployment(spec={"volumes": [{"name": "weights", **CLAIM}]}),
+            ["persistent volume claim weights does not exist"],
+            id="a claim of a volume that is not there",
+        ),
+        pytest.param(
+            deployment(annotations={orders.REFUSE: "OutOfMemory"}),
+            ["OutOfMemory"],
+            id="a node that refuses the pod",
+        ),
+    ],
+)
+async def test_why_a_start_failed_is_in_the_error(
+    space: Space, workload: Json, words: list[str]
+) -> None:
+    await space.apply(workload)
+    async with fleet(space) as activators:
+        reply = await activators[0].get("/hello", within=60.0)
+
+    assert (reply.status, reply.why) == (503, "start_failed")
+    for word in words:
+        assert word in reply.json()["detail"]
+
+
+async def test_that_no_gpu_is_free_is_in_the_error_once_the_wait_for_one_is_over(
+    space: Space,
+) -> None:
+    await space.apply(deployment(gpus=GPUS + 1))
+    async with fleet(space, scale={"startTimeout": "4s"}) as activators:
+        reply = await activators[0].get("/hello", within=60.0)
+
+    assert (reply.status, reply.why) == (503, "no_capacity")
+    assert "nvidia.com/gpu" in reply.json()["detail"]
+
+
+async def test_a_quota_that_forbids_the_pod_is_in_the_error(space: Space) -> None:
+    spec = {"hard": {"pods": "0"}}
+    await space.apply({"kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": spec})
+    await space.until("ResourceQuota", "none", lambda it: it.get("status", {}).get("hard"))
+    await space.apply(deployment())
+    async with fleet(space, scale={"startTimeout": "15s"}) as activators:
+        reply = await activators[0].get("/hello", within=60.0)
+
+    assert reply.status == 503
+    assert "exceeded quota: none" in reply.json()["detail"]
+
+
+async def test_the_status_says_what_the_cluster_knows_in_time(space: Space) -> None:
+    await space.apply(deployment(annotations={orders.PULL_ERROR: "unauthorized"}, replicas=1))
+    async with fleet(space) as activators:
+        await space.until_pod(lambda pod: waits_for(pod) == "ImagePullBackOff")
+        known = time.monotonic()
+        while "unauthorized" not in str(await activators.status(NAME)):
+            assert time.monotonic() - known < TOLD_WITHIN, await activators.status(NAME)

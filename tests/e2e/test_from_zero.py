@@ -1,0 +1,112 @@
+"""From zero to an answer and back, with a real Deployment: the main job."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from tests.e2e import audit
+from tests.e2e.fleet import fleet
+from tests.e2e.manifests import NAME, deployment, service
+from tests.e2e.model_client import stats
+from tests.e2e.space import is_ready, wants
+
+if TYPE_CHECKING:
+    from tests.e2e.control_plane import ControlPlane
+    from tests.e2e.space import Space
+
+IDLE = "700ms"
+
+
+async def test_the_first_request_wakes_the_deployment_and_is_answered(space: Space) -> None:
+    await space.apply(deployment(), service())
+    async with fleet(space) as activators:
+        first = await activators[0].get("/hello")
+        second = await activators[0].get("/again")
+
+    pod = (await space.pods())[0]["metadata"]["name"]
+    assert (first.status, first.body.decode()) == (200, pod)
+    assert (second.status, second.body.decode()) == (200, pod)
+    assert first.get("x-activator-cold-start") == b"true"
+    assert second.get("x-activator-cold-start") == b"false"
+
+
+async def test_nobody_waits_until_the_kubelet_finds_the_pod_ready(space: Space) -> None:
+    late = {"httpGet": {"path": "/health", "port": "http"}, "initialDelaySeconds": 60}
+    await space.apply(deployment(readiness=late))
+    async with fleet(space) as activators:
+        began = time.monotonic()
+        reply = await activators[0].get("/hello", within=40.0)
+
+    assert reply.status == 200
+    assert time.monotonic() - began < 30.0
+    assert not is_ready((await space.pods())[0])
+
+
+async def test_many_requests_at_three_activators_change_the_scale_once(
+    space: Space, control_plane: ControlPlane
+) -> None:
+    await space.apply(deployment("--load-seconds", "0.5"))
+    async with fleet(space, count=3) as activators:
+        replies = await activators.burst(30)
+
+    assert {each.status for each in replies} == {200}
+    calls = audit.calls(control_plane.audit_log, namespace=space.name)
+    scaled = [each for each in calls if each.resource == "deployments/scale" and each.writes]
+    assert len(scaled) == 1
+    assert len(await space.pods()) == 1
+
+
+async def test_the_line_is_drained_in_the_order_of_arrival_over_all_activators(
+    space: Space,
+) -> None:
+    await space.apply(deployment("--load-seconds", "1"))
+    async with fleet(space, count=3, concurrency=1) as activators:
+        async with asyncio.TaskGroup() as asking:
+            for number in range(12):
+                asking.create_task(activators[number % 3].get(f"/{number:03}", within=30.0))
+                await activators.until_held(number + 1)
+
+        pod = (await space.pods())[0]
+        assert (await stats(pod))["targets"] == [f"/{number:03}" for number in range(12)]
+        assert (await stats(pod))["most_at_once"] == 1
+
+
+async def test_an_idle_deployment_goes_to_zero_and_the_next_request_wakes_it(
+    space: Space,
+) -> None:
+    await space.apply(deployment())
+    async with fleet(space, scale={"idleTimeout": IDLE}) as activators:
+        first = await activators[0].get("/first")
+        await space.until("Deployment", NAME, wants(0))
+        await space.until_pods(lambda them: not them)
+        second = await activators[0].get("/second")
+
+    assert (first.status, second.status) == (200, 200)
+    assert first.body != second.body
+
+
+async def test_as_many_replicas_come_back_as_there_were(space: Space) -> None:
+    await space.apply(deployment(replicas=2))
+    await space.until_pods(lambda them: len(them) == 2 and all(map(is_ready, them)))
+    scale = {"idleTimeout": IDLE, "max": 3, "downDelay": "10m"}
+    async with fleet(space, scale=scale) as activators:
+        await activators[0].get("/first")
+        await space.until("Deployment", NAME, wants(0))
+        await activators[0].get("/second")
+
+        await space.until("Deployment", NAME, wants(2))
+
+
+async def test_a_request_at_the_moment_of_going_to_zero_is_answered_all_the_same(
+    space: Space,
+) -> None:
+    await space.apply(deployment(spec={"terminationGracePeriodSeconds": 1}))
+    async with fleet(space, count=2, scale={"idleTimeout": "100ms"}) as activators:
+        await activators[0].get("/first")
+        # as each goes to zero a little after the idle timeout, so these meet it at every stage
+        for number in range(20):
+            await asyncio.sleep(0.08 + 0.01 * number)
+            reply = await activators[number % 2].get(f"/{number}")
+            assert reply.status == 200, (number, reply)

@@ -1,0 +1,63 @@
+"""Between one replica and several, alone and beside other writers of the same number."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.fleet import fleet
+from tests.e2e.manifests import NAME, deployment
+from tests.e2e.space import is_ready, wants
+from tests.town import spawn
+
+if TYPE_CHECKING:
+    from tests.e2e.space import Space
+
+SEVERAL = {"max": 2, "targetConcurrency": 1, "downDelay": "1s"}
+
+
+async def test_the_replica_that_works_stays_and_the_idle_one_goes(space: Space) -> None:
+    await space.apply(deployment(replicas=2))
+    await space.until_pods(lambda them: len(them) == 2 and all(map(is_ready, them)))
+    async with fleet(space, concurrency=1, scale=SEVERAL) as activators:
+        working = spawn(activators[0].get("/for/8", within=40.0))
+        await space.until("Deployment", NAME, wants(1))
+        await space.until_pods(lambda them: len(them) == 1)
+        done = await working
+
+    assert done.status == 200
+    (left,) = await space.pods()
+    assert left["metadata"]["name"] == done.body.decode()
+
+
+async def test_a_person_who_scales_is_respected(space: Space) -> None:
+    await space.apply(deployment())
+    async with fleet(space, scale=SEVERAL | {"downDelay": "10m"}) as activators:
+        await activators[0].get("/first")
+        await space.scale(NAME, 2)
+        await space.until_pods(lambda them: len(them) == 2 and all(map(is_ready, them)))
+
+        assert (await activators[0].get("/second")).status == 200
+        assert wants(2)(await space.get("Deployment", NAME))
+        await activators[0].until_logged("rescaled")
+
+
+@pytest.mark.usefixtures("control_plane")  # whose controller looks every other second
+async def test_an_autoscaler_owns_what_is_above_one_and_the_activator_goes_to_zero(
+    space: Space,
+) -> None:
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": NAME}
+    spec = {"scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 3}
+    scaler = {"kind": "HorizontalPodAutoscaler", "metadata": {"name": NAME}, "spec": spec}
+    await space.apply(deployment(), scaler)
+    scale = {"owner": "external", "max": 3, "idleTimeout": "4s"}
+    async with fleet(space, scale=scale) as activators:
+        assert (await activators[0].get("/first")).status == 200
+
+        await space.until("Deployment", NAME, wants(2))
+        await space.until("Deployment", NAME, wants(0))
+        await asyncio.sleep(3.0)  # the autoscaler looks again, and finds itself switched off
+
+        assert wants(0)(await space.get("Deployment", NAME))
