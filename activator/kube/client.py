@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 
 from activator.kube.access import Access
-from activator.kube.errors import Unauthorized, Unreachable, error_of
+from activator.kube.errors import Forbidden, Unauthorized, Unreachable, error_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -25,6 +25,9 @@ PATIENCE: Final = 10.0
 CONNECT: Final = 5.0
 """Seconds for a connection: a server that is restarted refuses at once, one that is cut off does
 not."""
+WAKING: Final = 30.0
+"""Seconds after a failed connection in which "forbidden" is no verdict: an API server that has just
+been started refuses everybody until it has read its roles."""
 
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -39,6 +42,8 @@ class KubeClient:
         self._access = access or Access()
         self._clock = clock
         self._opening = asyncio.Lock()
+        self._away_at = float("-inf")
+        """When it last could not be asked."""
 
     async def get(self, path: str, **params: str) -> dict[str, Any]:
         return await self._object("GET", path, params=params)
@@ -121,7 +126,11 @@ class KubeClient:
 
     async def _checked(self, method: str, path: str, **how: Any) -> aiohttp.ClientResponse:
         how.setdefault("params", {})
-        answer = await self._access.request(method, path, **how)
+        try:
+            answer = await self._access.request(method, path, **how)
+        except Unreachable:
+            self._away_at = self._clock()
+            raise
         if answer.ok:
             return answer
         try:
@@ -130,12 +139,15 @@ class KubeClient:
             body = b""
         finally:
             answer.release()
-        raise error_of(
+        error = error_of(
             answer.status,
             body,
             what=f"{method} {path}",
             retry_after=answer.headers.get("Retry-After"),
         )
+        if type(error) is Forbidden and self._clock() - self._away_at < WAKING:
+            raise Unreachable(str(error))
+        raise error
 
 
 async def _events(
