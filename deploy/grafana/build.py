@@ -146,6 +146,17 @@ ENDPOINT = (
     REPLICAS,
     _graph("Jobs by state", _largest(_of("jobs"), "state"), "{{state}}", stacked=True),
     _graph(
+        "Tokens a second",
+        _summed(_rate("tokens_total"), "direction", "counted"),
+        "{{direction}} {{counted}}",
+    ),
+    _graph(
+        "Tokens a second, by key",
+        _summed(_rate("tokens_total"), "key"),
+        "{{key}}",
+        stacked=True,
+    ),
+    _graph(
         "Sent to another replica, a second",
         _summed(_rate("retries_total"), "reason"),
         "{{reason}}",
