@@ -199,6 +199,9 @@ class KubeServer:
         if verb == "watch":
             return await self._watch(key, request)
         if verb == "create":
+            if body["metadata"]["name"] in self.objects[key]:
+                name = body["metadata"]["name"]
+                raise StatusError(409, "AlreadyExists", f'{resource} "{name}" already exists')
             return web.json_response(self.put(resource, body), status=201)
         obj = self.objects[key].get(name)
         if obj is None:

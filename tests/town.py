@@ -180,18 +180,22 @@ async def town(
     endpoints: list[dict[str, Any]] | None = None,
     scripted: bool = True,
     checked: bool = True,
+    root: Mapping[str, Any] | None = None,
     **keys: Any,
 ) -> AsyncIterator[Town]:
     """An activator with these endpoints, all with the same `keys`; or with `endpoints` as given.
 
-    `scripted` False: the drivers are the real ones.
+    `scripted` False: the drivers are the real ones. `root`: further sections of the file.
     """
     before = asyncio.all_tasks()
-    made = endpoints or [endpoint(name, **keys) for name in names or ("a",)]
+    made = endpoints
+    if made is None:
+        made = [endpoint(name, **keys) for name in names or ("a",)]
     listen = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "drainDelay": 0, **(server or {})}
     async with contextlib.AsyncExitStack() as endings:
         folder = Path(endings.enter_context(tempfile.TemporaryDirectory()))
-        t = Town(folder, behave=behave, config={"server": listen, "endpoints": made})
+        config = {"server": listen, "endpoints": made, **(root or {})}
+        t = Town(folder, behave=behave, config=config)
         endings.push_async_callback(t.close)
         t.rewrite()
         for each in made if scripted else ():

@@ -25,7 +25,7 @@ class ConfigStatus:
     at: float
     """Unix time of that look."""
     problems: tuple[str, ...] = ()
-    """Why it was refused; empty: it is the one in force."""
+    """What was refused, and why; empty: all that is declared is in force."""
 
     @property
     def ok(self) -> bool:

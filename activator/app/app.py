@@ -21,6 +21,7 @@ from activator.admin.api import make_app
 from activator.aiokit.deadlines import Deadlines
 from activator.aiokit.tasks import Tasks
 from activator.app.cluster import OneCluster
+from activator.app.declared import DeclaredEndpoints
 from activator.app.job_operations import StoredJobs
 from activator.app.operations import AppOperations
 from activator.app.reloading import Reloading
@@ -137,13 +138,19 @@ class App:
             self.supervisor,
             wishes=lambda: self._stores.wishes,
             costs=lambda: self._bookkeeper,
-            why_not_ready=lambda: self._why_not_ready,
+            why_not_ready=lambda: self._why_not_ready or self._declared.why_not_ready,
             settings=self.settings,
+        )
+        self._declared = DeclaredEndpoints(
+            apply=self.supervisor.apply,
+            operations=self.operations,
+            events=self.events,
+            cluster=self._the_cluster,
         )
         self.reloading = Reloading(
             self.settings,
             overrides=self._overrides,
-            supervisor=self.supervisor,
+            apply=self._declared.take,
             operations=self.operations,
             events=self.events,
         )
@@ -173,7 +180,7 @@ class App:
         except StartError:
             await self._close_parts()
             raise
-        self.supervisor.apply(self.settings.endpoints)
+        self._declared.take(self.settings)
         self._bookkeeper.start()
         self.reloading.start(
             proxy=self._proxy, jobs=self._stores.jobs, certificate=self._certificate
@@ -329,9 +336,7 @@ class App:
             case ProcessBackend():
                 return self._share(live, lambda term: _process_driver(name, backend, term=term))
             case KubernetesBackend():
-                if self._cluster is None:
-                    self._cluster = OneCluster(self.events)
-                return self._cluster.make_driver(name, backend)
+                return self._the_cluster().make_driver(name, backend)
             case DockerBackend(container=None):
                 return DockerDriver(name, backend, instance=self.settings.store.prefix)
             case DockerBackend():
@@ -354,6 +359,11 @@ class App:
 
         return self._stores.share(name, make, in_flight=in_flight, patience=patience)
 
+    def _the_cluster(self) -> OneCluster:
+        if self._cluster is None:
+            self._cluster = OneCluster(self.events)
+        return self._cluster
+
     # --- stopping -------------------------------------------------------------------------------
 
     async def stop(self, *, drain_delay: float = 0.0, grace: float | None = None) -> None:
@@ -375,6 +385,7 @@ class App:
         self._refuse_held()
         await self.workers.aclose()
         await self.reloading.aclose()
+        self._declared.close()
         await self._close_endpoints()
         await self._bookkeeper.aclose()
         leaving.cancel()

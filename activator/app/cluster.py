@@ -9,9 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from activator.core.endpoint import KubernetesBackend
     from activator.drivers.kubernetes import KubernetesDriver
     from activator.kube.errors import KubeError
+    from activator.sources.kubernetes import KubernetesSource
     from activator.telemetry.events import EventLog
 
 
@@ -24,7 +27,7 @@ class OneCluster:
         self._events = events
         self._troubled: dict[str, type[KubeError]] = {}
         """What cannot be followed, and the sort of reason."""
-        self._cluster = Cluster(troubled=self._on_trouble)
+        self._cluster = Cluster(troubled=self._on_trouble, mute=self._on_mute)
 
     def make_driver(self, endpoint: str, backend: KubernetesBackend) -> KubernetesDriver:
         from activator.drivers.kubernetes import KubernetesDriver  # noqa: PLC0415 - as above
@@ -36,8 +39,13 @@ class OneCluster:
             note=lambda action, reason: self._note(endpoint, action, reason),
         )
 
+    def make_source(self, changed: Callable[[], None]) -> KubernetesSource:
+        from activator.sources.kubernetes import KubernetesSource  # noqa: PLC0415 - as above
+
+        return KubernetesSource(self._cluster, changed=changed)
+
     async def aclose(self) -> None:
-        """After every driver."""
+        """After every driver, and the source."""
         await self._cluster.aclose()
 
     def _note(self, endpoint: str, action: str, reason: str) -> None:
@@ -52,3 +60,8 @@ class OneCluster:
             self._troubled[what] = type(error)
         elif self._troubled.pop(what, None) and not self._troubled:
             self._events.record("", "cluster_followed", "everything is followed again")
+
+    def _on_mute(self, namespace: str, error: KubeError) -> None:
+        self._events.record(
+            "", "cluster_mute", f"no events can be written in namespace {namespace}: {error}"
+        )

@@ -44,13 +44,26 @@ class AppOperations:
         self._costs = costs
         self._why_not_ready = why_not_ready
         self._settings = settings
+        self._refused: tuple[str, ...] = ()
+        self._not_declared: tuple[str, ...] = ()
         self._config_status = ConfigStatus(at=time.time())
 
     def note_config(self, settings: Settings | None, *, problems: Sequence[str] = ()) -> None:
         """`settings` are in force from now on; None: they were refused for these problems."""
         if settings is not None:
             self._settings = settings
-        self._config_status = ConfigStatus(at=time.time(), problems=tuple(problems))
+        self._refused = tuple(problems)
+        self._note()
+
+    def note_declarations(self, problems: Sequence[str]) -> None:
+        """What objects of a cluster declare, and was refused; the rest is in force."""
+        if tuple(problems) != self._not_declared:
+            self._not_declared = tuple(problems)
+            self._note()
+
+    def _note(self) -> None:
+        problems = self._refused + self._not_declared
+        self._config_status = ConfigStatus(at=time.time(), problems=problems)
 
     def endpoints(self) -> Sequence[EndpointStatus]:
         return [self._status(control) for control in self._supervisor.all()]

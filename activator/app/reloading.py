@@ -15,12 +15,11 @@ from activator.errors import ConfigError
 from activator.sources.file import FileSource, FileWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from activator.app.operations import AppOperations
     from activator.config.settings import Settings
-    from activator.control.supervisor import Supervisor
     from activator.proxy.listener import Certificate, Proxy
     from activator.queueing.jobs import JobStore
     from activator.telemetry.events import EventLog
@@ -36,14 +35,16 @@ class Reloading:
         settings: Settings,
         *,
         overrides: Mapping[str, Any],
-        supervisor: Supervisor,
+        apply: Callable[[Settings], None],
         operations: AppOperations,
         events: EventLog,
     ) -> None:
-        """Make it before the files are read for the first time: a change after this is noticed."""
+        """Make it before the files are read for the first time: a change after this is noticed.
+
+        `apply`: make the endpoints at work what is told."""
         self.settings = settings
         """In force now."""
-        self._supervisor = supervisor
+        self._apply = apply
         self._operations = operations
         self._events = events
         self._source = FileSource(settings.source, overrides=overrides)
@@ -78,7 +79,7 @@ class Reloading:
         if settings == self.settings:
             return
         before, self.settings = self.settings, settings
-        self._supervisor.apply(settings.endpoints)
+        self._apply(settings)
         self._door.trusted = settings.server.trusted_proxies
         self._proxy.openai = settings.openai
         self._jobs.configure(settings.jobs)

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     show(ENDPOINTS, [endpoint_row(one) for one in listed["endpoints"]])
     problems = listed["configuration"]["problems"]
     if problems:
-        say("the last change of the configuration was refused, the one before is in force:")
+        say("refused of what is declared (what was in force before stays, where there was any):")
         for problem in problems:
             say(f"  {printable(problem)}")
     return 0

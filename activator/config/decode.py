@@ -36,11 +36,13 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 -- PyYAML's
 
 
+_FLOAT: Final = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+
 for _kind, _pattern, _first in (
     ("null", r"(?:~|null|Null|NULL|)$", "~nN\0"),
     ("bool", r"(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
     ("int", r"[-+]?[0-9]+$", "-+0123456789"),
-    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$", "-+.0123456789"),
+    ("float", _FLOAT + "$", "-+.0123456789"),
 ):
     _Loader.add_implicit_resolver(
         _TAG + _kind, re.compile(_pattern), ["" if char == "\0" else char for char in _first]
@@ -65,6 +67,15 @@ def decode(content: bytes, *, problems: Problems) -> Table | None:
         return None
     assert isinstance(decoded, Table)
     return decoded
+
+
+def plain(text: str) -> str | int | float | bool:
+    """A single word, from where all words are text, as it would be read unquoted in a file."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if _INT.fullmatch(text):
+        return int(text)
+    return float(text) if re.fullmatch(_FLOAT, text) else text
 
 
 def _composed(content: bytes, problems: Problems) -> yaml.Node | None:

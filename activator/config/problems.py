@@ -17,7 +17,7 @@ from activator.config.tree import OVERRIDDEN, Items, Table
 from activator.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from pydantic import ValidationError
@@ -32,8 +32,11 @@ _OWNER = re.compile(r"(defaults|endpoints\[\d+\])\.")
 class Problems:
     """Collects problems of one file; a problem that defaults pass on to many is told once."""
 
-    def __init__(self, source: Path) -> None:
+    def __init__(self, source: Path | None, *, spell: Callable[[Loc], str] | None = None) -> None:
+        """`source` None: what is read stands in no file, and problems are told without a place.
+        `spell`: how whoever wrote a key calls it, where that is not the way of the file."""
         self._source = source
+        self._spell = spell or spelled
         self._found: dict[tuple[int, str, str], tuple[int, str]] = {}
 
     def __len__(self) -> int:
@@ -45,7 +48,7 @@ class Problems:
 
     def at(self, tree: Table, loc: Loc, message: str, *, under: Loc = ()) -> None:
         """A problem at the key `loc` of `tree`, which itself stands at `under` in the file."""
-        self.add(line_of(tree, loc), spelled((*under, *loc)), message)
+        self.add(line_of(tree, loc), self._spell((*under, *loc)), message)
 
     def invalid(
         self, error: ValidationError, *, model: type[BaseModel], tree: Table, under: Loc = ()
@@ -63,6 +66,8 @@ class Problems:
 
     def lines(self) -> list[str]:
         """`FILE:LINE: key.path: message`, in the order of the file."""
+        if self._source is None:
+            return [text for _, text in self._found.values()]
         ordered = sorted(self._found.values(), key=lambda problem: problem[0])
         return [f"{self._where(line)}: {text}" for line, text in ordered]
 

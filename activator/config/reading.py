@@ -57,6 +57,8 @@ class Reading:
     """Empty: there is none."""
     declared: tuple[Declared, ...]
     endpoints: tuple[Endpoint, ...]
+    defaults: Table
+    """What is merged under each endpoint."""
 
 
 class Reader:
@@ -73,7 +75,8 @@ class Reader:
     def read(self) -> Reading:
         """Raises ConfigError with every problem that was found on the whole way."""
         root = self._root()
-        declared = tuple(self._declared())
+        defaults = self._defaults()
+        declared = tuple(self._declared(defaults))
         whole = [each for each in declared if each.whole]
         built = [(each, endpoint) for each in whole if (endpoint := self._built(each))]
         self._check_names(declared)
@@ -84,7 +87,19 @@ class Reader:
         assert root is not None  # else there was a problem
         assert store_url is not None
         endpoints = tuple(endpoint for _, endpoint in built)
-        return Reading(root, store_url, secret, declared, endpoints)
+        return Reading(root, store_url, secret, declared, endpoints, defaults)
+
+    def read_endpoint(self, declaration: Table, *, defaults: Table) -> Endpoint:
+        """One that is declared elsewhere than in a document. Raises ConfigError."""
+        tree = merged(defaults, declaration)
+        keys, wrong = self._validated(EndpointSection, tree)
+        endpoint = None
+        if keys is not None:
+            self._tell(tree, rules.endpoint_problems(keys), wrong=wrong)
+            endpoint = self._built(Declared(0, keys, tree, whole=not wrong))
+        self._problems.raise_any()
+        assert endpoint is not None  # else there was a problem
+        return endpoint
 
     def _root(self) -> RootKeys | None:
         tree = Table(self._tree.line)
@@ -97,9 +112,8 @@ class Reader:
             self._check_files(root)
         return root
 
-    def _declared(self) -> Iterator[Declared]:
+    def _declared(self, defaults: Table) -> Iterator[Declared]:
         declarations = self._tree.get("endpoints")
-        defaults = self._defaults()
         if not isinstance(declarations, Items):
             said = "is required" if declarations is None else "must be a list of endpoints"
             self._problems.at(self._tree, ("endpoints",), said)

@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 
     from activator.config.endpoint_schema import Policy
     from activator.config.problems import Loc
-    from activator.config.schema import RootKeys
+    from activator.config.schema import KubernetesSourceSection, RootKeys
     from activator.config.store_url import StoreUrl
 
 Finding = tuple["Loc", str]
 
 _NOT_YET = "is not available in this version"
+_NEEDS_KUBERNETES = "`kubernetes` needs a package more: pip install 'activator[kubernetes]'"
 _OF_AN_IMAGE = {"command", "env", "gpus", "volumes", "shm_size"}
 _AROUND = "is not loopback: clients can reach replicas around keys and limits"
 _SHORT_IDLE = 5.0
@@ -68,10 +69,7 @@ def endpoint_problems(endpoint: EndpointSection) -> Iterator[Finding]:
     backend = endpoint.backend
     match backend:
         case KubernetesSection() if find_spec("kubernetes_asyncio") is None:
-            yield (
-                ("backend", "type"),
-                "`kubernetes` needs a package more: pip install 'activator[kubernetes]'",
-            )
+            yield ("backend", "type"), _NEEDS_KUBERNETES
         case DockerSection():
             yield from _docker_problems(backend, most=endpoint.scale.max)
         case ProcessSection():
@@ -116,6 +114,8 @@ def root_problems(root: RootKeys) -> Iterator[Finding]:
         yield ("store", "prefix"), "cannot have braces: they decide where in a cluster a key lies"
     if root.webhooks.allow and root.webhooks.secret is None:
         yield ("webhooks", "secret"), "is needed: a call that is not signed could be anybody's"
+    if root.sources.kubernetes is not None:
+        yield from _source_problems(root.sources.kubernetes)
     server = root.server
     if not is_loopback(server.admin[0]) and root.auth.admin_token_file is None:
         yield ("server", "admin"), "listens beyond loopback, which needs `auth.adminTokenFile`"
@@ -126,6 +126,15 @@ def root_problems(root: RootKeys) -> Iterator[Finding]:
         taken.append(address)
     if any(_clash(server.admin, other) for other in taken):
         yield ("server", "admin"), "is the address of `server.listen` too"
+
+
+def _source_problems(source: KubernetesSourceSection) -> Iterator[Finding]:
+    at = ("sources", "kubernetes")
+    if find_spec("kubernetes_asyncio") is None:
+        yield at, _NEEDS_KUBERNETES
+    for namespace in source.allow:
+        if namespace not in source.namespaces:
+            yield (*at, "allow", namespace), "is not one of `namespaces`"
 
 
 def store_url_problems(url: StoreUrl) -> Iterator[Finding]:
@@ -146,6 +155,13 @@ def root_warnings(root: RootKeys) -> Iterator[Finding]:
         yield ("server", "listen"), "open to everyone who can reach it: no `auth.apiKeysFile`"
     if any(network.prefixlen == 0 for network in server.trusted_proxies):
         yield ("server", "trustedProxies"), "trusts everybody: anyone can forge X-Forwarded-*"
+    source = root.sources.kubernetes
+    for index, namespace in enumerate(source.namespaces if source else ()):
+        if source is not None and namespace not in source.allow:
+            yield (
+                ("sources", "kubernetes", "namespaces", index),
+                f"nothing may be claimed there: `allow` says nothing of {namespace}",
+            )
     for name, size in (("maxBody", root.jobs.max_body), ("maxResult", root.jobs.max_result)):
         if size > root.store.max_bytes:
             yield ("jobs", name), "is more than store.maxBytes: the store is full first"

@@ -16,6 +16,7 @@ from activator.config.fields import (
     Duration,
     Flag,
     HostPattern,
+    Name,
     Network,
     Number,
     PositiveCount,
@@ -175,24 +176,36 @@ class WebhooksSection(Section):
 
 
 class AllowSection(Section):
-    """What the workloads of a namespace may claim."""
+    """What the annotated objects of a namespace may claim. Nothing, unless it is said here."""
 
-    hosts: tuple[HostPattern, ...] = key([], "Hosts.")
-    models: tuple[Text, ...] = key([], "Models.")
+    hosts: tuple[HostPattern, ...] = key(
+        [],
+        "Hosts, `*.` and a domain for every name below it, or `*` for all: what an endpoint that"
+        " names no host needs.",
+    )
+    models: tuple[Text, ...] = key(
+        [],
+        "Models and aliases, with one `*` at most. An endpoint that names no model takes whatever"
+        " model is asked for at its hosts, and needs `*`.",
+    )
 
 
 class KubernetesSourceSection(Section):
-    """Endpoints declared by annotations of workloads."""
+    """Endpoints declared by annotations of Deployments, StatefulSets and Services."""
 
-    namespaces: tuple[Text, ...] = key([], "Namespaces that are watched.")
-    allow: dict[str, AllowSection] = key({}, "What each of them may claim.")
+    namespaces: tuple[Name, ...] = required("Namespaces that are watched.", min_length=1)
+    allow: dict[str, AllowSection] = key(
+        {}, "What the annotated objects of each of them may claim, by its name."
+    )
 
 
 class SourcesSection(Section):
-    """Where endpoints are declared besides this file."""
+    """Where endpoints are declared besides this file, which wins over all others."""
 
-    kubernetes: KubernetesSourceSection | None = later(
-        None, "Endpoints declared by annotations of workloads."
+    kubernetes: KubernetesSourceSection | None = key(
+        None,
+        'Deployments, StatefulSets and Services with the annotation `activator.dev/enabled: "true"`'
+        " become endpoints. Null: none do.",
     )
 
 

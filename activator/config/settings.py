@@ -16,7 +16,8 @@ from activator.config.decode import decode
 from activator.config.problems import Problems
 from activator.config.reading import Reader
 from activator.config.store_url import Kind
-from activator.config.tree import override
+from activator.config.tree import Table, override
+from activator.core.declarations import Allowance
 from activator.core.jobs import JobsPolicy
 from activator.core.webhooks import WebhookPolicy
 from activator.errors import ConfigError
@@ -26,9 +27,8 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
     from activator.config.reading import Reading
-    from activator.config.schema import JobsSection, ServerSection
+    from activator.config.schema import JobsSection, KubernetesSourceSection, ServerSection
     from activator.config.store_url import StoreUrl
-    from activator.config.tree import Table
     from activator.core.endpoint import Endpoint
 
 
@@ -90,6 +90,14 @@ class OpenAI:
 
 
 @dataclass(frozen=True, slots=True)
+class KubernetesSource:
+    """Whose annotations declare endpoints."""
+
+    namespaces: tuple[str, ...]
+    allow: Mapping[str, Allowance]
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One valid configuration. Equal if everything that matters at run time is equal."""
 
@@ -100,6 +108,11 @@ class Settings:
     auth: Auth
     openai: OpenAI
     endpoints: tuple[Endpoint, ...]
+    """Of the file."""
+    declared: KubernetesSource | None
+    """Where there may be more."""
+    defaults: Table = field(repr=False)
+    """Of endpoints that are declared elsewhere; those of the file have them."""
     warnings: tuple[str, ...] = field(compare=False)
     """`FILE:LINE: key.path: message` each."""
     source: Path = field(compare=False)
@@ -153,6 +166,8 @@ def load(
         ),
         openai=OpenAI(root.openai.default_model, root.openai.peek_bytes),
         endpoints=reading.endpoints,
+        declared=_declared(root.sources.kubernetes),
+        defaults=reading.defaults if root.sources.kubernetes else Table(0),
         warnings=_warnings(reading, tree=tree, found=Problems(source)),
         source=source,
         resolved=_resolved(reading),
@@ -192,6 +207,18 @@ def _server(keys: ServerSection, *, base: Path) -> Server:
     )
 
 
+def _declared(keys: KubernetesSourceSection | None) -> KubernetesSource | None:
+    if keys is None:
+        return None
+    return KubernetesSource(
+        namespaces=tuple(dict.fromkeys(keys.namespaces)),
+        allow={
+            namespace: Allowance(hosts=each.hosts, models=each.models)
+            for namespace, each in keys.allow.items()
+        },
+    )
+
+
 def _jobs(keys: JobsSection) -> JobsPolicy:
     return JobsPolicy(
         max_body=keys.max_body,
@@ -206,7 +233,7 @@ def _jobs(keys: JobsSection) -> JobsPolicy:
 def _warnings(reading: Reading, *, tree: Table, found: Problems) -> tuple[str, ...]:
     for loc, said in rules.root_warnings(reading.root):
         found.at(tree, loc, said)
-    if not reading.declared:
+    if not reading.declared and reading.root.sources.kubernetes is None:
         found.at(tree, ("endpoints",), "there is none: every request is a 404")
     for each in reading.declared:
         warnings = rules.endpoint_warnings(
@@ -222,6 +249,8 @@ def _warnings(reading: Reading, *, tree: Table, found: Problems) -> tuple[str, .
 def _resolved(reading: Reading) -> dict[str, Any]:
     resolved = reading.root.model_dump(mode="json", by_alias=True)
     resolved = {key: value for key, value in resolved.items() if value != {}}
+    if reading.root.sources.kubernetes is not None:
+        resolved["defaults"] = dict(reading.defaults)
     resolved["endpoints"] = []
     for declared, endpoint in zip(reading.declared, reading.endpoints, strict=True):
         said = declared.keys.model_dump(mode="json", by_alias=True)

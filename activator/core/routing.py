@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UNREAD",
+    "Combination",
     "ModelNeeded",
     "RouteTable",
     "Routed",
+    "combinations",
     "duplicates",
     "fits",
     "is_blocked",
@@ -39,6 +41,8 @@ UNREAD: Final = "\0unread"
 _ANY_HOST = "*"
 _EXACT_MODEL = 1 << 40
 _Headers = tuple[tuple[str, str], ...]
+Combination = tuple[str, str, _Headers, str | None]
+"""Host, path prefix, headers and model: of two endpoints only one can have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +134,20 @@ def duplicates(endpoints: Sequence[Endpoint]) -> list[tuple[Endpoint, Endpoint]]
 
     The first of a pair was declared first; a pair is told once, however much it shares.
     """
-    owners: dict[tuple[str, str, _Headers, str | None], Endpoint] = {}
+    owners: dict[Combination, Endpoint] = {}
     pairs: dict[tuple[str, str], tuple[Endpoint, Endpoint]] = {}
-    for rule in _rules(endpoints):
-        key = (rule.host, rule.prefix, rule.headers, rule.model)
-        owner = owners.setdefault(key, rule.endpoint)
-        if owner is not rule.endpoint:
-            pairs.setdefault((owner.name, rule.endpoint.name), (owner, rule.endpoint))
+    for endpoint in endpoints:
+        for key in combinations(endpoint):
+            owner = owners.setdefault(key, endpoint)
+            if owner is not endpoint:
+                pairs.setdefault((owner.name, endpoint.name), (owner, endpoint))
     return list(pairs.values())
+
+
+def combinations(endpoint: Endpoint) -> Iterator[Combination]:
+    """Every one that it claims."""
+    for rule in _rules([endpoint]):
+        yield rule.host, rule.prefix, rule.headers, rule.model
 
 
 def replica_path(routed: Routed, path: str) -> str:

@@ -141,6 +141,13 @@ def without_prefix(raw: str, prefix: str, *, path: str) -> str:
     return quote(path[len(prefix) :], safe=_PCHAR) or "/"
 
 
+def is_host_within(host: str, pattern: str) -> bool:
+    """Whether a pattern covers a host, or every host that another pattern covers."""
+    if pattern in ("*", host):
+        return True
+    return pattern.startswith("*.") and host.endswith(pattern[1:])
+
+
 def is_under(path: str, prefix: str) -> bool:
     """On segment boundaries: `/a` and `/a/x` and `/a;x` are under `/a`, `/ab` is not."""
     return path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/", ";")

@@ -6,14 +6,10 @@ Decides what of it makes a prepared order outdated (`fence`). Scaling it is the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
+from activator.core.declarations import EPOCH, REMEMBERED, said
 from activator.core.selectors import Selector, selector_of
-
-EPOCH: Final = "activator.dev/epoch"
-"""Changed by whoever revives an endpoint: orders that were prepared before are refused."""
-REMEMBERED: Final = "activator.dev/replicas"
-"""How many ran before the last order for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +31,9 @@ class Workload:
     cannot_create_since: str = ""
     progress: str = ""
     """What it says about being late (`ProgressDeadlineExceeded`): advice."""
+    created: str = ""
+    declared: tuple[tuple[str, str], ...] = ()
+    """What its annotations say about an endpoint (`declarations.said`)."""
 
     @property
     def fence(self) -> str:
@@ -66,6 +65,8 @@ def read_workload(raw: dict[str, Any]) -> Workload:
         cannot_create=(failing.get("message") or "") if is_failing else "",
         cannot_create_since=(failing.get("lastTransitionTime") or "") if is_failing else "",
         progress=(progressing.get("message") or "") if is_late else "",
+        created=metadata.get("creationTimestamp") or "",
+        declared=said(annotations),
     )
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from activator.core.workloads import EPOCH, REMEMBERED, read_workload
+from activator.core.declarations import EPOCH, REMEMBERED
+from activator.core.workloads import read_workload
 from activator.drivers.base import DriverError
 from activator.kube.client import JSON_PATCH, MERGE_PATCH
 from activator.kube.errors import Forbidden, KubeError, Missing, Outdated, Rejected

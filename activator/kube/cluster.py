@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from activator.aiokit.tasks import Tasks
 from activator.kube.client import KubeClient
 from activator.kube.errors import Missing
+from activator.kube.notes import Notes
 from activator.kube.watch import Watch
 
 if TYPE_CHECKING:
@@ -43,14 +44,17 @@ class Resource:
 
 PODS = Resource("v1", "pods", "Pod")
 EVENTS = Resource("v1", "events", "Event")
+SERVICES = Resource("v1", "services", "Service")
+DEPLOYMENTS = Resource("apps/v1", "deployments", "Deployment")
+STATEFUL_SETS = Resource("apps/v1", "statefulsets", "StatefulSet")
 ENDPOINT_SLICES = Resource("discovery.k8s.io/v1", "endpointslices", "EndpointSlice")
 AUTOSCALERS = Resource("autoscaling/v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
 
 _KNOWN = {
     (each.group_version, each.kind): each
     for each in (
-        Resource("apps/v1", "deployments", "Deployment"),
-        Resource("apps/v1", "statefulsets", "StatefulSet"),
+        DEPLOYMENTS,
+        STATEFUL_SETS,
         Resource("apps/v1", "replicasets", "ReplicaSet"),
         Resource("v1", "replicationcontrollers", "ReplicationController"),
     )
@@ -84,19 +88,31 @@ class Cluster:
         client: KubeClient | None = None,
         *,
         troubled: Callable[[str, KubeError | None], None] = lambda what, error: None,
+        mute: Callable[[str, KubeError], None] = lambda namespace, error: None,
         times: WatchTimes | None = None,
         clock: Callable[[], float] = time.monotonic,
         dice: Callable[[], float] = random.random,
     ) -> None:
-        """`troubled`: a collection can no longer be followed, or (None) can be again."""
+        """`troubled`: a collection can no longer be followed, or (None) can be again. `mute`: no
+        events can be written in this namespace."""
         self.client = client or KubeClient()
         self._troubled = troubled
+        self._mute = mute
         self._times = times
         self._clock = clock
         self._dice = dice
         self._tasks = Tasks("kube")
         self._shared: dict[str, _Shared] = {}
         self._resources: dict[tuple[str, str], Resource] = dict(_KNOWN)
+        self._notes: Notes | None = None
+
+    @property
+    def notes(self) -> Notes:
+        """What we write on objects."""
+        if self._notes is None:
+            self._notes = Notes(self.client, wall=time.time, refused=self._mute)
+            self._tasks.spawn(self._notes.run(), name="notes")
+        return self._notes
 
     def follow(
         self,

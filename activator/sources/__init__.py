@@ -1,1 +1,2 @@
-"""Where endpoints are declared: a file (`file`), later a cluster. Protocol in `base`."""
+"""Where endpoints are declared: a file (`file`; protocol in `base`), objects of a cluster
+(`kubernetes`)."""

@@ -128,7 +128,7 @@ function showOverview() {
     ["cost today", money(sum("cost_today"))], ["saved today", money(sum("saved_today"))]];
   describe($("totals"), rows);
   const words = seen.problems.length
-    ? `The last change of the configuration was refused, the one before is in force:\n${seen.problems.join("\n")}` : "";
+    ? `Refused of what is declared (what was in force before stays, where there was any):\n${seen.problems.join("\n")}` : "";
   setText($("problems"), words);
   const matching = filtered();
   const pages = Math.max(1, Math.ceil(matching.length / PAGE));

@@ -84,7 +84,7 @@ class Desk:
         self.reloading = Reloading(
             settings,
             overrides={},
-            supervisor=supervisor,
+            apply=lambda settings: self.applied.apply(settings.endpoints),
             operations=self.operations,
             events=self.events,
         )

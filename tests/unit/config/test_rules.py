@@ -43,14 +43,28 @@ def test_what_comes_later_may_be_switched_off(tmp_path: Path, keys: str) -> None
     ("text", "key"),
     [
         ("tracing: {endpoint: 'http://x'}\n", "tracing"),
-        ("sources: {kubernetes: {namespaces: [x]}}\n", "sources.kubernetes"),
     ],
 )
 def test_sections_that_come_later_are_refused(tmp_path: Path, text: str, key: str) -> None:
     (problem,) = problems_of(tmp_path, text + MINIMAL)
     assert problem.startswith(f"1: {key}: ")
     assert "not available in this version" in problem
-    assert settings_of(tmp_path, "tracing:\nsources: {kubernetes: null}\n" + MINIMAL)
+    assert settings_of(tmp_path, "tracing:\n" + MINIMAL)
+
+
+def test_what_a_namespace_may_claim_is_said_of_namespaces_that_are_watched(tmp_path: Path) -> None:
+    text = "sources: {kubernetes: {namespaces: [a], allow: {b: {hosts: [x.example]}}}}\n"
+    (problem,) = problems_of(tmp_path, text + MINIMAL)
+    assert problem == "1: sources.kubernetes.allow.b: is not one of `namespaces`"
+
+
+def test_a_namespace_that_may_claim_nothing_is_a_warning(tmp_path: Path) -> None:
+    text = "sources: {kubernetes: {namespaces: [a]}}\nserver: {listen: 127.0.0.1:0}\n"
+    warnings = warnings_of(tmp_path, text + "endpoints: []\n")
+    assert warnings == [
+        "1: sources.kubernetes.namespaces[0]: nothing may be claimed there: `allow` says nothing"
+        " of a"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,158 @@
+"""The endpoints at work: those of the file, and those that objects of a cluster declare besides.
+
+Decides when they are put together anew, and who is told what was refused. Which of them there are
+follows from `config.annotations` and `core.declarations`; making them work is the supervisor's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from activator.config.annotations import read_declaration
+from activator.core.declarations import Claim, settle
+from activator.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from activator.app.cluster import OneCluster
+    from activator.app.operations import AppOperations
+    from activator.config.settings import Settings
+    from activator.core.declarations import Declaration
+    from activator.core.endpoint import Endpoint
+    from activator.sources.kubernetes import KubernetesSource
+    from activator.telemetry.events import EventLog
+
+_GATHER: Final = 0.05
+"""Seconds from the first change to a look at all: they come in crowds, and a look goes through
+every declaration."""
+_PATIENCE: Final = 30.0
+"""Seconds that the file's endpoints wait for a cluster that does not answer at the start."""
+_NOT_KNOWN = "what the cluster declares is not known yet"
+
+
+class DeclaredEndpoints:
+    """Until `close`. The file's endpoints never wait for the others, nor for the cluster."""
+
+    def __init__(
+        self,
+        *,
+        apply: Callable[[Sequence[Endpoint]], None],
+        operations: AppOperations,
+        events: EventLog,
+        cluster: Callable[[], OneCluster],
+    ) -> None:
+        """`cluster`: made when it is needed."""
+        self._apply = apply
+        self._operations = operations
+        self._events = events
+        self._cluster = cluster
+        self._loop = asyncio.get_running_loop()
+        self._settings: Settings | None = None
+        self._source: KubernetesSource | None = None
+        self._look_at: asyncio.TimerHandle | None = None
+        self._patient_until = self._loop.time() + _PATIENCE
+        self._is_known = False
+        self._declarations: list[Declaration] = []
+        self._read: dict[Declaration, Endpoint | str] = {}
+        """What a declaration means, or what is wrong with it."""
+        self._valid: dict[str, Endpoint] = {}
+        """The last that each object meant, by uid: it stays when a change of it is wrong."""
+        self._refused: dict[str, str] = {}
+        """Why, by uid, as it was told."""
+
+    @property
+    def why_not_ready(self) -> str | None:
+        """An endpoint that is only not known yet must not be a 404, as in a rolling restart."""
+        if self._source is None or self._is_known or self._loop.time() > self._patient_until:
+            return None
+        return _NOT_KNOWN
+
+    def take(self, settings: Settings) -> None:
+        """The file says this from now on."""
+        if self._settings is None or settings.defaults != self._settings.defaults:
+            self._read.clear()
+        self._settings = settings
+        namespaces = settings.declared.namespaces if settings.declared else ()
+        if namespaces and self._source is None:
+            self._source = self._cluster().make_source(self._changed)
+        if self._source is not None:
+            self._source.follow(namespaces)
+            self._declarations = [
+                each for each in self._declarations if each.namespace in namespaces
+            ]
+        self._settle(settings)
+        self._changed()
+
+    def close(self) -> None:
+        if self._look_at is not None:
+            self._look_at.cancel()
+        if self._source is not None:
+            self._source.close()
+        self._source = None
+
+    def _changed(self) -> None:
+        if self._look_at is None and self._source is not None:
+            self._look_at = self._loop.call_later(_GATHER, self._look)
+
+    def _look(self) -> None:
+        self._look_at = None
+        # in halves, the younger of two would win for a moment
+        if self._source is None or self._settings is None or not self._source.is_known:
+            return
+        self._is_known = True
+        declarations = self._source.declarations()
+        if declarations != self._declarations:
+            self._declarations = declarations
+            self._settle(self._settings)
+
+    def _settle(self, settings: Settings) -> None:
+        claims: list[Claim] = []
+        refused: dict[Declaration, str] = {}
+        self._read = {each: self._meaning(each, settings) for each in self._declarations}
+        present = {each.uid for each in self._declarations}
+        self._valid = {uid: it for uid, it in self._valid.items() if uid in present}
+        for each, meaning in self._read.items():
+            if isinstance(meaning, str):
+                refused[each] = meaning
+                before = self._valid.get(each.uid)
+                if before is not None:
+                    refused[each] += "; what it said before stays in force"
+                    claims.append(Claim(each, before))
+            else:
+                self._valid[each.uid] = meaning
+                claims.append(Claim(each, meaning))
+        allowed = settings.declared.allow if settings.declared else {}
+        settled = settle(claims, taken=settings.endpoints, allowed=allowed)
+        self._apply([*settings.endpoints, *settled.endpoints])
+        self._tell(settled.refused | refused)
+
+    def _meaning(self, declaration: Declaration, settings: Settings) -> Endpoint | str:
+        known = self._read.get(declaration)
+        if known is not None:
+            return known
+        try:
+            return read_declaration(declaration, defaults=settings.defaults)
+        except ConfigError as error:
+            return "; ".join(error.problems)
+
+    def _tell(self, refused: dict[Declaration, str]) -> None:
+        for each in self._declarations:
+            why, before = refused.get(each), self._refused.get(each.uid)
+            if why is not None and why != before:
+                self._say(each, "refused", why)
+            elif why is None and before is not None:
+                self._say(each, "accepted", f"it is endpoint {each.endpoint}")
+        self._refused = {each.uid: why for each, why in refused.items()}
+        self._operations.note_declarations([f"{each}: {why}" for each, why in refused.items()])
+
+    def _say(self, declaration: Declaration, outcome: str, why: str) -> None:
+        self._events.record("", f"declaration_{outcome}", f"{declaration}: {why}")
+        if self._source is not None:
+            self._source.tell(
+                declaration,
+                reason=f"Endpoint{outcome.capitalize()}",
+                message=why,
+                is_warning=outcome == "refused",
+            )
