@@ -32,6 +32,7 @@ from activator.config.settings import load
 from activator.control.bookkeeper import Bookkeeper
 from activator.control.catalogue import Catalogue
 from activator.control.controller import Controller
+from activator.control.experience import Experience
 from activator.control.hooks import Hooks
 from activator.control.supervisor import Supervisor
 from activator.control.worker import Worker, Workers
@@ -170,6 +171,11 @@ class App:
                 leading=lambda: self._stores.lease.leading,
                 wall=time.time,
             )
+            self._experience = Experience(
+                self._stores.starts,
+                controls=self.supervisor.all,
+                leading=lambda: self._stores.lease.leading,
+            )
             self._proxy = self._make_proxy()
             self._employ()
             await self._start_admin()
@@ -182,6 +188,7 @@ class App:
             raise
         self._declared.take(self.settings)
         self._bookkeeper.start()
+        self._experience.start()
         self.reloading.start(
             proxy=self._proxy, jobs=self._stores.jobs, certificate=self._certificate
         )
@@ -388,6 +395,7 @@ class App:
         self._declared.close()
         await self._close_endpoints()
         await self._bookkeeper.aclose()
+        await self._experience.aclose()
         leaving.cancel()
         self._refuse_held()  # whose replica was stopped under them, and who wait for another now
         await self._close_parts()

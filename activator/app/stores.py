@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from activator.config.store_url import Kind
 from activator.coordination.memory import MemoryBoard, MemoryLease, MemoryRoster
 from activator.coordination.memory_costs import MemoryCostBook
+from activator.coordination.memory_starts import MemoryStartLog
 from activator.coordination.memory_wishes import MemoryWishes
 from activator.core.election import Pace
 from activator.core.liveness import BEAT, SILENCE
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         Lease,
         Roster,
         SlotLedger,
+        StartLog,
         Wishes,
     )
     from activator.coordination.memory import MemoryLedger
@@ -76,6 +78,9 @@ class Stores(Protocol):
 
     @property
     def costs(self) -> CostBook: ...
+
+    @property
+    def starts(self) -> StartLog: ...
 
     def make_ledger(self, endpoint: Endpoint) -> SlotLedger: ...
 
@@ -122,6 +127,7 @@ class MemoryStores:
         self.lease = MemoryLease()
         self.wishes = MemoryWishes()
         self.costs = MemoryCostBook()
+        self.starts = MemoryStartLog()
         self._make_local = make_local
 
     def make_ledger(self, endpoint: Endpoint) -> MemoryLedger:

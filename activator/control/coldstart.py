@@ -10,7 +10,7 @@ from activator.core.eta import StartTimes
 from activator.core.status import ColdStart
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from activator.drivers.base import Sighting
     from activator.telemetry.metrics import EndpointMetrics
@@ -30,6 +30,8 @@ class ColdStarts:
         self._first_ready: str | None = None
         self._ready_at = 0.0
         self.count = 0
+        self.news: deque[dict[str, float]] = deque(maxlen=REMEMBERED)
+        """What was learned and is not noted anywhere yet, oldest first."""
         self.recent: deque[ColdStart] = deque(maxlen=REMEMBERED)
         """Those that have ended, oldest first."""
 
@@ -54,11 +56,16 @@ class ColdStarts:
         self._ready_at = ready_at
         self.count += 1
         self._times.learn(phases)
+        self.news.append(phases)
         self._remember("ready", dict(phases))
         self._metrics.cold_start(outcome="ready")
         for phase, seconds in phases.items():
             self._metrics.phase(phase, seconds)
         return phases
+
+    def recall(self, starts: Sequence[Mapping[str, float]]) -> None:
+        """What was learned before this activator was started, the oldest first."""
+        self._times.recall(starts)
 
     def answered(self, sighting_id: str) -> float | None:
         """A replica has begun its first answer. Seconds since it was ready, if that was the one

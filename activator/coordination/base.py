@@ -1,5 +1,5 @@
 """The protocols through which activators share what must be exact: slots, demand, leadership,
-what operators want, and what it has cost.
+what operators want, what it has cost, and how long starts take.
 
 The data path knows a `SlotLedger` and nothing behind it: in one process it wraps
 `core.dispatch`, over several it is a store's scripts with the same semantics.
@@ -315,3 +315,14 @@ class CostBook(Protocol):
 
     async def days(self, first: date, last: date) -> Sequence[DayUsage]:
         """Of every endpoint that the book knows, also of those that are gone; by day and name."""
+
+
+class StartLog(Protocol):
+    """How long the last starts of endpoints took: seconds by phase. All verbs raise
+    StoreUnavailable."""
+
+    async def note(self, endpoint: str, phases: Mapping[str, float]) -> None:
+        """One more; as many are kept as `core.eta` learns from."""
+
+    async def last(self, endpoints: Collection[str]) -> Mapping[str, Sequence[Mapping[str, float]]]:
+        """Of each, the oldest first."""

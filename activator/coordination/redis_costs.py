@@ -53,7 +53,12 @@ class RedisCostBook:
             await self._link.pipeline([self._script([self._key(e)], _words(e)) for e in some])
         if entries:
             gone = entries[-1].ended - KEPT
-            await self._link.command("ZREMRANGEBYSCORE", self._names, "-inf", gone)
+            await self._link.pipeline(
+                [
+                    ("ZREMRANGEBYSCORE", self._names, "-inf", gone),
+                    ("EXPIRE", self._names, KEPT),
+                ]
+            )
 
     async def booked(self, endpoints: Collection[str], day: date) -> Mapping[str, Booked]:
         fields = [f"{day:%d}:{figure}" for figure in FIGURES]

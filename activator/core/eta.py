@@ -46,6 +46,13 @@ class StartTimes:
         if phases:
             self._starts.append({name: max(spent, 0.0) for name, spent in phases.items()})
 
+    def recall(self, earlier: Sequence[Mapping[str, float]]) -> None:
+        """Starts from before all that were learned so far, the oldest first."""
+        later = self._starts
+        self._starts = deque(maxlen=REMEMBERED_STARTS)
+        for phases in (*earlier, *later):
+            self.learn(phases)
+
     def estimate(self) -> Estimate | None:
         """What a whole start takes; None before the first has been learned."""
         totals = sorted(sum(start.values()) for start in self._starts)

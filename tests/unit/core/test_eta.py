@@ -109,3 +109,35 @@ def test_what_remains_never_grows_with_time_and_never_is_less_than_nothing(
     assert len(rests) == len(moments)
     assert all(0 <= rest.low <= rest.typical <= rest.high for rest in rests)
     assert all(later.high <= sooner.high for sooner, later in pairwise(rests))
+
+
+def test_what_is_recalled_counts_as_older_than_what_was_learned() -> None:
+    times = learned(*[20.0] * (REMEMBERED_STARTS - 1))
+
+    times.recall([{"ready": 500.0}] * 5)
+
+    estimate = times.estimate()
+    assert estimate is not None
+    assert estimate.typical == pytest.approx(20.0)
+    assert learned().estimate() is None
+
+
+def test_after_ten_starts_the_eleventh_is_told_well_from_its_beginning_to_its_end() -> None:
+    """Starts of 40 ± 4 s: 100 endpoints with their own luck."""
+    hits = 0
+    for seed in range(100):
+        dice = Random(seed)
+        times = StartTimes()
+        times.recall([{"ready": dice.gauss(40.0, 4.0)} for _ in range(10)])
+        took = dice.gauss(40.0, 4.0)
+
+        told = [times.remaining(0.5 * tick) for tick in range(int(took / 0.5))]
+        rests = [each.typical for each in told if each is not None]
+        assert len(rests) == len(told)
+        assert 35.0 <= rests[0] <= 45.0
+        assert told[0] is not None
+        assert 28.0 <= told[0].low <= told[0].typical <= told[0].high <= 55.0
+        assert all(later <= sooner for sooner, later in pairwise(rests))
+        assert rests[-1] == pytest.approx(max(rests[0] - took, 0.0), abs=1.0)
+        hits += told[0].low <= took <= told[0].high
+    assert 75 <= hits <= 95
