@@ -127,6 +127,9 @@ def test_rights_are_those_of_the_manifests() -> None:
         resources = {resource for _, resource, _ in rights(each["rules"])}
         assert {"leaderworkersets", "leaderworkersets/scale"} <= resources
         assert "statefulsets" not in resources
+        # declared by annotation: what the manifests have as comments
+        assert ("", "services", "watch") in rights(each["rules"])
+        assert {("", "events", verb) for verb in ("create", "patch")} <= rights(each["rules"])
 
 
 def test_without_a_redis_there_is_one_activator() -> None:

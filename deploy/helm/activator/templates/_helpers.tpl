@@ -51,7 +51,12 @@ rules:
     verbs: [get]
   - apiGroups: [""]
     resources: [events]
+    verbs: {{ if (.Values.config.sources).kubernetes }}[list, watch, create, patch]{{ else }}[list, watch]{{ end }}
+  {{- if (.Values.config.sources).kubernetes }}
+  - apiGroups: [""]
+    resources: [services]
     verbs: [list, watch]
+  {{- end }}
   - apiGroups: [discovery.k8s.io]
     resources: [endpointslices]
     verbs: [list, watch]
