@@ -137,6 +137,7 @@ def _client(parser: argparse.ArgumentParser) -> None:
 
 def _status(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("endpoint", nargs="?", metavar="ENDPOINT", help="only this one, in detail")
+    parser.add_argument("--watch", action="store_true", help="draw it anew every 2 s, until Ctrl-C")
     parser.add_argument(
         "--cost", action="store_true", help="what it costs and saves: today, and this month (UTC)"
     )

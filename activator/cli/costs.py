@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 from activator.cli.outcome import Failed
-from activator.cli.tables import show, span
+from activator.cli.tables import span
 
 if TYPE_CHECKING:
     import argparse
 
     from activator.cli.client import Client
-    from activator.cli.tables import Row
+    from activator.cli.tables import Row, Table
 
 Days = list[dict[str, Any]]
 
@@ -30,16 +29,19 @@ THIS_MONTH: Row = (
 A_SPAN: Row = ("ENDPOINT", "COST", "SAVED", "STARTS", "COST OF STARTS", "UP", "SAVED TIME")
 
 
-def show_costs(client: Client, args: argparse.Namespace) -> None:
-    asked = {"endpoint": args.endpoint, "from": args.first, "to": args.last}
-    query = {name: [value] for name, value in asked.items() if value}
-    if args.csv:
-        sys.stdout.write(client.text("costs", query=query, accept="text/csv").replace("\r\n", "\n"))
-        return
-    told = client.get("costs", query=query)
-    if args.json:
-        print(json.dumps(told, indent=2))
-        return
+def ask_costs(client: Client, args: argparse.Namespace) -> dict[str, Any]:
+    told: dict[str, Any] = client.get("costs", query=_query(args))
+    return told
+
+
+def print_csv(client: Client, args: argparse.Namespace) -> None:
+    """Each endpoint's days, as they are told."""
+    lines = client.text("costs", query=_query(args), accept="text/csv")
+    sys.stdout.write(lines.replace("\r\n", "\n"))
+
+
+def cost_table(told: dict[str, Any], args: argparse.Namespace) -> Table:
+    """An endpoint a row, and what all of them make. Raises Failed if there is none."""
     by_name: dict[str, Days] = {}
     for each in told["days"]:
         by_name.setdefault(each["endpoint"], []).append(each)
@@ -49,7 +51,12 @@ def show_costs(client: Client, args: argparse.Namespace) -> None:
         by_name["total"] = told["days"]
     today = None if args.first or args.last else told["today"]
     head = A_SPAN if today is None else THIS_MONTH
-    show(head, [_row(name, days, today=today) for name, days in by_name.items()])
+    return head, [_row(name, days, today=today) for name, days in by_name.items()]
+
+
+def _query(args: argparse.Namespace) -> dict[str, list[str]]:
+    asked = {"endpoint": args.endpoint, "from": args.first, "to": args.last}
+    return {name: [value] for name, value in asked.items() if value}
 
 
 def _row(name: str, days: Days, *, today: str | None) -> Row:

@@ -1,4 +1,4 @@
-"""`activator status`: the endpoints of a running activator at a glance, or one in detail."""
+"""`activator status`: the endpoints of a running activator at a glance, one in detail, or costs."""
 
 from __future__ import annotations
 
@@ -6,40 +6,71 @@ import json
 from typing import TYPE_CHECKING
 
 from activator.cli.client import client_of
-from activator.cli.costs import show_costs
+from activator.cli.costs import ask_costs, cost_table, print_csv
 from activator.cli.outcome import WrongUsage, say
-from activator.cli.tables import ENDPOINTS, REPLICAS, details, endpoint_row, replica_row, show
+from activator.cli.tables import (
+    ENDPOINTS,
+    REPLICAS,
+    Seen,
+    details,
+    endpoint_row,
+    replica_row,
+    show,
+)
+from activator.cli.watching import check_terminal, watch
 from activator.telemetry.logs import printable
 
 if TYPE_CHECKING:
     import argparse
+    from typing import Any
+
+    from activator.cli.client import Client
 
 
 def run(args: argparse.Namespace) -> int:
     if not args.cost and (args.first or args.last or args.csv):
         raise WrongUsage("--from, --to and --csv tell costs: give --cost as well")
+    if args.watch and (args.json or args.csv):
+        raise WrongUsage("--watch is for the eye: without --json and --csv")
+    if args.watch:
+        check_terminal()
     client = client_of(args)
-    if args.cost:
-        show_costs(client, args)
-        return 0
-    if args.endpoint is not None:
-        status = client.get("endpoints", args.endpoint)
-        if args.json:
-            print(json.dumps(status, indent=2))
-            return 0
-        show(("", ""), details(status))
-        if status["replicas"]:
-            print()
-            show(REPLICAS, [replica_row(one) for one in status["replicas"]])
-        return 0
-    listed = client.get("endpoints")
-    if args.json:
-        print(json.dumps(listed, indent=2))
-        return 0
-    show(ENDPOINTS, [endpoint_row(one) for one in listed["endpoints"]])
-    problems = listed["configuration"]["problems"]
-    if problems:
-        say("refused of what is declared (what was in force before stays, where there was any):")
-        for problem in problems:
-            say(f"  {printable(problem)}")
+    if args.watch:
+        watch(lambda: _seen(_ask(client, args), args))
+    elif args.csv:
+        print_csv(client, args)
+    elif args.json:
+        print(json.dumps(_ask(client, args), indent=2))
+    else:
+        _show(_seen(_ask(client, args), args))
     return 0
+
+
+def _ask(client: Client, args: argparse.Namespace) -> Any:
+    if args.cost:
+        return ask_costs(client, args)
+    return client.get("endpoints", *([] if args.endpoint is None else [args.endpoint]))
+
+
+def _seen(told: Any, args: argparse.Namespace) -> Seen:
+    if args.cost:
+        return Seen((cost_table(told, args),))
+    if args.endpoint is not None:
+        replicas = (REPLICAS, [replica_row(one) for one in told["replicas"]])
+        return Seen(((("", ""), details(told)), *([replicas] if told["replicas"] else [])))
+    rows = [endpoint_row(one) for one in told["endpoints"]]
+    problems = told["configuration"]["problems"]
+    notes = [f"  {printable(problem)}" for problem in problems]
+    if notes:
+        refused = "the last change of the configuration was refused, the one before is in force:"
+        notes.insert(0, refused)
+    return Seen(((ENDPOINTS, rows),), tuple(notes))
+
+
+def _show(seen: Seen) -> None:
+    for number, (head, rows) in enumerate(seen.tables):
+        if number:
+            print()
+        show(head, rows)
+    for note in seen.notes:
+        say(note)

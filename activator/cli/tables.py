@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from activator.telemetry.logs import printable
@@ -14,7 +15,22 @@ from activator.telemetry.logs import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import Group
+    from rich.table import Table as RichTable
+
 Row = tuple[str, ...]
+Table = tuple[Row, "Sequence[Row]"]
+"""Head and rows; an empty head is not shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What there is to see at one time."""
+
+    tables: tuple[Table, ...]
+    notes: tuple[str, ...] = ()
+    """What is to be said besides; lines that may be shown."""
+
 
 ENDPOINTS: Row = ("ENDPOINT", "STATE", "FOR", "REPLICAS", "HELD", "IN FLIGHT", "ETA", "NOTE")
 REPLICAS: Row = ("REPLICA", "PHASE", "FOR", "ADDRESS", "IN FLIGHT", "DETAIL")
@@ -113,9 +129,27 @@ def show(head: Row, rows: Sequence[Row]) -> None:
         )
 
 
+def drawn(seen: Seen) -> Group:
+    """For a terminal."""
+    from rich.console import Group  # noqa: PLC0415  # costs 0.1 s, and only terminals need it
+    from rich.text import Text  # noqa: PLC0415
+
+    parts: list[RichTable | Text] = []
+    for head, rows in seen.tables:
+        if parts:
+            parts.append(Text())
+        parts.append(_rich(head, [tuple(printable(cell) for cell in row) for row in rows]))
+    return Group(*parts, *(Text(note, style="yellow") for note in seen.notes))
+
+
 def _show_rich(head: Row, rows: Sequence[Row]) -> None:
-    from rich.console import Console  # noqa: PLC0415  # costs 0.1 s, and only terminals need it
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415  # as above
+
+    Console().print(_rich(head, rows))
+
+
+def _rich(head: Row, rows: Sequence[Row]) -> RichTable:
+    from rich.table import Table  # noqa: PLC0415  # as above
     from rich.text import Text  # noqa: PLC0415
 
     table = Table(box=None, show_header=any(head), header_style="bold", pad_edge=False)
@@ -123,7 +157,7 @@ def _show_rich(head: Row, rows: Sequence[Row]) -> None:
         table.add_column(name, no_wrap=name != "NOTE")
     for row in rows:
         table.add_row(*(Text(cell, style=_COLOURS.get(cell, "")) for cell in row))
-    Console().print(table)
+    return table
 
 
 def _replicas(status: dict[str, Any]) -> str:
