@@ -26,6 +26,7 @@ from activator.app.job_operations import StoredJobs
 from activator.app.operations import AppOperations
 from activator.app.reloading import Reloading
 from activator.app.stores import make_stores
+from activator.app.telling import Telling
 from activator.config.keys import load_keys
 from activator.config.references import read_secret
 from activator.config.settings import load
@@ -148,6 +149,9 @@ class App:
             events=self.events,
             cluster=self._the_cluster,
         )
+        self._telling = Telling(
+            self.events, tell=self._declared.tell, leading=lambda: self._stores.lease.leading
+        )
         self.reloading = Reloading(
             self.settings,
             overrides=self._overrides,
@@ -186,6 +190,7 @@ class App:
         except StartError:
             await self._close_parts()
             raise
+        self._telling.start()
         self._declared.take(self.settings)
         self._bookkeeper.start()
         self._experience.start()
@@ -392,6 +397,7 @@ class App:
         self._refuse_held()
         await self.workers.aclose()
         await self.reloading.aclose()
+        await self._telling.aclose()
         self._declared.close()
         await self._close_endpoints()
         await self._bookkeeper.aclose()

@@ -59,6 +59,7 @@ class DeclaredEndpoints:
         """What a declaration means, or what is wrong with it."""
         self._valid: dict[str, Endpoint] = {}
         """The last that each object meant, by uid: it stays when a change of it is wrong."""
+        self._by_endpoint: dict[str, Declaration] = {}
         self._refused: dict[str, str] = {}
         """Why, by uid, as it was told."""
 
@@ -84,6 +85,12 @@ class DeclaredEndpoints:
             ]
         self._settle(settings)
         self._changed()
+
+    def tell(self, endpoint: str, *, reason: str, message: str, is_warning: bool) -> None:
+        """On the object that declares it, if one does; never waits."""
+        declaration = self._by_endpoint.get(endpoint)
+        if declaration is not None and self._source is not None:
+            self._source.tell(declaration, reason=reason, message=message, is_warning=is_warning)
 
     def close(self) -> None:
         if self._look_at is not None:
@@ -125,6 +132,12 @@ class DeclaredEndpoints:
                 claims.append(Claim(each, meaning))
         allowed = settings.declared.allow if settings.declared else {}
         settled = settle(claims, taken=settings.endpoints, allowed=allowed)
+        there = {endpoint.name for endpoint in settled.endpoints}
+        self._by_endpoint = {
+            each.declaration.endpoint: each.declaration
+            for each in claims
+            if each.endpoint.name in there and each.declaration not in settled.refused
+        }
         self._apply([*settings.endpoints, *settled.endpoints])
         self._tell(settled.refused | refused)
 

@@ -78,6 +78,9 @@ async def test_an_annotated_deployment_is_served_from_zero_and_follows_its_annot
         assert (await t.get(at="b")).status == 200
         assert (await t.get(at="a")).why == "no_route"
         await t.until_zero("models.llama")
+        await eventually(
+            lambda: [reason for reason, _ in told(server, "llama")] == ["Activated", "Deactivated"]
+        )
 
         server.change("deployments", "llama", saying(enabled="false"))
         await eventually(lambda: names(t) == [])
