@@ -31,8 +31,8 @@ T = TypeVar("T")
 _DAY: Final = 86400
 KEPT: Final = (KEPT_DAYS + 31) * _DAY
 """Seconds after its last entry that a month is kept: its first day as long as its last."""
-AT_ONCE: Final = 100
-"""Commands sent together: few enough for one operation's time."""
+AT_ONCE: Final = 25
+"""Commands sent together: so few that no request is held up while their answers are read."""
 
 
 class RedisCostBook:
