@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from activator.config import rules
 from activator.config.decode import decode
+from activator.config.endpoint_schema import Policy
 from activator.config.problems import Problems
 from activator.config.reading import Reader
 from activator.config.store_url import Kind
@@ -250,7 +251,8 @@ def _resolved(reading: Reading) -> dict[str, Any]:
     resolved = reading.root.model_dump(mode="json", by_alias=True)
     resolved = {key: value for key, value in resolved.items() if value != {}}
     if reading.root.sources.kubernetes is not None:
-        resolved["defaults"] = dict(reading.defaults)
+        defaults = Policy.model_validate(reading.defaults)
+        resolved["defaults"] = defaults.model_dump(mode="json", by_alias=True, exclude_unset=True)
     resolved["endpoints"] = []
     for declared, endpoint in zip(reading.declared, reading.endpoints, strict=True):
         said = declared.keys.model_dump(mode="json", by_alias=True)

@@ -277,6 +277,20 @@ def test_secrets_are_shown_as_references_or_not_at_all(tmp_path: Path) -> None:
     assert "hush" not in str(settings.masked())
 
 
+def test_the_defaults_of_what_is_declared_elsewhere_are_shown(tmp_path: Path) -> None:
+    text = """\
+server: {listen: 127.0.0.1:0}
+sources: {kubernetes: {namespaces: [m], allow: {m: {hosts: ["*.m.example"]}}}}
+defaults: {scale: {max: 2, idleTimeout: 90}, concurrency: 4}
+endpoints: []
+"""
+    settings = settings_of(tmp_path, text)
+    shown = yaml.safe_load(yaml.safe_dump(settings.masked()))
+    assert shown["defaults"] == {"scale": {"max": 2, "idleTimeout": "90s"}, "concurrency": 4}
+    again = settings_of(tmp_path, yaml.safe_dump(shown))
+    assert again.declared == settings.declared
+
+
 def test_what_is_shown_cannot_change_what_is_in_force(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, MINIMAL)
     settings.masked()["endpoints"].clear()
