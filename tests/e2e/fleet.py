@@ -142,11 +142,12 @@ async def fleet(
     *,
     count: int = 1,
     access: Access | None = None,
-    endpoints: Sequence[Json] = (),
+    endpoints: Sequence[Json] | None = None,
+    root: Json | None = None,
     **keys: Any,
 ) -> AsyncIterator[Fleet]:
     """`keys` of the one endpoint, unless `endpoints` are given; `access`: of another account than
-    the one with the project's own role."""
+    the one with the project's own role; `root`: further sections of the file."""
     if access is None:
         access = await space.account(ACCOUNT, rules=rules())
     async with contextlib.AsyncExitStack() as endings:
@@ -154,7 +155,8 @@ async def fleet(
         listen = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0"}
         config: Json = {
             "server": {**listen, "drainDelay": 0, "shutdownGrace": "20s"},
-            "endpoints": list(endpoints) or [endpoint(space.name, **keys)],
+            "endpoints": [endpoint(space.name, **keys)] if endpoints is None else list(endpoints),
+            **(root or {}),
         }
         if count > 1:
             redis = endings.enter_context(redis_server())
