@@ -35,13 +35,15 @@ class Call:
 
 
 def calls(log: Path, *, namespace: str) -> list[Call]:
-    """Those that concern objects of a namespace, in the order of their answers."""
-    found = []
+    """Those that concern objects of a namespace, in the order of their answers: of a watch, when
+    it began."""
+    found, known = [], set()
     for line in log.read_text(encoding="utf-8").splitlines():
         event: Json = json.loads(line)
         about: Json = event.get("objectRef", {})
-        if about.get("namespace") != namespace or event["stage"] != "ResponseComplete":
+        if about.get("namespace") != namespace or event["auditID"] in known:
             continue
+        known.add(event["auditID"])
         parts = (about["resource"], about.get("subresource", ""))
         found.append(
             Call(

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 WITHIN = 30.0
 """Seconds for what a cluster does, on a busy machine."""
+BACK_WITHIN = 90.0
+"""Seconds until the controllers are at work again after an outage: their pauses grow with it."""
 _EVERY = 0.05
 
 
@@ -28,7 +30,7 @@ class Space:
     async def open(self) -> None:
         """Pods can be made when this returns."""
         await self.api.create({"kind": "Namespace", "metadata": {"name": self.name}})
-        deadline = time.monotonic() + WITHIN
+        deadline = time.monotonic() + BACK_WITHIN
         while not await self.api.list("ServiceAccount", self.name):
             assert time.monotonic() < deadline, "the namespace gets no service account"
             await asyncio.sleep(_EVERY)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -10,8 +12,10 @@ import pytest
 from tests.e2e.control_plane import GPUS
 from tests.e2e.fleet import fleet
 from tests.e2e.kubelet import orders
+from tests.e2e.kubelet.status import timestamp
 from tests.e2e.manifests import NAME, PORT, deployment
-from tests.e2e.space import waits_for
+from tests.e2e.space import condition, waits_for
+from tests.town import spawn
 
 if TYPE_CHECKING:
     from tests.e2e.api import Json
@@ -40,7 +44,7 @@ CLAIM: Json = {"persistentVolumeClaim": {"claimName": "weights"}}
             id="a crash, with its exit code and last line",
         ),
         pytest.param(
-            deployment(annotations={orders.OOM_SECONDS: "0.3"}),
+            deployment("--load-seconds", "9", annotations={orders.OOM_SECONDS: "0.3"}),
             ["OOMKilled"],
             id="a container beyond its memory",
         ),
@@ -103,3 +107,32 @@ async def test_the_status_says_what_the_cluster_knows_in_time(space: Space) -> N
         known = time.monotonic()
         while "unauthorized" not in str(await activators.status(NAME)):
             assert time.monotonic() - known < TOLD_WITHIN, await activators.status(NAME)
+
+
+async def test_a_node_that_is_being_added_is_waited_for(space: Space) -> None:
+    await space.apply(deployment(gpus=GPUS + 1))
+    async with fleet(space) as activators:
+        held = spawn(activators[0].get("/hello", within=60.0))
+        pod = await space.until_pod(lambda pod: condition(pod, "PodScheduled"))
+        about = {key: pod["metadata"][key] for key in ("namespace", "name", "uid")}
+        await space.apply(
+            {
+                "kind": "Event",
+                "metadata": {"name": "scaling-up"},
+                "involvedObject": {"apiVersion": "v1", "kind": "Pod", **about},
+                "type": "Normal",
+                "reason": "TriggeredScaleUp",
+                "message": "pod triggered scale-up: [{gpu-pool 0->1 (max: 4)}]",
+                "lastTimestamp": timestamp(),
+                "source": {"component": "cluster-autoscaler"},
+            }
+        )
+        told = time.monotonic()
+        while not any(
+            each["phase"] == "waiting for node" for each in (await activators.status())["replicas"]
+        ):
+            assert time.monotonic() - told < TOLD_WITHIN, await activators.status()
+            await asyncio.sleep(0.05)
+        held.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await held

@@ -58,19 +58,27 @@ async def test_many_requests_at_three_activators_change_the_scale_once(
     assert len(await space.pods()) == 1
 
 
-async def test_the_line_is_drained_in_the_order_of_arrival_over_all_activators(
-    space: Space,
-) -> None:
-    await space.apply(deployment("--load-seconds", "1"))
-    async with fleet(space, count=3, concurrency=1) as activators:
+async def test_the_line_is_drained_in_the_order_of_arrival(space: Space) -> None:
+    await space.apply(deployment("--load-seconds", "2"))
+    async with fleet(space, concurrency=1) as activators:
         async with asyncio.TaskGroup() as asking:
             for number in range(12):
-                asking.create_task(activators[number % 3].get(f"/{number:03}", within=30.0))
+                asking.create_task(activators[0].get(f"/{number:03}", within=30.0))
                 await activators.until_held(number + 1)
 
-        pod = (await space.pods())[0]
+        (pod,) = await space.pods()
         assert (await stats(pod))["targets"] == [f"/{number:03}" for number in range(12)]
+
+
+async def test_the_limit_of_a_new_replica_holds_over_all_activators(space: Space) -> None:
+    await space.apply(deployment("--load-seconds", "1", "--answer-seconds", "0.05"))
+    async with fleet(space, count=3, concurrency=1) as activators:
+        replies = await activators.burst(12)
+
+        (pod,) = await space.pods()
+        assert {each.status for each in replies} == {200}
         assert (await stats(pod))["most_at_once"] == 1
+        assert len((await stats(pod))["targets"]) == 12
 
 
 async def test_an_idle_deployment_goes_to_zero_and_the_next_request_wakes_it(

@@ -87,3 +87,19 @@ async def test_a_cold_start_waits_for_no_leader(space: Space) -> None:
         assert (await other.get("/cold", within=30.0)).status == 200
 
         leader.tell(signal.SIGCONT)
+
+
+async def test_a_leader_that_slept_through_a_revival_does_not_stop_live_work(space: Space) -> None:
+    await space.apply(deployment(replicas=1))
+    await space.until_pod(is_ready)
+    async with fleet(space, count=2, scale={"idleTimeout": "2s"}) as activators:
+        leader = await activators.leader()
+        (other,) = (each for each in activators if each is not leader)
+        assert (await other.get("/short")).status == 200
+        await asyncio.sleep(1.9)  # it may be about to look, to ask or to order: all must end well
+        leader.tell(signal.SIGSTOP)
+        long = spawn(other.get("/for/4", within=40.0))
+        await asyncio.sleep(1.0)
+        leader.tell(signal.SIGCONT)
+
+        assert (await long).status == 200

@@ -241,7 +241,8 @@ class Pod:
             try:
                 await self._host.api.call(method, where, body, content=content)
             except Refused as refusal:
-                if refusal.status == 429 or refusal.status >= 500:
+                # forbidden: an API server that has just come back has not read its roles yet
+                if refusal.status in {403, 429} or refusal.status >= 500:
                     await asyncio.sleep(_AGAIN)
                     continue
                 if refusal.status not in {404, 409}:
