@@ -28,6 +28,9 @@ EVERY: Final = 10.0
 """Seconds between two entries, and at most lost when all activators are killed. They end with the
 full ten seconds of the clock, so that none reaches over midnight."""
 
+LATER: Final = 1.0
+"""Seconds after which those that do not lead look at what the leader has booked meanwhile."""
+
 
 class Bookkeeper:
     """See the module. `wall` is Unix time."""
@@ -72,6 +75,8 @@ class Bookkeeper:
         # while the store is away entries wait, and what is known of the day stays
         with contextlib.suppress(StoreUnavailable):
             written = await self._write()
+            if not written and self._booked:
+                await asyncio.sleep(LATER)
             day = day_of(self._wall())
             self._booked = await self._book.booked(list(self._unbooked), day)
             self._day = day

@@ -36,10 +36,12 @@ class Book(MemoryCostBook):
     def __init__(self) -> None:
         super().__init__()
         self.away = self.deaf = False
+        self.takes = 0.0
 
     async def book(self, entries: Sequence[Entry]) -> None:
         if self.away:
             raise StoreUnavailable("connection refused")
+        await asyncio.sleep(self.takes)
         await super().book(entries)
         if self.deaf:
             raise StoreUnavailable("no answer within 0.5 s")
@@ -52,17 +54,17 @@ class Firm:
         self.houses = houses
         self.book = Book()
         self.leader: int | None = 0
-        loop = asyncio.get_running_loop()
-        ahead = wall - loop.time()
-        self.keepers = [
-            Bookkeeper(
-                self.book,
-                controls=house.supervisor.all,
-                leading=lambda number=number: self.leader == number,  # type: ignore[misc]
-                wall=lambda: loop.time() + ahead,
-            )
-            for number, house in enumerate(houses)
-        ]
+        self.loop = asyncio.get_running_loop()
+        self.ahead = wall - self.loop.time()
+        self.keepers = [self.hire(number) for number in range(len(houses))]
+
+    def hire(self, number: int) -> Bookkeeper:
+        return Bookkeeper(
+            self.book,
+            controls=self.houses[number].supervisor.all,
+            leading=lambda: self.leader == number,
+            wall=lambda: self.loop.time() + self.ahead,
+        )
 
     async def saved(self, day: int = 0) -> float:
         when = date.fromordinal(date(1970, 1, 1).toordinal() + day)
@@ -108,6 +110,19 @@ async def test_of_several_activators_one_books_and_all_tell_the_same() -> None:
         assert await f.saved() == pytest.approx(90.0)
         for keeper in f.keepers:
             assert keeper.today("m").saved == pytest.approx(95.0)
+
+
+async def test_one_that_comes_later_tells_what_was_before_it() -> None:
+    async with firm(2) as f:
+        f.book.takes = 0.3
+        await f.keepers[1].aclose()
+        await asyncio.sleep(25.0)
+        later = f.hire(1)
+        later.start()
+        await asyncio.sleep(20.0)
+
+        assert later.today("m").saved == pytest.approx(f.keepers[0].today("m").saved, abs=0.1)
+        await later.aclose()
 
 
 async def test_when_the_leader_is_killed_the_next_one_loses_and_doubles_nothing() -> None:
