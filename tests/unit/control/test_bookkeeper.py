@@ -119,7 +119,7 @@ async def test_one_that_comes_later_tells_what_was_before_it() -> None:
         await asyncio.sleep(25.0)
         later = f.hire(1)
         later.start()
-        await asyncio.sleep(20.0)
+        await asyncio.sleep(8.0)
 
         assert later.today("m").saved == pytest.approx(f.keepers[0].today("m").saved, abs=0.1)
         await later.aclose()
