@@ -55,7 +55,7 @@ async def in_order(t: Town, count: int) -> list[asyncio.Task[Reply]]:
 
 async def test_however_many_come_at_once_there_is_one_activation_and_all_are_served() -> None:
     async with town("a", concurrency=4) as t:
-        t.driver_of("a").start_delay = 0.1
+        t.driver_of("a").start_delay = 0.5  # all of them have come by then
         replies = await asyncio.gather(*(t.get(f"/{number}") for number in range(200)))
 
         assert {reply.status for reply in replies} == {200}
