@@ -45,7 +45,13 @@ class Farewell(asyncio.Protocol):
         """Say that nothing more follows, read on for a while and throw away, then close."""
         self._lingers = True
         if self._transport.can_write_eof():
-            self._transport.write_eof()
+            try:
+                self._transport.write_eof()
+            except (
+                OSError
+            ):  # it has gone without a word; asyncio's own loop raises, uvloop does not
+                self._transport.abort()
+                return
         now = _now()
         self._until = now + LINGER_TOTAL
         self._look_at(min(now + LINGER_SILENCE, self._until))

@@ -67,6 +67,7 @@ async def test_a_keyed_request_goes_on_elsewhere_when_the_activator_that_has_it_
         await first.ended()
         retried = spawn(staying.ask(keyed("/held"), within=60.0))
         await until_claimed_again(s, staying)
+        await s.until_in_line(2, within=15.0)
         await eventually(lambda: s.running)
         s.running[0].ready = True
         assert (await retried).body == b"out:in"
