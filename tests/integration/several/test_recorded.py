@@ -72,8 +72,8 @@ async def test_a_keyed_request_goes_on_elsewhere_when_the_activator_that_has_it_
         s.running[0].ready = True
         assert (await retried).body == b"out:in"
         assert (await later).status == 200
-        # which of the two goes first is seen here by chance: the job may still be on its way into line
-        # when the replica is ready; that its place is kept is told by the tests of the job stores
+        # which of the two goes first is seen here by chance: the job may still be on its way into
+        # line when the replica is ready; that its place is kept the tests of the job stores tell
         assert sorted(model.asked) == ["/held", "/later"]
         await held.close()
 
