@@ -265,6 +265,11 @@ class Several:
         key = f"{self.prefix}:{{{NAME}}}:slots:line"
         return int(self.redis.ask("ZCARD", key))
 
+    def members(self) -> set[bytes]:
+        """Who waits for a slot, over all activators: each as one that stands in line by itself."""
+        key = f"{self.prefix}:{{{NAME}}}:slots:line"
+        return set(self.redis.ask("ZRANGE", key, 0, -1))
+
     async def until_in_line(self, count: int, *, within: float = 5.0) -> None:
         deadline = asyncio.get_running_loop().time() + within
         while (now := await self.in_line()) != count:

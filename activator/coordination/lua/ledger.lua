@@ -29,6 +29,7 @@ if limit == 0 then
   limit = math.huge
 end
 local OFFER_MS, STEP_MS, GRACE_MS, KEEP_MS = 1000, 1000, 1500, 3600000
+local NEWS_MS = 250 -- within which every activator has probed a replica that has just been started
 local PAGE = 64
 local LOAD_FACTOR = 1.25
 
@@ -262,6 +263,28 @@ local function keep_free(member, id, since)
   return 1
 end
 
+-- Whether it was just started, so that an activator may not know it yet.
+local function is_news(replica)
+  return now < replica.step - STEP_MS + NEWS_MS
+end
+
+-- A free replica that the activator is about to know, or nil: who is first in line is not to be
+-- overtaken because another activator's probe was answered some milliseconds sooner.
+local function awaited(activator, excluded)
+  local known = {}
+  for _, id in ipairs(offers[activator] or {}) do
+    known[id] = true
+  end
+  for _, id in ipairs(split(excluded)) do
+    known[id] = true
+  end
+  for id, replica in pairs(replicas) do
+    if not known[id] and is_news(replica) and is_free(replica) and is_present(id) then
+      return id
+    end
+  end
+end
+
 local function settle()
   forget_kept_free()
   if now < grace then
@@ -283,6 +306,11 @@ local function settle()
       elseif id then
         grant(member, id)
       else
+        local soon = excluded and awaited(owner, excluded)
+        if soon then
+          replicas[soon].n = replicas[soon].n + 1
+          kept_free[#kept_free + 1] = soon
+        end
         passed = passed + 1
       end
       if not any_free() then
@@ -517,11 +545,12 @@ if waiting > 0 then
   if now < grace then
     by(grace)
   end
-  if paced > 0 then
-    for _, replica in pairs(replicas) do
-      if replica.window > 0 and not is_free(replica) then
-        by(replica.step)
-      end
+  for _, replica in pairs(replicas) do
+    if replica.window > 0 and not is_free(replica) then
+      by(replica.step)
+    end
+    if is_news(replica) then
+      by(replica.step - STEP_MS + NEWS_MS)
     end
   end
   local oldest = redis.call('ZRANGEBYSCORE', off, '(' .. (now - OFFER_MS), '(+inf', 'WITHSCORES', 'LIMIT', 0, 1)
