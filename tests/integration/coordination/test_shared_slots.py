@@ -200,6 +200,41 @@ async def test_who_must_wait_is_not_overtaken_before_it_is_in_line() -> None:
         await eventually(lambda: said == [None])
 
 
+async def test_a_fresh_replica_goes_to_who_is_first_although_another_knows_it_sooner() -> None:
+    clock = asyncio.get_running_loop().time
+    for _ in range(10):
+        async with house("x", "y", model=endpoint(), replicas=()) as h:
+            first, second = h.line_up(0), h.line_up(1)
+            await settled(*h.ledgers)
+
+            began = clock()
+            h.ledgers[1].offer([(A, True)])
+            await settled(*h.ledgers)
+            h.ledgers[0].offer([(A, True)])
+            await settled(*h.ledgers)
+            if clock() - began > 0.2:
+                continue  # on a machine as slow as this the moment was over: nothing was shown
+
+            assert await h.grants(1) == [first]
+            h.end(0, first)
+            assert await h.grants(2) == [first, second]
+            return
+    pytest.fail("never within a fifth of a second")
+
+
+async def test_a_replica_that_the_first_in_line_never_knows_waits_for_it_only_a_moment() -> None:
+    async with house("x", "y", model=endpoint(), replicas=()) as h:
+        first, second = h.line_up(0), h.line_up(1)
+        await settled(*h.ledgers)
+
+        h.ledgers[1].offer([(A, True)])
+
+        assert await h.grants(1, within=2.0) == [second]
+        h.end(1, second)
+        h.ledgers[0].offer([(A, True)])
+        assert await h.grants(2) == [second, first]
+
+
 @pytest.mark.parametrize("limit", [8, 0])
 async def test_pacing_is_the_replicas_whoever_forwards(limit: int) -> None:
     async with house("x", "y", model=endpoint(concurrency=limit), replicas=()) as h:
