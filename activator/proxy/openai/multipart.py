@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from activator.proxy.openai.toplevel import SLICE, Value
+from activator.proxy.openai.slices import Slices
+from activator.proxy.openai.toplevel import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,15 +38,13 @@ def boundary_of(content_type: bytes) -> bytes | None:
 class Multipart:
     """As `TopLevel`, for this kind of body."""
 
-    __slots__ = ("_at", "_buffer", "_delimiter", "_name", "_pieces", "_state", "_taken",
-                 "_wanted", "found", "over")  # fmt: skip
+    __slots__ = ("_at", "_buffer", "_delimiter", "_name", "_slices", "_state", "_wanted",
+                 "found", "over")  # fmt: skip
 
     def __init__(self, boundary: bytes, wanted: Mapping[str, int]) -> None:
         self._delimiter = b"\r\n--" + boundary
         self._wanted = wanted
-        self._pieces: list[bytes] = []
-        self._taken = 0
-        """Bytes of the first piece that were read."""
+        self._slices = Slices()
         self._buffer = bytearray(b"\r\n")  # the first delimiter has no line before it
         self._at = -2
         """Offset in the body of the buffer's first byte."""
@@ -56,25 +55,21 @@ class Multipart:
 
     def feed(self, data: bytes) -> None:
         if not self.over:
-            self._pieces.append(data)
+            self._slices.add(data)
 
     @property
     def pending(self) -> bool:
-        return bool(self._pieces)
+        return bool(self._slices)
 
     def step(self) -> None:
-        if not self._pieces:
+        if not self._slices:
             return
-        piece, self._taken = self._pieces[0], self._taken + SLICE
-        data = piece[self._taken - SLICE : self._taken]
-        if self._taken >= len(piece):
-            del self._pieces[0]
-            self._taken = 0
+        data = self._slices.take()
         self._buffer += data
         while not self.over and self._advance():
             pass
         if self.over:
-            self._pieces.clear()
+            self._slices.clear()
 
     def _advance(self) -> bool:
         """False: more has to come first."""

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
+from activator.proxy.openai.slices import Slices
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SLICE: Final = 8 << 10
-"""Bytes of one step: under a hundred microseconds as a rule, some milliseconds for the worst."""
 LONGEST_KEY: Final = 256
 _BEFORE: Final = b" \t\r\n\xef\xbb\xbf"
 """What may stand before an object: white space, and the mark that some editors begin files with."""
@@ -62,9 +62,8 @@ class TopLevel:
         "_key",
         "_most",
         "_phase",
-        "_pieces",
+        "_slices",
         "_start",
-        "_taken",
         "_wanted",
         "found",
         "over",
@@ -73,9 +72,7 @@ class TopLevel:
     def __init__(self, wanted: Mapping[str, int]) -> None:
         """`wanted`: for each key how many bytes of its value are kept at most."""
         self._wanted = wanted
-        self._pieces: list[bytes] = []
-        self._taken = 0
-        """Bytes of the first piece that were read."""
+        self._slices = Slices()
         self._at = 0
         """Offset of the slice that is being read."""
         self._data = b""
@@ -96,22 +93,18 @@ class TopLevel:
 
     def feed(self, data: bytes) -> None:
         if not self.over:
-            self._pieces.append(data)
+            self._slices.add(data)
 
     @property
     def pending(self) -> bool:
         """There is something for `step` to read."""
-        return bool(self._pieces)
+        return bool(self._slices)
 
     def step(self) -> None:
         """Read one slice."""
-        if not self._pieces:
+        if not self._slices:
             return
-        piece, self._taken = self._pieces[0], self._taken + SLICE
-        data = piece[self._taken - SLICE : self._taken]
-        if self._taken >= len(piece):
-            del self._pieces[0]
-            self._taken = 0
+        data = self._slices.take()
         self._data, self._from = data, 0
         self._read(data, self._without_escapes(data))
         capture = self._capture
@@ -120,7 +113,7 @@ class TopLevel:
         self._at += len(data)
         self._data = b""
         if self.over:
-            self._pieces.clear()
+            self._slices.clear()
 
     def _without_escapes(self, data: bytes) -> bytes:
         """As long as `data`, with quotes only where a string begins or ends."""

@@ -6,7 +6,7 @@ import asyncio
 import json
 
 from activator.proxy.openai.reading import AT_ONCE, Reading, Turns
-from activator.proxy.openai.toplevel import SLICE
+from activator.proxy.openai.slices import SLICE
 from tests.unit.proxy.support import asked
 
 WANTED = {"model": 100}

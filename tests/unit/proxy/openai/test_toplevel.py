@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from activator.proxy.openai.toplevel import SLICE, TopLevel
+from activator.proxy.openai.slices import SLICE
+from activator.proxy.openai.toplevel import TopLevel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
