@@ -6,6 +6,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.e2e import audit
 from tests.e2e.fleet import fleet
 from tests.e2e.manifests import NAME, deployment, service
@@ -58,12 +60,14 @@ async def test_many_requests_at_three_activators_change_the_scale_once(
     assert len(await space.pods()) == 1
 
 
-async def test_the_line_is_drained_in_the_order_of_arrival(space: Space) -> None:
+@pytest.mark.parametrize("count", [1, 3])
+async def test_the_line_is_drained_in_the_order_of_arrival(space: Space, count: int) -> None:
     await space.apply(deployment("--load-seconds", "2"))
-    async with fleet(space, concurrency=1) as activators:
+    async with fleet(space, count=count, concurrency=1) as activators:
         async with asyncio.TaskGroup() as asking:
             for number in range(12):
-                asking.create_task(activators[0].get(f"/{number:03}", within=30.0))
+                asked = activators[number % count]
+                asking.create_task(asked.get(f"/{number:03}", within=30.0))
                 await activators.until_held(number + 1)
 
         (pod,) = await space.pods()
