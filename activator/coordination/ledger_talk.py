@@ -30,8 +30,6 @@ IDLE_CHECK: Final = 600.0
 """Seconds between two signs of life of a ledger without requests: its keys expire after an hour."""
 AWAY_CHECK: Final = 0.25
 """Seconds between two looks at whether the store is back."""
-SAMPLES: Final = 5
-"""Questions for the time of the store: a moment in which it or this process is busy spoils one."""
 OTHER_CHECK: Final = 10.0
 """Seconds between two looks at whether the activators of another version have gone."""
 
@@ -81,8 +79,6 @@ class Talk:
         self._timer: Cancellable | None = None
         self._timer_at = inf
         self.batch = Batch()
-        self.offset = 0.0
-        """The store's clock less ours, in seconds."""
         self._kick.set()
         self._pump = kit.tasks.spawn(self._run(), name=f"ledger {speaker.endpoint.name}")
 
@@ -131,7 +127,7 @@ class Talk:
             if self._joined:
                 await self._exchange()
             else:
-                await self._set_clock()
+                await self._kit.store_clock.set()
                 await self._join()
         except StoreUnavailable as error:
             self._fall_silent(str(error), again_in=AWAY_CHECK)
@@ -152,19 +148,6 @@ class Talk:
             self.begin_again()
         elif not self._speaker.is_alone:
             self._heard(batch, reply)
-
-    async def _set_clock(self) -> None:
-        """One line over all activators needs one clock; the quickest of a few answers tells it best
-        (Cristian 1989). Asked before what is decided here is given up: a store that does not
-        answer, or slowly, changes nothing."""
-        quickest = inf
-        for _ in range(SAMPLES):
-            asked_at = self._kit.clock()
-            seconds, micros = await self._kit.link.command("TIME")
-            took = self._kit.clock() - asked_at
-            if took < quickest:
-                quickest = took
-                self.offset = int(seconds) + int(micros) / 1e6 - (asked_at + took / 2)
 
     async def _join(self) -> None:
         """Declare all there is; what happens meanwhile is sent afterwards."""

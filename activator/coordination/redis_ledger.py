@@ -467,7 +467,7 @@ class RedisLedger:
         self._talk.go()
 
     def _score(self, entry: Entry) -> float:
-        return self._order(entry)[0] + self._talk.offset
+        return self._order(entry)[0] + self._kit.store_clock.offset
 
     def _offer(self) -> None:
         offered = {} if self._held else self._paces

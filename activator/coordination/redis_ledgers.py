@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from activator.aiokit.tasks import Tasks
 from activator.coordination.ledger_ops import VERSION
 from activator.coordination.redis_ledger import RedisLedger
+from activator.coordination.store_clock import StoreClock
 from activator.core.hashing import fingerprint, rank
 from activator.redisio.scripts import load
 
@@ -60,6 +61,7 @@ class LedgerKit:
         self.me = roster.me
         self.clock = clock
         self.call_at = call_at
+        self.store_clock = StoreClock(link, clock=clock)
         self.tasks = Tasks("ledgers")
         self.script = load("activator.coordination", "ledger")
         self.version = VERSION
@@ -141,6 +143,7 @@ class RedisLedgers:
             ledger.offered(seq, replica)
 
     def _catch_up(self) -> None:
+        self._kit.store_clock.doubt()
         for ledger in self._kit.ledgers.values():
             ledger.catch_up()
 
