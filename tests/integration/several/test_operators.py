@@ -58,7 +58,10 @@ async def test_whichever_is_asked_the_leader_deactivates_and_judges_by_all_deman
     async with several(2, behave=works) as s:
         leader = await s.leader()
         (other,) = (each for each in s.activators if each is not leader)
+        s.starts_ready = False
         assert json.loads((await other.order("activate")).body)["state"] == "activating"
+        await eventually(lambda: s.running)
+        s.running[0].ready = True
         await leader.until_status(within=10.0, state="active")
 
         for busy, asked in ((leader, other), (other, leader)):
