@@ -75,7 +75,7 @@ class Talk:
         self._born = ""
         self._wake_at: float | None = None
         self._checked_at = 0.0
-        self._retry_in = 0.0
+        self._retry_at = 0.0
         self._timer: Cancellable | None = None
         self._timer_at = inf
         self.batch = Batch()
@@ -88,7 +88,7 @@ class Talk:
 
     def begin_again(self) -> None:
         """The store may have missed, or forgotten, something: declare."""
-        self._joined = False
+        self._joined, self._retry_at = False, self._kit.clock()
         self._kick.set()
 
     def leave(self) -> None:
@@ -115,7 +115,7 @@ class Talk:
                 self._set_timer()
                 await self._kick.wait()
             self._kick.clear()
-            if self._speaker.is_shared and not self._closed:
+            if self._speaker.is_shared and not self._closed and self._may_speak:
                 await self._turn()
         if self._timer is not None:
             self._timer.cancel()
@@ -130,6 +130,7 @@ class Talk:
                 await self._kit.store_clock.set()
                 await self._join()
         except StoreUnavailable as error:
+            self._kit.store_clock.doubt()
             self._fall_silent(str(error), again_in=AWAY_CHECK)
         except OtherVersion:
             why = "the ledger is kept by an activator of another version"
@@ -166,7 +167,8 @@ class Talk:
         self._speaker.follow(batch, reply)
 
     def _fall_silent(self, why: str, *, again_in: float) -> None:
-        self._joined, self._wake_at, self._retry_in = False, None, again_in
+        self._joined, self._wake_at = False, None
+        self._retry_at = self._kit.clock() + again_in
         self.batch = Batch()
         if not self._speaker.is_alone:
             endpoint = self._speaker.endpoint.name
@@ -200,6 +202,12 @@ class Talk:
     # --- when to speak unasked ------------------------------------------------------------------
 
     @property
+    def _may_speak(self) -> bool:
+        """Not before its time where the store did not let us: what is done here meanwhile would
+        have us ask without a pause."""
+        return self._joined or self._kit.clock() >= self._retry_at
+
+    @property
     def _check_at(self) -> float:
         # without a limit it ends soon, when nothing is paced any more: that time alone may bring
         soon = self._speaker.has_tickets or not self._speaker.endpoint.concurrency
@@ -210,7 +218,7 @@ class Talk:
         that does no harm."""
         if not self._speaker.is_shared:
             return
-        at = self._kit.clock() + self._retry_in
+        at = self._retry_at
         if self._joined:
             at = self._check_at if self._wake_at is None else min(self._check_at, self._wake_at)
         if at < self._timer_at:

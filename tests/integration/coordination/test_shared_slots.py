@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.coordination.base import ASKED
+from activator.coordination.ledger_talk import AWAY_CHECK
 from activator.core.dispatch import Ticket
 from activator.core.endpoint import Endpoint, QueuePolicy, Replica, StaticBackend
 from tests.ledgers import activators, settled
@@ -467,6 +468,31 @@ async def test_a_ledger_of_another_version_is_left_alone() -> None:
         await eventually(lambda: h.ledgers[0].is_alone)
         assert await h.grants(1) == [mine]
         assert await link.command("HGET", link.keys.of("m", "slots", "state"), "v") == b"2"
+
+        before = h.calls()
+        for _ in range(20):
+            h.line_up(0)
+            await asyncio.sleep(0.01)
+        assert h.calls() <= before + 1  # it is asked again in its time, not sooner
+
+
+async def test_a_store_that_is_away_is_asked_now_and_then_and_not_without_a_pause(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with redis_server() as server:
+        async with house("x", model=endpoint(), server=server) as h:
+            h.line_up(0)
+            await h.grants(1)
+            server.kill()
+            clock = asyncio.get_running_loop().time
+            since = clock()
+            for _ in range(50):
+                h.line_up(0)
+                await asyncio.sleep(0.01)
+            await eventually(lambda: h.ledgers[0].is_alone)
+
+            tried = [each for each in caplog.records if each.message == "slots are shared out"]
+            assert 1 <= len(tried) <= 1 + (clock() - since) / AWAY_CHECK
 
 
 async def test_when_the_last_has_left_nothing_is_left_behind() -> None:
