@@ -12,6 +12,7 @@ from math import inf, isinf
 from typing import TYPE_CHECKING, Any
 
 from activator.coordination.base import Share
+from activator.core.versioned import dump, load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -87,16 +88,12 @@ def encode(said: Shares | Declared) -> bytes:
         case Declared(endpoint, number, by, replicas):
             message = {"k": "declared", "e": endpoint, "n": str(number), "a": by}
             message["r"] = replicas_word(replicas)
-    return json.dumps({"v": VERSION, **message}, separators=(",", ":")).encode()
+    return dump(VERSION, message)
 
 
 def decode(message: bytes) -> Said | None:
     """None: nothing that this version understands."""
-    try:
-        words = json.loads(message)
-        return _decoded(words) if words["v"] == VERSION else None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
+    return load(VERSION, message, _decoded, otherwise=None)
 
 
 def replicas_word(replicas: tuple[str, ...] | None) -> str:

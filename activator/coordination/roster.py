@@ -7,7 +7,6 @@ has ended, and telling whoever wants to know.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import socket
@@ -18,6 +17,7 @@ from activator import __version__
 from activator.aiokit.tasks import Tasks
 from activator.coordination.whereabouts import has_ended, whereabouts
 from activator.core.liveness import BEAT, SILENCE, Joined, Left, Liveness, Silent
+from activator.core.versioned import dump, load
 from activator.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -120,13 +120,12 @@ class SharedRoster:
 
     def _record(self) -> bytes:
         record = {
-            "v": VERSION,
             "beat": self._number,
             "version": __version__,
             "host": socket.gethostname(),
             **self._whereabouts,
         }
-        return json.dumps(record, separators=(",", ":")).encode()
+        return dump(VERSION, record)
 
     async def _bury(self, *, now: float) -> None:
         """Those that are silent and certainly run no more."""
@@ -196,8 +195,4 @@ class SharedRoster:
 
 def _read(raw: bytes) -> Mapping[str, object]:
     """Empty for what a newer version may have written."""
-    try:
-        record = json.loads(raw)
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) and record.get("v") == VERSION else {}
+    return load(VERSION, raw, dict, otherwise={})

@@ -6,12 +6,12 @@ passed over.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from activator.coordination.base import Outcome
 from activator.core.standing import Standing
+from activator.core.versioned import dump, load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,16 +62,12 @@ def encode(said: Activated | Asked | Answered) -> bytes:
             message = {"k": "asked", "i": name, "e": endpoint, "f": int(force)}
         case Answered(name, Outcome(refusal, done)):
             message = {"k": "answered", "i": name, "r": refusal, "d": int(done)}
-    return json.dumps({"v": VERSION, **message}, separators=(",", ":")).encode()
+    return dump(VERSION, message)
 
 
 def decode(message: bytes) -> Said | None:
     """None: nothing that this version understands."""
-    try:
-        words = json.loads(message)
-        return _decoded(words) if words["v"] == VERSION else None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
+    return load(VERSION, message, _decoded, otherwise=None)
 
 
 def _decoded(words: Mapping[str, Any]) -> Said | None:

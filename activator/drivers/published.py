@@ -6,11 +6,11 @@ Monotonic clocks differ between processes, so moments are told as ages.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from activator.core.effects import FailedStart
+from activator.core.versioned import dump, load
 from activator.drivers.base import Exit, Phase, Sighting
 
 if TYPE_CHECKING:
@@ -54,28 +54,23 @@ def encode(published: Published, *, now: float) -> bytes:
         }
         for each in published.exits
     ]
-    words = {"v": VERSION, "replicas": replicas, "exits": exits}
-    return json.dumps(words, separators=(",", ":")).encode()
+    return dump(VERSION, {"replicas": replicas, "exits": exits})
 
 
 def decode(told: bytes, *, told_at: float, before: Published = NOTHING) -> Published:
     """`told_at`: the monotonic moment at which it was told. Moments that `before` had are kept:
     what has not changed looks the same, however long this was on its way."""
-    try:
-        words = json.loads(told)
-        return _decoded(words, told_at, before) if words["v"] == VERSION else NOTHING
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return NOTHING
-
-
-def _decoded(words: Mapping[str, Any], told_at: float, before: Published) -> Published:
     known = {each.id: each for each in before.replicas}
-    replicas = tuple(
-        _steady(known.get(each.id), each)
-        for each in (_sighting(told, told_at) for told in words["replicas"])
-    )
-    lines = {str(each["id"]): _lines(each["lines"]) for each in words["replicas"]}
-    return Published(replicas, tuple(map(_exit, words["exits"])), lines)
+
+    def read(words: Mapping[str, Any]) -> Published:
+        replicas = tuple(
+            _steady(known.get(each.id), each)
+            for each in (_sighting(told, told_at) for told in words["replicas"])
+        )
+        lines = {str(each["id"]): _lines(each["lines"]) for each in words["replicas"]}
+        return Published(replicas, tuple(map(_exit, words["exits"])), lines)
+
+    return load(VERSION, told, read, otherwise=NOTHING)
 
 
 def _sighting(each: Mapping[str, Any], told_at: float) -> Sighting:
