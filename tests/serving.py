@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import DEVNULL, Process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,7 @@ class Serving:
         self.data = 0
         self.admin = 0
         self.log: list[dict[str, Any]] = []
+        self._lines = asyncio.StreamReader()
 
     def write(self, config: dict[str, Any] | None = None) -> None:
         self.config = config or self.config
@@ -77,21 +79,25 @@ class Serving:
 
     async def start(self) -> None:
         self.write()
+        read, write = os.pipe()
+        self._pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(self._lines), os.fdopen(read, "rb")
+        )
         self.process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "activator", "serve", "-c", str(self.path)),
             *("--log-format", "json"),
             stdin=DEVNULL,
-            stderr=PIPE,
+            stderr=write,
         )
+        os.close(write)
         listening = await self.until_logged("listening", within=STARTED_WITHIN)
         self.data = int(listening["data"].rpartition(":")[2])
         self.admin = int(listening["admin"].rpartition(":")[2])
 
     async def until_logged(self, action: str, *, within: float = 10.0) -> dict[str, Any]:
         """The first log record from now on with this action."""
-        assert self.process.stderr is not None
         async with asyncio.timeout(within):
-            while line := await self.process.stderr.readline():
+            while line := await self._lines.readline():
                 self.log.append(json.loads(line))
                 if self.log[-1].get("action") == action:
                     return self.log[-1]
@@ -102,11 +108,23 @@ class Serving:
 
     async def ended(self, *, within: float = 10.0) -> int:
         """Its exit status; everything it logged is in `log`."""
-        assert self.process.stderr is not None
         async with asyncio.timeout(within):
-            for line in (await self.process.stderr.read()).splitlines():
+            for line in (await self.rest_of_logs()).splitlines():
                 self.log.append(json.loads(line))
             return await self.process.wait()
+
+    def read_no_logs(self) -> None:
+        """From now on; and the pipe takes no more than a page."""
+        self._pipe.pause_reading()
+        fcntl.fcntl(self._pipe.get_extra_info("pipe"), fcntl.F_SETPIPE_SZ, 4096)
+
+    async def rest_of_logs(self) -> bytes:
+        """Everything up to the end, whoever has paused it."""
+        self._pipe.resume_reading()
+        return await self._lines.read()
+
+    def close(self) -> None:
+        self._pipe.close()
 
     async def connect(self) -> RawClient:
         return await RawClient.connect("127.0.0.1", self.data)
@@ -144,14 +162,22 @@ class Serving:
 
 @contextlib.asynccontextmanager
 async def serving(
-    folder: Path, *, server: dict[str, Any] | None = None, stubborn: bool = False, **keys: Any
+    folder: Path,
+    *,
+    server: dict[str, Any] | None = None,
+    stubborn: bool = False,
+    before: str = "",
+    **keys: Any,
 ) -> AsyncIterator[Serving]:
     """A running `activator serve` with one endpoint; killed at the end if it still runs, and so is
-    every model that is left. `stubborn`: models ignore SIGTERM and have half a minute to end."""
+    every model that is left. `stubborn`: models ignore SIGTERM and have half a minute to end.
+    `before`: what a shell does before it is a model."""
     script = folder / "model.py"
     script.write_text(MODEL, encoding="utf-8")
     command = [sys.executable, "-I", "-S", str(script), "{port}", str(folder / "pids")]
     command += ["stubborn"] if stubborn else []
+    if before:
+        command = ["sh", "-c", f'{before}; exec "$@"', "sh", *command]
     grace = "30s" if stubborn else "2s"
     backend = {"type": "process", "command": command, "stopGrace": grace}
     listen = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "drainDelay": 0, **(server or {})}
@@ -164,6 +190,7 @@ async def serving(
         if made.process.returncode is None:
             made.process.kill()
             await made.process.wait()
+        made.close()
         left = made.living()
         for pid in left:
             with contextlib.suppress(ProcessLookupError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from activator.telemetry import logs
+
 
 class WrongUsage(Exception):
     """Arguments or environment that cannot be used; exit status 2."""
@@ -15,4 +17,5 @@ class Failed(Exception):
 
 def say(message: str) -> None:
     """A line for people; stdout is for data."""
+    logs.flush()
     print(f"activator: {message}", file=sys.stderr)

@@ -17,7 +17,10 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from activator.telemetry.log_writer import LogWriter, to_descriptor
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TextIO
 
 Format = Literal["text", "json"]
@@ -38,18 +41,38 @@ def configure(
 ) -> None:
     """Send all records of this process to `stream` (stderr), and nothing of it twice.
 
-    `level` is one of LEVELS. May be called again; the last call counts.
+    `level` is one of LEVELS. May be called again; the last call counts. Lines are written a moment
+    later, by a thread; see `flush`.
     """
-    handler = _OurHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter(handler.stream))
+    stream = stream or sys.stderr
+    handler = _OurHandler(stream)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter(stream))
     root = logging.getLogger()
-    for old in [one for one in root.handlers if isinstance(one, _OurHandler)]:
+    for old in _ours():
         root.removeHandler(old)
+        old.flush()
+        old.close()
     root.addHandler(handler)
     root.setLevel(level.upper())
     # a line for each request of the admin port, and asyncio's selector, are nobody's outcome
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(max(logging.INFO, root.level))
+
+
+def flush() -> None:
+    """Have everything that was logged written before something else is: a second at most, then
+    nobody reads it. The end of the process does so by itself."""
+    for handler in _ours():
+        handler.flush()
+
+
+def dropped() -> int:
+    """Lines that are lost because nobody took them."""
+    return sum(handler.writer.dropped for handler in _ours())
+
+
+def _ours() -> list[_OurHandler]:
+    return [one for one in logging.getLogger().handlers if isinstance(one, _OurHandler)]
 
 
 def printable(text: str) -> str:
@@ -117,8 +140,50 @@ class TextFormatter(logging.Formatter):
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour and code and text else text
 
 
-class _OurHandler(logging.StreamHandler["TextIO"]):
-    """Marks what `configure` has installed, so that it takes away only that."""
+class _OurHandler(logging.Handler):
+    """Makes lines where they are logged, so that they say what was so then, and has them written
+    elsewhere."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self.writer = LogWriter(_writes_to(stream), lost=self._lost_line)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.writer.full:
+            self.writer.refuse()
+            return
+        try:
+            line = self.format(record)
+        except Exception as error:  # somebody's `extra` or `__str__`: never the request's problem
+            line = f"a log line of {record.name} cannot be made: {error!r}"
+        self.writer.put(line + "\n")
+
+    def flush(self) -> None:
+        self.writer.flush()
+
+    def close(self) -> None:
+        self.writer.close()
+        super().close()
+
+    def _lost_line(self, lines: int) -> str:
+        record = logging.makeLogRecord(
+            {
+                "name": "activator.logs",
+                "levelname": "WARNING",
+                "levelno": logging.WARNING,
+                "msg": f"{lines} log lines were lost",
+                "action": "log_lines_lost",
+                "lines": lines,
+            }
+        )
+        return self.format(record) + "\n"
+
+
+def _writes_to(stream: TextIO) -> Callable[[bytes], None]:
+    try:
+        return to_descriptor(stream.fileno())
+    except OSError:  # it is in memory
+        return lambda data: print(data.decode(), end="", file=stream)
 
 
 def _moment(record: logging.LogRecord) -> datetime:

@@ -19,6 +19,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.openmetrics import exposition as openmetrics
 
+from activator.telemetry import logs
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -272,6 +274,12 @@ class _Collector:
             "Client connections that are open",
             (),
             [((), self._metrics.connections)],
+        )
+        yield _counter(
+            "activator_log_lines_dropped",
+            "Log lines that are lost because nobody took them",
+            (),
+            [((), logs.dropped())],
         )
 
 

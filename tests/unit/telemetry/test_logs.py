@@ -27,6 +27,8 @@ def _leaves_no_trace() -> Iterator[None]:
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
     yield
+    for one in set(root.handlers) - set(before):
+        one.close()
     root.handlers[:] = before
     root.setLevel(level)
 
@@ -37,6 +39,7 @@ def logged(
     stream = into or io.StringIO()
     logs.configure(form, stream=stream)
     logging.getLogger("activator.control").info(message, extra=extra)
+    logs.flush()
     return stream.getvalue()
 
 
@@ -101,6 +104,7 @@ def test_an_exception_keeps_its_trace(form: logs.Format) -> None:
         raise LookupError("gone")
     except LookupError:
         logging.getLogger("activator").exception("task failed", extra={"action": "task_failed"})
+    logs.flush()
     assert "LookupError: gone" in stream.getvalue()
     assert "Traceback" in stream.getvalue()
 
@@ -118,6 +122,7 @@ def test_configuring_twice_logs_once_and_to_the_last_stream() -> None:
     logs.configure(stream=first)
     logs.configure("json", stream=second)
     logging.getLogger("activator").warning("x")
+    logs.flush()
     assert first.getvalue() == ""
     assert second.getvalue().count("\n") == 1
 
@@ -127,5 +132,37 @@ def test_lines_below_the_level_are_not_written() -> None:
     logs.configure(level="warning", stream=stream)
     logging.getLogger("activator").info("quiet")
     logging.getLogger("activator").warning("loud")
+    logs.flush()
     assert "quiet" not in stream.getvalue()
     assert "loud" in stream.getvalue()
+
+
+def test_a_record_that_cannot_be_made_into_a_line_is_one_all_the_same() -> None:
+    class Odd:
+        def __str__(self) -> str:
+            raise LookupError("no name")
+
+    assert "activator.control cannot be made: LookupError('no name')" in logged(
+        "text", "x", a=Odd()
+    )
+
+
+@pytest.mark.parametrize("form", logs.FORMATS)
+def test_what_nobody_takes_is_counted_and_said(form: logs.Format) -> None:
+    class Full(io.StringIO):
+        is_full = True
+
+        def write(self, text: str) -> int:
+            if self.is_full:
+                raise OSError("no room")
+            return super().write(text)
+
+    stream = Full()
+    logged(form, "lost", into=stream)
+    logged_before = logs.dropped()
+    stream.is_full = False
+    logging.getLogger("activator").info("later")
+    logs.flush()
+    assert logged_before == 1
+    assert "1 log lines were lost" in stream.getvalue().splitlines()[0]
+    assert "later" in stream.getvalue().splitlines()[1]

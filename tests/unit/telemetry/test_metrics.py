@@ -42,6 +42,7 @@ DOCUMENTED = {
     "activator_overruled": set(),
     "activator_leader": set(),
     "activator_connections": set(),
+    "activator_log_lines_dropped": set(),
 }
 
 

@@ -1,0 +1,137 @@
+"""Lines of text to a descriptor that may not take them: by a thread, within a bound.
+
+Whoever logs never waits: a collector that does not read, or a disk that is full, costs lines and
+not requests. What is lost is counted, and said in its place as soon as something is read again.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MOST: Final = 4 << 20
+"""Bytes of lines that wait to be written: seconds of a line a request, and little memory."""
+BATCH: Final = 64 << 10
+"""Bytes in one write, more or less: as much as a pipe takes at once."""
+LEAVE: Final = 1.0
+"""Seconds that the end of the process waits for the last lines to be taken."""
+
+
+class LogWriter:
+    """`put` from one thread at a time (a logging handler's lock sees to that)."""
+
+    def __init__(
+        self, write: Callable[[bytes], None], *, lost: Callable[[int], str], most: int = MOST
+    ) -> None:
+        """`write`: all of it, or OSError. `lost`: the line that says that so many are missing."""
+        self._write = write
+        self._lost = lost
+        self._most = most
+        self._queue: SimpleQueue[bytes | int | threading.Event | None] = SimpleQueue()
+        """Lines, numbers of lines that are missing here, whom to tell that it came so far, the
+        end."""
+        # each counter has one thread that adds to it: no lock between who logs and who writes
+        self._put = self._refused = self._said = 0
+        self._taken = self._failed = self._unsaid = 0
+        self._stuck_at = -1
+        """Bytes taken when the last `flush` gave up."""
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def full(self) -> bool:
+        return self._put - self._taken >= self._most
+
+    @property
+    def dropped(self) -> int:
+        """Lines that were not written, since the beginning."""
+        return self._refused + self._failed
+
+    def put(self, line: str) -> None:
+        """With its end. Never waits; the line is lost if too much waits already."""
+        if self.full:
+            self._refused += 1
+            return
+        self._say_lost()
+        data = line.encode(errors="backslashreplace")
+        self._put += len(data)
+        self._queue.put(data)
+
+    def refuse(self) -> None:
+        """A line was not even made, since it was `full`."""
+        self._refused += 1
+
+    def flush(self, *, within: float = LEAVE) -> None:
+        """Until everything put so far has been written, or it is plain that nobody reads."""
+        if self._stuck_at == self._taken or not self._thread.is_alive():
+            return
+        self._say_lost()
+        written = threading.Event()
+        self._queue.put(written)
+        if not written.wait(within):
+            self._stuck_at = self._taken
+
+    def close(self) -> None:
+        """No more lines; what was put is still written, if the process lasts."""
+        self._queue.put(None)
+
+    def _say_lost(self) -> None:
+        lost = self.dropped + self._unsaid - self._said
+        if lost:
+            self._said += lost
+            self._queue.put(lost)
+
+    def _run(self) -> None:
+        ended = False
+        while not ended:
+            lines: list[bytes] = []
+            flushed: list[threading.Event] = []
+            size = missing = 0
+            while not (ended or size >= BATCH):
+                try:
+                    one = self._queue.get(block=not (lines or flushed or missing))
+                except Empty:
+                    break
+                match one:
+                    case bytes():
+                        lines.append(one)
+                        size += len(one)
+                    case int():
+                        lines.append(self._lost(one).encode())
+                        missing += one
+                    case threading.Event():
+                        flushed.append(one)
+                    case None:
+                        ended = True
+            try:
+                self._write(b"".join(lines))
+            except (OSError, ValueError):
+                self._failed += len(lines) - bool(missing)
+                self._unsaid += missing
+            # not sooner: what is being written waits, too
+            self._taken += size
+            for each in flushed:
+                each.set()
+
+
+def to_descriptor(descriptor: int) -> Callable[[bytes], None]:
+    """Writes that take all of what they are given, also where somebody has made the descriptor a
+    non-blocking one. Not through a file object, whose lock would outlast the thread."""
+
+    def write(data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            try:
+                left = left[os.write(descriptor, left) :]
+            except BlockingIOError:
+                room = select.poll()
+                room.register(descriptor, select.POLLOUT)
+                room.poll()
+
+    return write

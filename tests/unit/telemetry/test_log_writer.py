@@ -1,0 +1,134 @@
+"""Lines are written by a thread: nobody waits for it, and what is lost is said."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from activator.telemetry.log_writer import LogWriter, to_descriptor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WITHIN = 5.0
+
+
+class Reader:
+    """Takes what is written, once it may."""
+
+    def __init__(self) -> None:
+        self.reads = threading.Event()
+        self.broken = False
+        self.begun = threading.Event()
+        self._written: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.begun.set()
+        assert self.reads.wait(WITHIN)
+        if self.broken:
+            raise OSError(errno.ENOSPC, "no room")
+        self._written.append(data)
+
+    @property
+    def lines(self) -> list[str]:
+        return b"".join(self._written).decode().splitlines()
+
+
+@pytest.fixture
+def reader() -> Reader:
+    return Reader()
+
+
+@pytest.fixture
+def writer(reader: Reader) -> Iterator[LogWriter]:
+    made = LogWriter(reader.write, lost=lambda lines: f"{lines} lost\n", most=100)
+    yield made
+    reader.reads.set()
+    made.flush(within=WITHIN)
+    made.close()
+
+
+def test_lines_keep_their_order(reader: Reader, writer: LogWriter) -> None:
+    reader.reads.set()
+    for number in range(9):
+        writer.put(f"line {number}\n")
+    writer.flush(within=WITHIN)
+    assert reader.lines == [f"line {number}" for number in range(9)]
+    assert writer.dropped == 0
+
+
+def test_while_nobody_reads_lines_wait_up_to_a_bound_and_the_rest_is_counted(
+    reader: Reader, writer: LogWriter
+) -> None:
+    for number in range(30):
+        writer.put(f"line{number:05}\n")
+    assert writer.full
+    assert writer.dropped == 20
+    reader.reads.set()
+    writer.flush(within=WITHIN)
+    assert reader.lines == [*(f"line{number:05}" for number in range(10)), "20 lost"]
+    assert not writer.full
+
+
+def test_what_is_lost_is_said_where_it_is_missing(reader: Reader, writer: LogWriter) -> None:
+    for number in range(11):
+        writer.put(f"line{number:05}\n")
+    writer.refuse()
+    reader.reads.set()
+    writer.flush(within=WITHIN)
+    writer.put("later\n")
+    writer.flush(within=WITHIN)
+    assert reader.lines[-3:] == ["line00009", "2 lost", "later"]
+
+
+def test_lines_that_could_not_be_written_are_said_to_be_lost_when_they_can(
+    reader: Reader, writer: LogWriter
+) -> None:
+    reader.broken = True
+    reader.reads.set()
+    for number in range(3):
+        writer.put(f"line {number}\n")
+        writer.flush(within=WITHIN)
+    assert writer.dropped == 3
+    reader.broken = False
+    writer.put("later\n")
+    writer.flush(within=WITHIN)
+    assert reader.lines == ["3 lost", "later"]
+
+
+def test_a_flush_gives_up_once_for_all_while_nobody_reads(
+    reader: Reader, writer: LogWriter
+) -> None:
+    writer.put("x\n")
+    writer.flush(within=0.01)
+    began = time.monotonic()
+    writer.flush(within=WITHIN)
+    assert time.monotonic() - began < WITHIN / 2
+    reader.reads.set()
+
+
+def test_text_that_is_no_unicode_is_written_all_the_same(reader: Reader, writer: LogWriter) -> None:
+    reader.reads.set()
+    writer.put("\udcff\n")
+    writer.flush(within=WITHIN)
+    assert reader.lines == [r"\udcff"]
+
+
+def test_a_descriptor_that_somebody_made_non_blocking_takes_everything() -> None:
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    sent = os.urandom(1 << 20)
+    writing = threading.Thread(target=to_descriptor(write), args=(sent,))
+    writing.start()
+    received = b""
+    while len(received) < len(sent):
+        received += os.read(read, 1 << 16)
+    writing.join(WITHIN)
+    os.close(read)
+    os.close(write)
+    assert received == sent
