@@ -33,6 +33,7 @@ from activator.errors import (
     NoRoute,
 )
 from activator.proxy.headers import is_loop
+from activator.proxy.openai.responses import RESPONSES, job_of
 
 if TYPE_CHECKING:
     from activator.config.keys import Key
@@ -97,13 +98,25 @@ class ModelsAsked(Exception):
         self.path = path
 
 
+class ResponseAsked(Exception):
+    """It asks for a response that a client has had made in the background: a job. `page`: what of
+    it, empty for itself; `owner` as in Admitted."""
+
+    def __init__(self, job_id: str, *, page: str, owner: str) -> None:
+        super().__init__(job_id)
+        self.job_id = job_id
+        self.page = page
+        self.owner = owner
+
+
 class BodyNeeded(Exception):
     """Where it belongs, or how it goes there, depends on its body. `prompt`: on how its prompt
-    begins too."""
+    begins too; `whole`: on what may stand anywhere in it."""
 
-    def __init__(self, *, prompt: bool) -> None:
+    def __init__(self, *, prompt: bool, whole: bool) -> None:
         super().__init__()
         self.prompt = prompt
+        self.whole = whole
 
 
 @dataclass(slots=True)
@@ -124,6 +137,8 @@ class Admitted:
     """The name of the API key that was presented; empty where none is needed."""
     model: str | None = None
     """What its body's `model` is to be from here on; None: as it came."""
+    is_response: bool = False
+    """It creates a response, of OpenAI's API of that name."""
 
 
 def admit(
@@ -138,7 +153,7 @@ def admit(
 ) -> Admitted:
     """`arrived`: when it came, monotonic seconds. `default_model`: of requests that name none.
     `peeked`: what its body tells, None if nobody has looked. Raises OwnPath, ModelsAsked,
-    BodyNeeded, or the ActivatorError that says why not."""
+    ResponseAsked, BodyNeeded, or the ActivatorError that says why not."""
     if head.method in (b"CONNECT", b"TRACE"):
         raise MethodNotAllowed
     first = head.first
@@ -151,8 +166,11 @@ def admit(
         _ask_for_models(head, raw, routes=registry.routes, key=key)
     path = _path(raw)
     if path == "/.activator" or path.startswith("/.activator/"):
-        raise OwnPath(path, owner=key.name if key is not None else "")
+        raise OwnPath(path, owner="" if key is None else key.name)
     routes, model = registry.routes, None
+    owner = "" if key is None else key.name
+    if RESPONSES + "/" in path:
+        _ask_for_response(head, path, routes=routes, owner=owner)
     if routes.names_models:
         routed, model = _by_model(
             routes, head, path, query=rest, peeked=peeked, default=default_model
@@ -165,7 +183,7 @@ def admit(
         raise NoRoute(_nothing_matches(head, path, model=model))
     endpoint = routed.endpoint
     if peeked is None and endpoint.dialect is Dialect.OPENAI and head.length:
-        _need_body(endpoint, head)
+        _need_body(endpoint, head, path)
     shown = replica_path(routed, path)
     if endpoint.block_paths and is_blocked(endpoint, shown):
         raise Forbidden
@@ -190,8 +208,9 @@ def admit(
         credentials=credentials,
         within=_within(head) if b"x-activator-deadline" in first else None,
         passive=passive,
-        owner="" if key is None else key.name,
+        owner=owner,
         model=_other_model(endpoint, peeked),
+        is_response=endpoint.dialect is Dialect.OPENAI and _creates_response(head, shown),
     )
 
 
@@ -214,6 +233,23 @@ def _ask_for_models(head: RequestHead, raw: bytes, *, routes: RouteTable, key: K
     if endpoints:
         allowed = [endpoint for endpoint in endpoints if _may_use(key, endpoint)]
         raise ModelsAsked(allowed, model=wanted, host=host, path=path)
+
+
+def _ask_for_response(head: RequestHead, path: str, *, routes: RouteTable, owner: str) -> None:
+    """Raises ResponseAsked where an endpoint of OpenAI's dialect would be asked for one that is a
+    job here: its id says so."""
+    for routed in routes.candidates(host=_host(head.host), path=path):
+        shown = replica_path(routed, path)
+        if routed.endpoint.dialect is Dialect.OPENAI and shown.startswith(RESPONSES + "/"):
+            name, _, page = shown.removeprefix(RESPONSES + "/").rstrip("/").partition("/")
+            job_id = job_of(name)
+            if job_id is not None:
+                raise ResponseAsked(job_id, page=page, owner=owner)
+
+
+def _creates_response(head: RequestHead, path: str) -> bool:
+    """Under whichever prefix."""
+    return head.method == b"POST" and path.rstrip("/").endswith(RESPONSES)
 
 
 def _readable(raw: bytes) -> bytes:
@@ -243,7 +279,8 @@ def _by_model(
     try:
         found = routes.match(host=_host(head.host), path=path, headers=head.text, model=model)
     except ModelNeeded:
-        raise BodyNeeded(prompt=routes.likes_prompts and not _is_form(head)) from None
+        prompt = routes.likes_prompts and not _is_form(head)
+        raise BodyNeeded(prompt=prompt, whole=_creates_response(head, path)) from None
     return found, None if model is UNREAD else model
 
 
@@ -260,12 +297,13 @@ def _nothing_matches(head: RequestHead, path: str, *, model: str | None) -> str:
     return f"The model {model[:200]!r} does not exist at {where}, or this key may not use it"
 
 
-def _need_body(endpoint: Endpoint, head: RequestHead) -> None:
+def _need_body(endpoint: Endpoint, head: RequestHead, path: str) -> None:
     """Raises BodyNeeded where its endpoint is known and wants to know more."""
     hashed = endpoint.balance is Balance.PREFIX_HASH and not _is_form(head)
     prompt = hashed and _affinity(head, endpoint, None) is None
-    if prompt or endpoint.upstream_model is not None or endpoint.aliases:
-        raise BodyNeeded(prompt=prompt)
+    whole = _creates_response(head, path)
+    if prompt or whole or endpoint.upstream_model is not None or endpoint.aliases:
+        raise BodyNeeded(prompt=prompt, whole=whole)
 
 
 def _is_form(head: RequestHead) -> bool:

@@ -8,7 +8,6 @@ Running the job is a worker's.
 from __future__ import annotations
 
 import asyncio
-import json
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +23,7 @@ from activator.errors import (
 from activator.proxy.outcomes import PATH, described, why_unanswered
 from activator.proxy.preferences import key_of
 from activator.proxy.recorded import envelope_of
-from activator.proxy.replies import server_timing, status_line
+from activator.proxy.replies import server_timing
 from activator.proxy.talk import Talk
 from activator.proxy.waiting import refuse_hopeless, why_over
 from activator.queueing.following import ResultReader
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from activator.proxy.body import Body
     from activator.proxy.listener import Proxy
     from activator.proxy.preferences import Wanted
-    from activator.queueing.jobs import Admission, JobStore, Record, ResultHead, Upload
+    from activator.queueing.jobs import Admission, Envelope, JobStore, Record, ResultHead, Upload
     from activator.wire.heads import RequestHead
     from activator.wire.server import ServerConnection
 
@@ -73,6 +72,8 @@ class Asking(Talk):
         self._lined_up = 0.0
         """The same moment on the clock of records."""
         self._reading = asked.wait != 0
+        self._identity = False
+        """Its answer is not to be compressed."""
         self._job_id = ""
         self._limit: asyncio.Timeout | None = None
         """Of the time in line."""
@@ -179,27 +180,35 @@ class Asking(Talk):
             urgency = max(urgency, DETACHED_URGENCY)
         queue = live.endpoint.queue
         return NewJob(
-            envelope_of(
-                head,
-                self._admitted,
-                request_id=self.id,
-                peer=self.connection.peer,
-                tls=self.proxy.tls,
-                trusted=self.proxy.door.trusts(self.connection.peer),
-                trailers=self.trailers,
-                webhook=webhook,
-            ),
+            self._envelope(webhook),
             urgency=urgency,
             age=queue.age,
             waited=self.proxy.clock() - self._arrived,
             detached=not self._reading,
             reading=self._reading,
-            key=key_of(head, self._asked, owner=self._admitted.owner, target=self._admitted.target),
+            key=self._key(),
             most=queue.max_requests,
             crowded=crowded,
             claim=self._reading,
             cold=live.cold,
         )
+
+    def _envelope(self, webhook: str) -> Envelope:
+        return envelope_of(
+            self.head,
+            self._admitted,
+            request_id=self.id,
+            peer=self.connection.peer,
+            tls=self.proxy.tls,
+            trusted=self.proxy.door.trusts(self.connection.peer),
+            trailers=self.trailers,
+            webhook=webhook,
+            identity=self._identity,
+        )
+
+    def _key(self) -> str:
+        admitted = self._admitted
+        return key_of(self.head, self._asked, owner=admitted.owner, target=admitted.target)
 
     def _webhook(self) -> str:
         given = self.head.get(b"x-activator-webhook")
@@ -292,15 +301,9 @@ class Asking(Talk):
             place=await store.place(job.id),
             eta=self._live.eta() if self._live.cold else None,
         )
-        body = json.dumps(said).encode() + b"\n"
-        self.code = 202
-        self.answer(
-            status_line(202)
-            + b"Content-Type: application/json\r\nContent-Length: %d\r\nLocation: %b%b\r\n"
-            b"Preference-Applied: %b\r\nX-Request-Id: %b\r\nCache-Control: no-store\r\n"
-            % (len(body), PATH.encode(), job.id.encode(), self._asked.applied, self.id),
-            body,
-        )
+        where = b"Location: %b%b\r\n" % (PATH.encode(), job.id.encode())
+        applied = b"Preference-Applied: %b\r\n" % self._asked.applied
+        self.say(said, status=202, fields=where + applied)
 
     def _leave(self) -> None:
         """No reader any more; a job that nobody can find again is cancelled at once."""

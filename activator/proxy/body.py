@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from activator.proxy.edits import Editor
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from activator.proxy.edits import Edit
     from activator.proxy.spool import Spool
     from activator.wire.heads import Field
 
@@ -99,14 +102,13 @@ class Body:
         for chunk in chunks:
             spool.write(chunk)
 
-    def replace(self, start: int, end: int, new: bytes) -> None:
-        """`new` stands where these bytes of it stood; all that has come is still kept."""
-        self.size += len(new) - (end - start)
+    def change(self, edits: Sequence[Edit]) -> None:
+        """Of bytes that have come; all of it is still kept. Once only."""
+        self.size += sum(edit.growth for edit in edits)
         if self.spool is not None:
-            self.spool.replace(start, end, new)
+            self.spool.change(edits)
         else:
-            data = b"".join(self.chunks)
-            self.chunks = [data[:start] + new + data[end:]]
+            self.chunks = [Editor(edits).piece(b"".join(self.chunks))]
 
     def pieces(self) -> Iterator[bytes]:
         """All that is kept."""

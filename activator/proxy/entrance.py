@@ -10,13 +10,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from activator.errors import ActivatorError
-from activator.proxy.admission import BodyNeeded, ModelsAsked, OwnPath, admit, dialect_at
+from activator.proxy.admission import (
+    BodyNeeded,
+    ModelsAsked,
+    OwnPath,
+    ResponseAsked,
+    admit,
+    dialect_at,
+)
 from activator.proxy.asking import Asking
+from activator.proxy.edits import Edit
 from activator.proxy.handler import CLIENT_LEFT, Exchange
 from activator.proxy.headers import request_id, resized
 from activator.proxy.job_pages import JobPage
+from activator.proxy.openai.background import BackgroundAsking
 from activator.proxy.openai.models import tell_models
 from activator.proxy.openai.peeking import Peeking, written
+from activator.proxy.openai.response_pages import ResponsePage
+from activator.proxy.openai.responses import background_of
 from activator.proxy.preferences import wanted
 from activator.proxy.replies import refuse
 from activator.wire.heads import CHUNKED
@@ -24,6 +35,7 @@ from activator.wire.heads import CHUNKED
 if TYPE_CHECKING:
     from activator.proxy.admission import Admitted, Peeked
     from activator.proxy.listener import Proxy
+    from activator.proxy.openai.responses import Background
     from activator.proxy.preferences import Wanted
     from activator.telemetry.metrics import EndpointMetrics
     from activator.wire.heads import RequestHead
@@ -64,6 +76,8 @@ class _Arrival:
             JobPage(proxy, connection, head, path, request_id=self._id).start()
         except ModelsAsked as asked:
             self._tell_models(asked)
+        except ResponseAsked as response:
+            ResponsePage(proxy, connection, head, response, request_id=self._id).start()
         except BodyNeeded as needed:
             self._peek(needed)
         except ActivatorError as error:
@@ -88,40 +102,50 @@ class _Arrival:
             self._connection,
             self._head,
             prompt=needed.prompt,
+            whole=needed.whole,
             seen=self.admit,
             failed=self._refuse,
             left=self._left,
         ).start()
 
     def _begin(self, admitted: Admitted, peeked: Peeked | None) -> None:
-        if peeked is not None and peeked.value is not None and admitted.model is not None:
-            self._rewrite(admitted.model, peeked)
-        head = self._head
-        first = head.first
-        if b"prefer" in first or b"idempotency-key" in first:
-            try:
-                asked = _asks_for_a_job(head, admitted)
-            except ActivatorError as error:
-                _count(admitted.live.metrics, error)
-                dialect = admitted.live.endpoint.dialect
-                refuse(self._connection, head, error, request_id=self._id, dialect=dialect)
-                return
-            if asked is not None:
-                Asking(
-                    self._proxy,
-                    self._connection,
-                    head,
-                    admitted,
-                    asked,
-                    request_id=self._id,
-                    arrived=self._arrived,
-                    begun=None if peeked is None else peeked.body,
-                ).start()
-                return
+        try:
+            background = _wants_background(admitted, peeked)
+            asked = _wants_a_job(self._head, admitted)
+        except ActivatorError as error:
+            self._turn_away(admitted, peeked, error)
+            return
+        if peeked is not None:
+            self._rewrite(admitted, peeked, background)
+        if background is not None and peeked is not None:
+            BackgroundAsking(
+                self._proxy,
+                self._connection,
+                self._head,
+                admitted,
+                background,
+                key=b"" if asked is None else asked.key,
+                request_id=self._id,
+                arrived=self._arrived,
+                begun=peeked.body,
+            ).start()
+            return
+        if asked is not None:
+            Asking(
+                self._proxy,
+                self._connection,
+                self._head,
+                admitted,
+                asked,
+                request_id=self._id,
+                arrived=self._arrived,
+                begun=None if peeked is None else peeked.body,
+            ).start()
+            return
         exchange = Exchange(
             self._proxy,
             self._connection,
-            head,
+            self._head,
             admitted,
             request_id=self._id,
             arrived=self._arrived,
@@ -130,14 +154,24 @@ class _Arrival:
         self._connection.receiver = exchange
         exchange.start()
 
-    def _rewrite(self, model: str, peeked: Peeked) -> None:
+    def _rewrite(self, admitted: Admitted, peeked: Peeked, background: Background | None) -> None:
+        edits = [] if background is None else [background.edit]
         value = peeked.value
-        assert value is not None
-        new = written(model, value)
-        peeked.body.replace(value.start, value.end, new)
+        if value is not None and admitted.model is not None:
+            edits.append(Edit(value.start, value.end, written(admitted.model, value)))
+        if not edits:
+            return
+        peeked.body.change(edits)
         if self._head.length != CHUNKED:
-            length = self._head.length + len(new) - (value.end - value.start)
+            length = self._head.length + sum(edit.growth for edit in edits)
             self._head = resized(self._head, length)
+
+    def _turn_away(self, admitted: Admitted, peeked: Peeked | None, error: ActivatorError) -> None:
+        if peeked is not None:
+            peeked.body.forget()
+        _count(admitted.live.metrics, error)
+        dialect = admitted.live.endpoint.dialect
+        refuse(self._connection, self._head, error, request_id=self._id, dialect=dialect)
 
     def _refuse(self, error: ActivatorError) -> None:
         """It belongs to no endpoint."""
@@ -152,9 +186,18 @@ class _Arrival:
         )
 
 
-def _asks_for_a_job(head: RequestHead, admitted: Admitted) -> Wanted | None:
+def _wants_a_job(head: RequestHead, admitted: Admitted) -> Wanted | None:
+    first = head.first
+    if b"prefer" not in first and b"idempotency-key" not in first:
+        return None
     asked = wanted(head)
     return None if admitted.passive is not None or head.websocket else asked
+
+
+def _wants_background(admitted: Admitted, peeked: Peeked | None) -> Background | None:
+    if peeked is None or not admitted.is_response or admitted.passive is not None:
+        return None
+    return background_of(peeked.reading.found)
 
 
 def _count(metrics: EndpointMetrics, error: ActivatorError) -> None:

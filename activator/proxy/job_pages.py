@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from activator.core.job_ids import endpoint_of, was_made_for
 from activator.core.jobs import Outcome
@@ -28,6 +28,20 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE: Final = 15.0
 """Seconds of silence after which an event stream says that it still lives."""
+
+
+BY_CLIENT: Final = "its client asked for it"
+"""Why a job was cancelled."""
+
+
+async def find_job(proxy: Proxy, store: JobStore, job_id: str, *, owner: str) -> Record:
+    """For who has presented this key (its name); raises what is to be answered otherwise."""
+    record = await store.get(job_id)
+    if record is not None and (not proxy.door.keys or record.envelope.owner == owner):
+        return record
+    if record is None and was_made_for(owner, job_id):
+        raise JobGone("The job that had this id is not kept any longer")
+    raise NotFound("There is no job of yours with this id")
 
 
 class JobPage(Talk):
@@ -60,7 +74,7 @@ class JobPage(Talk):
         method = self.head.method
         if method not in (b"GET", b"HEAD") and (method != b"DELETE" or page):
             raise MethodNotAllowed("GET and HEAD are served here, and DELETE of a job")
-        record = await self._found(job_id)
+        record = await find_job(self.proxy, self._store, job_id, owner=self._path.owner)
         if method == b"DELETE":
             await self._cancel(job_id)
         elif page == "result":
@@ -73,33 +87,17 @@ class JobPage(Talk):
     def ended(self, *, code: int, reason: str) -> None:
         self.proxy.metrics.unrouted.request(code=code, reason=reason, duration=0.0, overhead=0.0)
 
-    async def _found(self, job_id: str) -> Record:
-        owner, record = self._path.owner, await self._store.get(job_id)
-        if record is not None and (not self.proxy.door.keys or record.envelope.owner == owner):
-            return record
-        if record is None and was_made_for(owner, job_id):
-            raise JobGone("The job that had this id is not kept any longer")
-        raise NotFound("There is no job of yours with this id")
-
     async def _describe(self, record: Record) -> None:
         place = await self._store.place(record.job.id)
         live = self.proxy.registry.get(record.job.endpoint)
         eta = live.eta() if live is not None and live.cold and place is not None else None
-        self._say(described(record.job, place=place, eta=eta))
+        self.say(described(record.job, place=place, eta=eta))
 
     async def _cancel(self, job_id: str) -> None:
-        job = await self._store.cancel(job_id, reason="cancelled", detail="its client asked for it")
+        job = await self._store.cancel(job_id, reason="cancelled", detail=BY_CLIENT)
         if job is None:
             raise JobGone("No job has this id any more")
-        self._say(described(job, place=None, eta=None))
-
-    def _say(self, said: dict[str, Any]) -> None:
-        body = json.dumps(said).encode() + b"\n"
-        self.answer(
-            status_line(200) + b"Content-Type: application/json\r\nContent-Length: %d\r\n"
-            b"X-Request-Id: %b\r\nCache-Control: no-store\r\n" % (len(body), self.id),
-            body,
-        )
+        self.say(described(job, place=None, eta=None))
 
     # --- the answer
 

@@ -33,13 +33,19 @@ def envelope_of(
     trusted: bool,
     trailers: list[Field],
     webhook: str,
+    identity: bool,
 ) -> Envelope:
+    """`identity`: the answer is not to be compressed."""
     dropped = (head.connection - _KEPT) | admitted.credentials | _OURS
+    lines = [line for name, _, line in head.fields if name not in dropped]
+    if identity:
+        lines = [line for line in lines if field_of(line)[0] != b"accept-encoding"]
+        lines.append(b"Accept-Encoding: identity")
     return Envelope(
         method=head.method,
         target=admitted.target,
         host=head.host,
-        lines=tuple(line for name, _, line in head.fields if name not in dropped),
+        lines=tuple(lines),
         minor=head.minor,
         length=head.length,
         trailers=tuple(line for _, _, line in trailers),

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 from activator.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from activator.proxy.edits import Edit
     from activator.proxy.intake import Intake
 
 IN_MEMORY: Final = 1 << 20
@@ -31,7 +32,7 @@ class Spool:
         self._admitted = admitted
         self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 -- ends in `close`
         self._written = 0
-        self._patch: tuple[int, int, bytes] | None = None
+        self._edits: list[Edit] = []
         self.has_room = intake.enter(self, room)
         """False: write no more until `admitted`."""
 
@@ -46,10 +47,7 @@ class Spool:
     @property
     def size(self) -> int:
         """Of what `read` gives."""
-        if self._patch is None:
-            return self._written
-        start, end, new = self._patch
-        return self._written - (end - start) + len(new)
+        return self._written + sum(edit.growth for edit in self._edits)
 
     def write(self, data: bytes) -> None:
         """Raises StoreUnavailable: the disk is full."""
@@ -63,20 +61,21 @@ class Spool:
             detail = f"A body could not be put into a temporary file: {error.strerror}"
             raise StoreUnavailable(detail, retry_after=10) from error
 
-    def replace(self, start: int, end: int, new: bytes) -> None:
-        """From now on `new` stands where the bytes from `start` to `end` stood. Once only."""
-        self._patch = (start, end, new)
+    def change(self, edits: Iterable[Edit]) -> None:
+        """From now on `read` gives it changed. Once only."""
+        self._edits = sorted(edits)
 
     def read(self, at: int) -> bytes:
         """The next piece from this offset on; empty at the end."""
-        if self._patch is None:
-            return self._bytes(at, PIECE)
-        start, end, new = self._patch
-        if at < start:
-            return self._bytes(at, min(PIECE, start - at))
-        if at < start + len(new):
-            return new[at - start :]
-        return self._bytes(at - len(new) + end - start, PIECE)
+        grown = 0
+        for edit in self._edits:
+            start = edit.start + grown
+            if at < start:
+                return self._bytes(at - grown, min(PIECE, start - at))
+            if at < start + len(edit.new):
+                return edit.new[at - start :]
+            grown += edit.growth
+        return self._bytes(at - grown, PIECE)
 
     def pieces(self) -> Iterator[bytes]:
         at = 0

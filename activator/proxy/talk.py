@@ -7,6 +7,7 @@ client leaves the coroutine is cancelled.
 from __future__ import annotations
 
 import asyncio
+import json
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,7 @@ from activator.core.jobs import JobState, Superseded
 from activator.errors import ActivatorError, JobGone
 from activator.proxy.headers import downstream_head
 from activator.proxy.recorded import answer_of, field_of
-from activator.proxy.replies import error_reply
+from activator.proxy.replies import error_reply, status_line
 from activator.wire.heads import CHUNKED, UNTIL_CLOSE
 
 if TYPE_CHECKING:
@@ -139,6 +140,16 @@ class Talk(ABC):
         if self.head.method != b"HEAD":
             connection.send(body)
         connection.finish()
+
+    def say(self, said: object, *, status: int = 200, fields: bytes = b"") -> None:
+        """Answer with this as JSON; `fields` with CRLFs."""
+        body = json.dumps(said).encode() + b"\n"
+        self.code = status
+        self.answer(
+            status_line(status) + b"Content-Type: application/json\r\nContent-Length: %d\r\n"
+            b"%bX-Request-Id: %b\r\nCache-Control: no-store\r\n" % (len(body), fields, self.id),
+            body,
+        )
 
     async def send(self, data: bytes) -> None:
         self.connection.send(data)

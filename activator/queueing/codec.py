@@ -54,6 +54,8 @@ def encode_envelope(envelope: Envelope) -> bytes:
         said["o"] = envelope.owner
     if envelope.webhook:
         said["w"] = envelope.webhook
+    if envelope.response:
+        said["r"] = _text(envelope.response)
     return _written(said)
 
 
@@ -76,6 +78,7 @@ def decode_envelope(data: bytes) -> Envelope:
         affinity=None if affinity is None else _bytes(affinity),
         owner=said.get("o", ""),
         webhook=said.get("w", ""),
+        response=_bytes(said.get("r", "")),
     )
 
 

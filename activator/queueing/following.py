@@ -49,6 +49,11 @@ class ResultReader:
         """How the job has ended, once everything has been read."""
         self.trailers: tuple[bytes, ...] = ()
 
+    @property
+    def attempt(self) -> int:
+        """The one that answers; set with the head."""
+        return self._attempt
+
     async def head(self) -> ResultHead | Outcome:
         """The head of the answer; or how the job ended without one."""
         while True:

@@ -63,6 +63,9 @@ class Envelope:
     """The name of the API key that made it and alone may see it; empty: the id is enough."""
     webhook: str = ""
     """Who is told when it has ended; empty: nobody."""
+    response: bytes = b""
+    """Of a response of OpenAI's API that is made in the background: what it shows of its request.
+    Empty: it is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from activator.errors import UpstreamTimeout
-from activator.proxy.openai.errors import openai_error
+from activator.proxy.openai.errors import LONGEST_ERROR, openai_error, replica_error
 from activator.proxy.openai.reading import Reading
 from activator.proxy.openai.usage import Usage
 from activator.wire.heads import CHUNKED, UNTIL_CLOSE
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from activator.wire.server import ServerConnection
 
 WANTED: Final = {"stream": 16}
-LONGEST_ERROR: Final = 64 << 10
-"""Bytes of a replica's error that are kept to be told in an event."""
 NO_TOTAL: Final = 3600.0
 """Seconds after which a replica that has said nothing is given up where `timeouts.total` sets no
 limit: signs of life must not keep a client for ever."""
@@ -175,14 +173,7 @@ class EarlyAnswer:
     def _sign(self) -> bytes:
         if self._kind == _SPACE:
             return b" "
-        live, place = self._live, self._live.gate.place(self._ticket)
-        if place is None:
-            return f": a replica of {live.endpoint.name} has it\n".encode()
-        said = f": waiting for {live.endpoint.name}, place {place} in line"
-        eta = live.eta() if live.cold else None
-        if eta is not None:
-            said += f", ready in about {eta:.0f} s"
-        return said.encode() + b"\n"
+        return comment(self._live, self._live.gate.place(self._ticket))
 
     def close(self) -> None:
         """It has ended, or begins at the replica: no sign of life any more."""
@@ -243,8 +234,12 @@ class EarlyAnswer:
         if self._way == _ONE_EVENT:
             self._connection.send(b"\n\ndata: [DONE]\n\n")
         elif self._way == _AN_ERROR:
-            self._connection.send(_event(_wrapped(bytes(self._error), status=self._status)))
+            self._connection.send(_event(self._told_by_replica()))
         return []
+
+    def _told_by_replica(self) -> bytes:
+        error = replica_error(bytes(self._error), status=self._status)
+        return json.dumps({"error": error}).encode()
 
     # --- what goes wrong ------------------------------------------------------------------------
 
@@ -268,28 +263,16 @@ class EarlyAnswer:
         return True
 
 
+def comment(live: LiveEndpoint, place: int | None) -> bytes:
+    """A sign of life in a stream. `place` in line; None: a replica has it."""
+    if place is None:
+        return f": a replica of {live.endpoint.name} has it\n".encode()
+    said = f": waiting for {live.endpoint.name}, place {place} in line"
+    eta = live.eta() if live.cold else None
+    if eta is not None:
+        said += f", ready in about {eta:.0f} s"
+    return said.encode() + b"\n"
+
+
 def _event(said: bytes) -> bytes:
     return b"data: " + said + b"\n\n"
-
-
-def _wrapped(said: bytes, *, status: int) -> bytes:
-    """A replica's error, as it gave it where it has OpenAI's form."""
-    try:
-        fields: object = json.loads(said)
-    except ValueError:
-        fields = None
-    error: dict[str, Any] = {}
-    if isinstance(fields, dict):
-        given = cast("dict[str, Any]", fields)
-        inner = given.get("error")
-        error = cast("dict[str, Any]", inner) if isinstance(inner, dict) else given
-    text = said.decode("utf-8", "replace").strip() or f"The replica answered {status}"
-    message = error.get("message")
-    told = {
-        **error,
-        "message": message if isinstance(message, str) else text[:2000],
-        "type": error.get("type") or ("server_error" if status >= 500 else "invalid_request_error"),
-        "param": error.get("param"),
-        "code": error.get("code") or status,
-    }
-    return json.dumps({"error": told}).encode()

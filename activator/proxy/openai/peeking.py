@@ -30,10 +30,14 @@ PREFIX: Final = 256
 """Bytes of a prompt by which a replica is liked: enough to tell conversations apart that begin with
 the same words, no more than the shortest has of what is worth a cache."""
 PROMPTS: Final = ("messages", "prompt", "input")
+METADATA: Final = 16 << 10
+"""Bytes of what a client has told of its request for itself: OpenAI takes 16 pairs."""
 WANTED: Final = {
     "model": LONGEST_MODEL,
     "stream": 16,
     "background": 16,
+    "store": 16,
+    "metadata": METADATA,
     **dict.fromkeys(PROMPTS, PREFIX),
 }
 
@@ -49,15 +53,18 @@ class Peeking:
         head: RequestHead,
         *,
         prompt: bool,
+        whole: bool,
         seen: Callable[[Peeked], None],
         failed: Callable[[ActivatorError], None],
         left: Callable[[], None],
     ) -> None:
-        """`prompt`: how it begins is needed besides the model. One of the three is called, once."""
+        """`prompt`: how it begins is needed besides the model; `whole`: everything. One of the
+        three is called, once."""
         self._proxy = proxy
         self._connection = connection
         self._head = head
         self._prompt = prompt
+        self._needs_all = whole
         self._seen = seen
         self._failed = failed
         self._left = left
@@ -111,7 +118,7 @@ class Peeking:
         if self._over:
             return
         if self._body.size > self._proxy.openai.peek_bytes:
-            self._fail(BodyTooLarge("The model is not within openai.peekBytes of the body"))
+            self._fail(BodyTooLarge("What it asks for is not within openai.peekBytes"))
         elif self._reading.behind:
             self._connection.pause_body()
         elif not self._entered:
@@ -150,7 +157,8 @@ class Peeking:
             return
         reading, found = self._reading, self._reading.found
         prompt = next((found[name] for name in PROMPTS if name in found), None)
-        if reading.over or ("model" in found and (prompt is not None or not self._prompt)):
+        enough = "model" in found and (prompt is not None or not self._prompt)
+        if reading.over or (enough and not self._needs_all):
             self._settle()
             self._seen(
                 Peeked(

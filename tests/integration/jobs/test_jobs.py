@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from activator.app.stores import Times
-from activator.core.jobs import JobsPolicy
 from activator.queueing.jobs import Created, Envelope, NewJob
-from activator.queueing.memory_jobs import MemoryJobs
-from activator.queueing.redis_budget import RedisBudget
-from activator.queueing.redis_jobs import RedisJobs
-from tests import stage as stages
-from tests.redis_server import opened_link
+from tests.integration.jobs.support import elsewhere
 from tests.replica import Talk, says
 from tests.stage import request, stage
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from activator.queueing.jobs import JobStore
     from tests.rawclient import Reply
     from tests.replica import Behaviour
     from tests.stage import Stage
@@ -302,19 +292,3 @@ async def test_what_an_activator_had_claimed_that_is_gone_is_run_by_another() ->
         job = {"links": {"self": f"/.activator/jobs/{upload.job_id}"}}
         await until_state(s, job, "succeeded")
         assert (await described(s, job))["attempt"] == 2
-
-
-@contextlib.asynccontextmanager
-async def elsewhere(s: Stage, me: str) -> AsyncIterator[JobStore]:
-    """The same jobs as another activator sees them, of which nothing else is to be seen."""
-    ours: Any = s.app._stores.jobs
-    shared = stages.store.get()
-    if shared is None:
-        yield MemoryJobs(ours._book, me=me, policy=JobsPolicy(), clock=time.time, dice=lambda: 0.0)
-        return
-    async with opened_link(shared["url"], prefix=shared["prefix"]) as link:
-        budget = RedisBudget(link, max_bytes=1 << 20, clock=time.monotonic)
-        store = RedisJobs(link, budget, me=me, policy=JobsPolicy())
-        yield store
-        await store.aclose()
-        await budget.aclose()

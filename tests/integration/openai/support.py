@@ -6,6 +6,8 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
+import openai
+
 from tests.replica import PROBE_PATH, Replica, Talk, hello
 from tests.stage import Stage, request, stage
 from tests.support import eventually
@@ -38,6 +40,16 @@ def names(name: str) -> Any:
         await talk.answer(200, name.encode())
 
     return behave
+
+
+@contextlib.asynccontextmanager
+async def client_of(
+    s: Stage, *, key: str = "none", **options: Any
+) -> AsyncIterator[openai.AsyncOpenAI]:
+    """OpenAI's own package, in front of this stage."""
+    url = f"http://127.0.0.1:{s.port}/v1"
+    async with openai.AsyncOpenAI(api_key=key, base_url=url, **options) as client:
+        yield client
 
 
 class House:

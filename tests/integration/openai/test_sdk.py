@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import openai
 import pytest
 
 from activator.core.effects import FailedStart
+from tests.integration.openai.support import client_of
 from tests.replica import Talk, says
-from tests.stage import Stage, stage
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+from tests.stage import stage
 
 OPENAI: dict[str, Any] = {
     "dialect": "openai",
@@ -46,13 +43,6 @@ async def talks(talk: Talk) -> None:
         said = {**HEAD, "object": "chat.completion", "choices": [choice]}
         fields = b"Content-Type: application/json\r\n"
         await talk.answer(200, json.dumps(said).encode(), fields=fields)
-
-
-@asynccontextmanager
-async def client_of(s: Stage, **options: Any) -> AsyncIterator[openai.AsyncOpenAI]:
-    url = f"http://127.0.0.1:{s.port}/v1"
-    async with openai.AsyncOpenAI(api_key="none", base_url=url, **options) as client:
-        yield client
 
 
 async def texts(client: openai.AsyncOpenAI) -> list[str | None]:

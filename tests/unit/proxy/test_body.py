@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from activator.proxy.body import REPEATABLE, SMALL, Body, HeldMemory
+from activator.proxy.edits import Edit
 
 
 def test_what_has_come_is_kept_in_order() -> None:
@@ -124,7 +125,7 @@ def test_some_bytes_of_what_has_come_can_be_exchanged() -> None:
     for piece in (b"a" * SMALL, b"bcdef"):
         body.add(piece)
 
-    body.replace(SMALL - 1, SMALL + 2, b"-new-")
+    body.change([Edit(SMALL - 1, SMALL + 2, b"-new-")])
     body.add(b"g")
 
     assert b"".join(body.pieces()) == b"a" * (SMALL - 1) + b"-new-defg"

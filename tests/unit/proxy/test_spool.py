@@ -9,6 +9,7 @@ import pytest
 
 from activator.errors import StoreUnavailable
 from activator.proxy.body import Body
+from activator.proxy.edits import Edit
 from activator.proxy.intake import Intake
 from activator.proxy.spool import PIECE, Spool
 
@@ -55,10 +56,12 @@ async def test_bytes_of_it_can_be_exchanged(intake: Intake, start: int, new: byt
     data = bytes(range(250)) * (3 * PIECE // 250)
     body.add(data)
 
-    body.replace(start, start + 5, new)
+    edits = [Edit(start + 9, start + 10, b"other"), Edit(start, start + 5, new)]
+    body.change(edits)
     body.add(b"tail")
 
-    expected = data[:start] + new + data[start + 5 :] + b"tail"
+    between, rest = data[start + 5 : start + 9], data[start + 10 :]
+    expected = data[:start] + new + between + b"other" + rest + b"tail"
     assert b"".join(body.pieces()) == expected
     assert body.size == len(expected)
     assert body.spool is not None

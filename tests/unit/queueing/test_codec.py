@@ -32,6 +32,7 @@ envelopes = st.builds(
     affinity=st.none() | st.binary(),
     owner=st.text(),
     webhook=st.text(),
+    response=st.binary(),
 )
 heads = st.builds(
     ResultHead,
