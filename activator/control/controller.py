@@ -103,6 +103,7 @@ class Controller:
             clock=clock,
             load=live.gate.load,
             progressed=self._progressed,
+            awaited=self._is_awaited,
             changed=self._readiness_changed,
             name=self.name,
         )
@@ -269,6 +270,13 @@ class Controller:
             if name in self.live.replicas or self.live.gate.load(name)
         }
 
+    def _is_awaited(self) -> bool:
+        """Somebody waits for a replica, whoever it is that will tell them of it."""
+        if self.scalable and self.life.state is State.ACTIVATING:
+            return True
+        gate = self.live.gate
+        return bool(gate.held or gate.held_elsewhere()[0] or self.live.queued())
+
     def _progressed(self, replica_id: str) -> float | None:
         replica = self._reached.get(replica_id)
         return replica.last_byte if replica else None
@@ -312,6 +320,7 @@ class Controller:
             else:
                 self._carry_out(effect)
         self.verbs.looked()
+        self.prober.look()
         self._history.enter(self.life.state, at=time.time())
         if self.life.state is not State.ACTIVATING:
             self.cold_starts.called_off()

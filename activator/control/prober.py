@@ -31,7 +31,10 @@ SOONEST = 0.01
 
 
 class Probes(Protocol):
-    """How one probe is made (`upstream.probe.ProbeClient`)."""
+    """How one probe is made (`upstream.probe.ProbeClient`); all endpoints share one."""
+
+    crowd: int
+    """Replicas of all endpoints that are asked and do not answer; probers count theirs."""
 
     async def probe(self, replica: Replica, policy: ProbePolicy) -> ProbeOutcome: ...
 
@@ -40,19 +43,24 @@ class _Probed:
     """One replica under watch."""
 
     __slots__ = (
+        "is_counted",
         "open",
         "pace_changed",
         "readiness",
         "ready_at",
         "replica",
+        "sighting",
         "stalled_at",
         "task",
     )
 
-    def __init__(self, replica: Replica, readiness: Readiness) -> None:
-        self.replica = replica
+    def __init__(self, sighting: Sighting, readiness: Readiness) -> None:
+        self.sighting = sighting
+        self.replica = Replica(sighting.id, sighting.host, sighting.port)
         self.readiness = readiness
         self.open = 0
+        self.is_counted = False
+        """As one of the crowd that does not answer."""
         self.ready_at: float | None = None
         """When it first answered."""
         self.stalled_at = inf
@@ -82,11 +90,13 @@ class Prober:
         clock: Callable[[], float],
         load: Callable[[str], int],
         progressed: Callable[[str], float | None],
+        awaited: Callable[[], bool],
         changed: Callable[[], None],
         name: str,
     ) -> None:
         """`load` and `progressed` tell requests in flight at a replica (by the id it is offered
-        under) and when it last sent a byte (monotonic; None: nothing was sent to it yet)."""
+        under) and when it last sent a byte (monotonic; None: nothing was sent to it yet);
+        `awaited` whether anybody waits for one of these to answer."""
         self._probes = probes
         self._policy = policy
         self._clock = clock
@@ -95,6 +105,8 @@ class Prober:
         self._changed = changed
         self._tasks = Tasks(f"prober/{name}")
         self._watched: dict[str, _Probed] = {}
+        self._awaited = awaited
+        self._is_awaited = False
         self.stall = 0.0
         """Seconds without a byte after which a busy replica is taken out; 0: never."""
 
@@ -106,10 +118,21 @@ class Prober:
             if probed.task is not None:
                 probed.task.cancel()
         for each in current.values():
-            if each.id not in self._watched:
-                probed = _Probed(_replica(each), Readiness(self._policy))
+            known = self._watched.get(each.id)
+            if known is None:
+                probed = _Probed(each, Readiness(self._policy, now=self._clock()))
                 self._watched[each.id] = probed
                 probed.task = self._tasks.spawn(self._watch(probed), name=each.id)
+            elif known.sighting != each:
+                known.sighting = each
+                self._stir(known)
+
+    def look(self) -> None:
+        """Somebody may have begun to wait for one of these, or nobody does any more."""
+        was, self._is_awaited = self._is_awaited, self._awaited()
+        if self._is_awaited and not was:
+            for probed in self._watched.values():
+                self._stir(probed)
 
     def reconfigure(self, policy: ProbePolicy) -> None:
         """Holds for replicas that come, and for the pace at which all are asked."""
@@ -159,19 +182,32 @@ class Prober:
         self._watched.clear()
 
     async def _watch(self, probed: _Probed) -> None:
-        while True:
-            began = self._clock()
-            if probed.open < MAX_OPEN_PROBES:
-                probed.open += 1
-                self._tasks.spawn(self._probe(probed), name=f"probe {probed.replica.id}")
-            await self._until_due(probed, began=began)
+        try:
+            while True:
+                began = self._clock()
+                if probed.open < MAX_OPEN_PROBES:
+                    probed.open += 1
+                    self._tasks.spawn(self._probe(probed), name=f"probe {probed.replica.id}")
+                await self._until_due(probed, began=began)
+        finally:
+            self._count(probed, is_away=False)
+
+    def _count(self, probed: _Probed, *, is_away: bool) -> None:
+        self._probes.crowd += is_away - probed.is_counted
+        probed.is_counted = is_away
+
+    def _stir(self, probed: _Probed) -> None:
+        probed.readiness.stirred(self._clock())
+        probed.pace_changed.set()
 
     async def _until_due(self, probed: _Probed, *, began: float) -> None:
         """Until the next probe is due; its pace may change and the replica stall meanwhile."""
         while True:
             self._check_progress(probed)
-            now = self._clock()
-            due = probed.readiness.next_probe(began)
+            self.look()
+            self._count(probed, is_away=not probed.readiness.ready)
+            now, crowd = self._clock(), self._probes.crowd
+            due = probed.readiness.next_probe(began, awaited=self._is_awaited, crowd=crowd)
             if due <= now:
                 return
             look = min(due, self._stalls_at(probed, now=now))
@@ -223,7 +259,3 @@ class Prober:
     def _readiness_changed(self, probed: _Probed) -> None:
         probed.pace_changed.set()
         self._changed()
-
-
-def _replica(sighting: Sighting) -> Replica:
-    return Replica(sighting.id, sighting.host, sighting.port)

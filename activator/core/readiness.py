@@ -22,18 +22,27 @@ hanging; beyond these few, more of them would only fill its backlog."""
 FAILURES_TO_EJECT = 3
 """In a row, of an idle replica: one slow answer is a hiccup."""
 
-EAGER_FOR = 10.0
-"""Seconds for which an ejected replica is probed as if it were starting: it often is back soon."""
-
-EASING_OFF = 10.0
-"""Seconds over which the pace then falls to `SLOWEST`."""
-
-SLOWEST = 1.0
-"""Seconds between the probes of a replica that stays away, and of a ready one in doubt."""
-
+IN_DOUBT = 1.0
+"""Seconds between the probes of a ready replica after one that failed."""
 
 FASTEST = 0.01
 """Seconds between probes at least, whatever the policy says: a zero must not spin."""
+
+SLOWEST = 2.0
+"""Seconds between the probes of a replica that stays away at most: a second more, on average, is
+nothing to whoever has waited for minutes, and whoever comes now makes the pace quick again."""
+
+AWAITED_SHARE = 0.001
+"""Of the time since a replica last gave a sign, between two probes while somebody waits for it. On
+average half of the pace is added to a wait: 0.05 % of it, and less than 0.1 s to one of three
+minutes, which is what loading a large model takes. Up to 50 s the policy's interval is longer."""
+
+UNAWAITED_SHARE = 0.05
+"""The same while nobody waits for it: nobody is kept waiting by it either."""
+
+TOGETHER = 500.0
+"""Probes a second of all replicas that do not answer, whatever else is said: one costs some tenths
+of a millisecond, and what is warm must go on while hundreds of replicas start, or stay away."""
 
 
 class Answer(StrEnum):
@@ -53,10 +62,22 @@ class ProbeOutcome:
     detail: str = ""
 
 
+def pace_while_away(since_sign: float, *, interval: float, awaited: bool, crowd: int) -> float:
+    """Seconds between two probes of a replica that does not answer, and last gave a sign so long
+    ago: its start, its end, news of it, somebody who begins to wait for it.
+
+    The longer it has been silent, the less a moment more matters, and the more is saved by asking
+    less often. `crowd`: so many replicas do not answer just now, this one among them.
+    """
+    share = AWAITED_SHARE if awaited else UNAWAITED_SHARE
+    eager = max(interval, FASTEST)
+    return max(eager, min(since_sign * share, SLOWEST), crowd / TOGETHER)
+
+
 class Readiness:
     """One replica, from its start. Ready on the first answer."""
 
-    def __init__(self, policy: ProbePolicy) -> None:
+    def __init__(self, policy: ProbePolicy, *, now: float) -> None:
         self.ready = False
         self.reason = "has not answered a probe yet"
         """Why it is, or is not, ready; in words."""
@@ -64,6 +85,7 @@ class Readiness:
         """How many times it has become ready: ejected and ready again is a new generation."""
         self._policy = policy
         self._failures = 0
+        self._sign_at = now
         self._ejected_at: float | None = None
         self._is_stalled = False
 
@@ -111,27 +133,27 @@ class Readiness:
         """Bytes of a response came: it is not stalled (any more)."""
         self._is_stalled = False
 
-    def next_probe(self, now: float) -> float:
-        """When the next probe should begin if the last one began at `now`.
+    def stirred(self, now: float) -> None:
+        """News of it, or somebody begins to wait for it: asking it quickly is worth while again."""
+        self._sign_at = now
 
-        Ask again when `ready` has changed: the pace may have. Infinity: a ready replica is not
-        probed (`ready_interval` 0), the data path alone ejects it.
+    def next_probe(self, began: float, *, awaited: bool = True, crowd: int = 1) -> float:
+        """When the next probe should begin if the last one began at `began`; `awaited` and
+        `crowd` as in `pace_while_away`.
+
+        Ask again when any of this, or `ready`, has changed: the pace may have. Infinity: a ready
+        replica is not probed (`ready_interval` 0), the data path alone ejects it.
         """
-        return now + self._pace(now)
+        if not self.ready:
+            silent = max(0.0, began - self._sign_at)
+            interval = self._policy.interval
+            return began + pace_while_away(silent, interval=interval, awaited=awaited, crowd=crowd)
+        calm = self._policy.ready_interval or float("inf")
+        return began + (min(calm, IN_DOUBT) if self._failures else calm)
 
     def away_for(self, now: float) -> str:
         """How long it has been ejected, in words; empty if it is not."""
         return "" if self._ejected_at is None else in_words(now - self._ejected_at)
-
-    def _pace(self, now: float) -> float:
-        eager = max(self._policy.interval, FASTEST)
-        if self.ready:
-            calm = self._policy.ready_interval or float("inf")
-            return min(calm, SLOWEST) if self._failures else calm
-        if self._ejected_at is None:
-            return eager
-        eased = (now - self._ejected_at - EAGER_FOR) / EASING_OFF
-        return max(eager, min(eased, 1.0) * SLOWEST)
 
     def _on_answer(self, what: str, in_flight: int) -> None:
         self._failures = 0
@@ -148,4 +170,4 @@ class Readiness:
         self.ready = False
         self.reason = why
         self._failures = 0
-        self._ejected_at = now
+        self._ejected_at = self._sign_at = now

@@ -24,6 +24,7 @@ class ProbeClient:
     still starts must not be asked through a socket that it has half accepted."""
 
     def __init__(self) -> None:
+        self.crowd = 0
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(force_close=True, limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),

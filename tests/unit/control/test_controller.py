@@ -461,6 +461,25 @@ async def test_static_replicas_are_probed_and_never_ordered() -> None:
         assert w.control.cold_starts.count == 0
 
 
+async def test_one_that_is_away_is_asked_seldom_until_a_request_waits_for_it() -> None:
+    async with world(scalable=False) as w:
+        await w.driver.scale(1)
+        await w.until(lambda: w.control.snapshot.replicas)
+        w.probes.broken["m-1"] = Answer.REFUSED
+        await asyncio.sleep(300.0)
+        seldom = len([at for _, at in w.probes.asked if at > w.clock() - 60.0])
+
+        caller = w.call()
+        await asyncio.sleep(0.5)
+        often = len([at for _, at in w.probes.asked if at > w.clock() - 0.5])
+        w.probes.broken.clear()
+        await w.until_granted(caller)
+        caller.done()
+
+        assert seldom == pytest.approx(30, abs=2)
+        assert often >= 9
+
+
 async def test_whoever_revives_it_makes_an_order_that_was_prepared_before_void() -> None:
     async with world(scale=ScalePolicy(idle_timeout=60.0)) as w:
         w.control.verbs.activate()

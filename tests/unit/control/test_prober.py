@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import pytest
 
 from activator.control.prober import Prober
 from activator.core.endpoint import ProbePolicy
-from activator.core.readiness import MAX_OPEN_PROBES, Answer
+from activator.core.readiness import MAX_OPEN_PROBES, SLOWEST, TOGETHER, Answer
 from activator.drivers.base import Phase, Sighting
 from tests.unit.control.world import ScriptedProbes
 
@@ -31,12 +32,14 @@ class Watched:
         self.load: dict[str, int] = {}
         self.progress: dict[str, float] = {}
         self.changes = 0
+        self.awaited = True
         self.prober = Prober(
             self.probes,
             policy,
             clock=self.clock,
             load=lambda name: self.load.get(name, 0),
             progressed=self.progress.get,
+            awaited=lambda: self.awaited,
             changed=self._changed,
             name="m",
         )
@@ -81,6 +84,51 @@ async def test_a_starting_replica_is_asked_every_interval_until_it_answers() -> 
         assert w.prober.ready("a") is not None
         assert w.prober.ready_at("a") == pytest.approx(1.0, abs=0.01)
         assert w.changes == 1
+
+
+async def test_one_that_nobody_waits_for_is_asked_ever_less_until_somebody_does() -> None:
+    async with watched("a") as w:
+        w.awaited = False
+        w.probes.broken["a"] = Answer.REFUSED
+        await asyncio.sleep(120.0)
+        assert gaps(w.asked(since=100.0)) == pytest.approx([SLOWEST] * 9)
+
+        w.awaited, since = True, w.clock()
+        w.prober.look()
+        await asyncio.sleep(0.1)
+        assert len(w.asked(since=since)) >= 2
+
+
+async def test_news_of_a_replica_makes_its_pace_quick_again() -> None:
+    async with watched("a") as w:
+        w.awaited = False
+        w.probes.broken["a"] = Answer.REFUSED
+        await asyncio.sleep(120.0)
+        since = w.clock()
+        w.prober.watch([seen("a")])
+        await asyncio.sleep(0.1)
+        assert len(w.asked(since=since)) <= 1
+
+        since = w.clock()
+        w.prober.watch([replace(seen("a"), detail="its container has loaded")])
+        await asyncio.sleep(0.1)
+        assert len(w.asked(since=since)) >= 2
+
+
+async def test_hundreds_that_do_not_answer_are_together_asked_so_often_and_no_more() -> None:
+    names = [f"r{number}" for number in range(200)]
+    async with watched(*names) as w:
+        w.probes.broken |= dict.fromkeys(names, Answer.REFUSED)
+        await asyncio.sleep(5.0)
+
+        assert len(w.asked(since=1.0)) == pytest.approx(4 * TOGETHER, rel=0.1)
+        assert w.probes.crowd == 200
+
+        w.prober.watch([seen("r0")])
+        w.probes.broken.clear()
+        await asyncio.sleep(0.5)
+        assert w.prober.ready("r0") is not None
+        assert w.probes.crowd == 0
 
 
 async def test_a_ready_replica_is_asked_every_ready_interval() -> None:

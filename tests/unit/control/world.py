@@ -41,6 +41,7 @@ class ScriptedProbes:
         self.hanging: set[str] = set()
         self.asked: list[tuple[str, float]] = []
         self.open = 0
+        self.crowd = 0
         self.most_open = 0
         self.born: dict[str, float] = {}
 

@@ -10,11 +10,14 @@ from activator.core.endpoint import ProbePolicy
 from activator.core.readiness import (
     FAILURES_TO_EJECT,
     FASTEST,
+    IN_DOUBT,
     MAX_OPEN_PROBES,
     SLOWEST,
+    TOGETHER,
     Answer,
     ProbeOutcome,
     Readiness,
+    pace_while_away,
 )
 
 POLICY = ProbePolicy(interval=0.05, ready_interval=5.0, timeout=1.0)
@@ -25,11 +28,11 @@ LOADING = ProbeOutcome(Answer.ERROR, "HTTP 503")
 
 
 def starting() -> Readiness:
-    return Readiness(POLICY)
+    return Readiness(POLICY, now=0.0)
 
 
 def ready_since(now: float) -> Readiness:
-    replica = Readiness(POLICY)
+    replica = Readiness(POLICY, now=0.0)
     replica.probed(OK, in_flight=0, now=now)
     return replica
 
@@ -62,11 +65,53 @@ def test_a_starting_replica_keeps_the_last_answer_as_its_reason() -> None:
     assert "HTTP 503" in replica.reason
 
 
-def test_a_starting_replica_is_probed_at_the_short_interval_however_long_it_takes() -> None:
+def pace(silent: float, *, awaited: bool, crowd: int = 1) -> float:
+    return pace_while_away(silent, interval=POLICY.interval, awaited=awaited, crowd=crowd)
+
+
+def test_a_replica_that_somebody_waits_for_is_asked_at_the_interval_and_then_a_little_less() -> (
+    None
+):
+    paces = [pace(silent, awaited=True) for silent in (0.0, 50.0, 100.0, 180.0, 900.0, 7200.0)]
+
+    assert paces == pytest.approx([0.05, 0.05, 0.1, 0.18, 0.9, SLOWEST])
+
+
+def test_one_that_nobody_waits_for_is_soon_asked_seldom() -> None:
+    paces = [pace(silent, awaited=False) for silent in (0.0, 1.0, 10.0, 40.0, 7200.0)]
+
+    assert paces == pytest.approx([0.05, 0.05, 0.5, SLOWEST, SLOWEST])
+
+
+@given(
+    silent=st.floats(0, 1e6),
+    interval=st.floats(0, 60),
+    awaited=st.booleans(),
+    crowd=st.integers(1, 10_000),
+)
+def test_all_who_do_not_answer_are_together_asked_so_often_and_no_more(
+    silent: float, interval: float, awaited: bool, crowd: int
+) -> None:
+    paced = pace_while_away(silent, interval=interval, awaited=awaited, crowd=crowd)
+
+    assert crowd / paced <= TOGETHER * 1.001
+    assert max(interval, FASTEST) <= paced <= max(interval, SLOWEST, crowd / TOGETHER)
+
+
+@given(silent=st.floats(0, 1e6))
+def test_a_long_wait_is_made_longer_by_no_more_than_a_thousandth(silent: float) -> None:
+    assert pace(silent, awaited=True) <= max(POLICY.interval, silent / 1000)
+
+
+def test_a_sign_of_life_makes_the_pace_quick_again() -> None:
     replica = starting()
     replica.probed(REFUSED, in_flight=0, now=890.0)
+    assert replica.next_probe(900.0) == pytest.approx(900.9)
+
+    replica.stirred(900.4)
 
     assert replica.next_probe(900.0) == pytest.approx(900.05)
+    assert replica.next_probe(900.5) == pytest.approx(900.55)
 
 
 def test_a_ready_replica_is_probed_at_the_long_interval() -> None:
@@ -128,7 +173,7 @@ def test_a_replica_in_doubt_is_looked_at_again_soon() -> None:
 
     replica.probed(TIMEOUT, in_flight=0, now=5.0)
 
-    assert replica.next_probe(5.0) == 5.0 + SLOWEST
+    assert replica.next_probe(5.0) == 5.0 + IN_DOUBT
 
 
 def test_a_refused_request_ejects_at_once() -> None:
@@ -147,7 +192,7 @@ def test_a_refused_request_changes_nothing_for_a_starting_replica() -> None:
     replica.refused(1.0)
 
     assert replica.reason == reason
-    assert replica.next_probe(100.0) == pytest.approx(100.05)
+    assert replica.next_probe(10.0) == pytest.approx(10.05)
 
 
 def test_ejected_and_ready_again_is_a_new_generation() -> None:
@@ -172,7 +217,8 @@ def test_an_ejected_replica_is_probed_eagerly_and_then_ever_slower() -> None:
     replica = ready_since(0.0)
     replica.refused(100.0)
 
-    paces = [replica.next_probe(at) - at for at in (100.0, 109.0, 115.0, 120.0, 500.0)]
+    moments = (100.0, 101.0, 110.0, 140.0, 500.0)
+    paces = [replica.next_probe(at, awaited=False) - at for at in moments]
 
     assert paces == pytest.approx([0.05, 0.05, 0.5, SLOWEST, SLOWEST])
     assert replica.away_for(109.0) == "9 s"
@@ -230,14 +276,14 @@ def test_a_changed_policy_holds_from_the_next_probe_on() -> None:
 
 
 def test_a_ready_interval_of_zero_means_no_probes_while_ready() -> None:
-    replica = Readiness(ProbePolicy(ready_interval=0.0))
+    replica = Readiness(ProbePolicy(ready_interval=0.0), now=0.0)
     replica.probed(OK, in_flight=0, now=0.0)
 
     assert replica.next_probe(1.0) == float("inf")
 
 
 def test_an_interval_of_zero_does_not_spin() -> None:
-    assert Readiness(ProbePolicy(interval=0.0)).next_probe(1.0) == 1.0 + FASTEST
+    assert Readiness(ProbePolicy(interval=0.0), now=1.0).next_probe(1.0) == 1.0 + FASTEST
 
 
 def test_an_outcome_without_detail_is_told_by_its_kind() -> None:
