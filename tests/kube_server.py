@@ -70,6 +70,8 @@ class KubeServer:
         """So many of the next requests are answered 429."""
         self.is_away = False
         """Connections are reset."""
+        self.refused = 0
+        """So many were."""
         self.oldest = 0
         """Versions before this are forgotten."""
         self.is_mute = False
@@ -149,6 +151,7 @@ class KubeServer:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if self.is_away:
+            self.refused += 1
             if request.transport is not None:
                 request.transport.abort()
             raise web.HTTPServiceUnavailable

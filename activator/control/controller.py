@@ -360,6 +360,7 @@ class Controller:
             scaling=self._scaling,
             scale_error=self._scale_error,
             scale_lasting=self._scale_lasting,
+            out_of_touch=bool(self.snapshot.trouble),
             remembered=self.snapshot.remembered,
             autoscaler=self.snapshot.autoscaler,
             leading=self._lease.leading,

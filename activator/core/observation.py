@@ -65,6 +65,8 @@ class Observation:
     """Why the driver refused the latest SetReplicas; None once one has been taken."""
     scale_lasting: bool = False
     """That refusal will last until somebody mends something."""
+    out_of_touch: bool = False
+    """The outside world can be seen or asked only in part just now: orders may fail for it."""
     remembered: int = 0
     """With none wanted: how many ran before, where the outside world remembers it; else 0."""
     autoscaler: str = ""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 REFUSED = Backoff(first=0.5, factor=2.0, cap=5.0)
 """Between orders that the driver refuses. The cap is short: requests wait behind an activation, and
-one call every five seconds harms no API that is coming back."""
+one call every five seconds harms no API that is away. Once it can be seen again none is left."""
 
 ENDED_WITHIN = 10.0
 """Seconds after a replica's unasked end in which a count that falls is no change by somebody
@@ -59,6 +59,7 @@ class Orders:
         self._busy = False
         self._refusals = 0
         self._retry_at = float("-inf")
+        self._out_of_touch = False
         self._lost_at = float("-inf")
         self._doomed: set[str] = set()
         self._dooming: frozenset[str] = frozenset()
@@ -100,6 +101,10 @@ class Orders:
         self._busy = seen.scaling
         if self._count is None:
             self._count = seen.wanted
+        is_back = self._out_of_touch and not seen.out_of_touch
+        self._out_of_touch = seen.out_of_touch
+        if is_back:
+            self._refusals, self._retry_at = 0, now
         if self._busy:
             return None
         change = self._follow_up(seen, now) if self._open else None

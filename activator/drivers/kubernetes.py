@@ -185,7 +185,7 @@ class KubernetesDriver:
             except KubeError as error:
                 failures += 1
                 self._tell_nothing(error)
-                await asyncio.sleep(AGAIN.delay(failures))
+                await self._cluster.client.outage.pause(AGAIN.delay(failures))
 
     def _follow(self, resource: Resource) -> None:
         self._view = ClusterView(self._cluster, resource, self._backend, changed=self._changed.set)

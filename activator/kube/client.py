@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import random
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,7 @@ import aiohttp
 
 from activator.kube.access import Access
 from activator.kube.errors import Forbidden, Unauthorized, Unreachable, error_of
+from activator.kube.outage import Outage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -37,10 +39,15 @@ class KubeClient:
     """Of one cluster. May be used before anything answers."""
 
     def __init__(
-        self, access: Access | None = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        access: Access | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        dice: Callable[[], float] = random.random,
     ) -> None:
         self._access = access or Access()
         self._clock = clock
+        self.outage = Outage(clock=clock, dice=dice)
         self._opening = asyncio.Lock()
         self._away_at = float("-inf")
         """When it last could not be asked."""
@@ -130,8 +137,10 @@ class KubeClient:
             answer = await self._access.request(method, path, **how)
         except Unreachable:
             self._away_at = self._clock()
+            self.outage.began()
             raise
         if answer.ok:
+            self.outage.over()
             return answer
         try:
             body = await answer.read()

@@ -155,17 +155,20 @@ class Watch(Generic[T]):
             self._needs_mending = _needs_mending(error)
             self._failures += 1
             self._tell_trouble(error)
-            await asyncio.sleep(self._pause(error))
+            await self._pause(error)
 
-    def _pause(self, error: KubeError) -> float:
+    async def _pause(self, error: KubeError) -> None:
         """Until the next attempt."""
         dice, times = self._dice(), self._times
         if self._needs_mending:
-            return times.mend.delay(self._failures, dice=dice)
+            await asyncio.sleep(times.mend.delay(self._failures, dice=dice))
+            return
         delay = times.retry.delay(self._failures, dice=dice)
         asked = error.retry_after if isinstance(error, Unreachable) else None
-        # not all at once when the time that the server named is over
-        return delay if asked is None else asked + delay
+        if asked is None:
+            await self._client.outage.pause(delay)
+        else:  # not all at once when the time that the server named is over
+            await asyncio.sleep(asked + delay)
 
     async def _list(self) -> None:
         found: dict[str, tuple[str, T | None]] = {}

@@ -15,6 +15,7 @@ from activator.kube.access import Access
 from activator.kube.client import JSON_PATCH, KubeClient
 from activator.kube.cluster import PODS, Cluster, Resource
 from activator.kube.errors import Forbidden, Missing, Outdated, Unreachable
+from activator.kube.outage import SCOUT, SPREAD
 from activator.kube.watch import WatchTimes
 from tests.kube_server import KubeServer, kube_server, kubeconfig
 from tests.support import eventually
@@ -228,6 +229,27 @@ async def test_while_the_server_is_away_the_last_state_stays(
 
         await seen.until({"a": "2"})
         assert seen.trouble is None
+
+
+async def test_all_that_follow_a_server_that_was_away_for_long_do_so_again_soon(
+    server: KubeServer, tmp_path: Path
+) -> None:
+    server.put("configmaps", config_map("a", "1"))
+    times = WatchTimes(retry=Backoff(first=0.02, factor=1000.0, cap=600.0))
+    async with following(server, tmp_path, times) as (cluster, seen):
+        for number in range(20):
+            other = Resource("v1", f"others{number}", "Other")
+            cluster.follow(other, "models", read=_read, changed=lambda: None)
+        await eventually(lambda: len(server.watches()) == 21)
+        server.is_away = True
+        server.cut_watches()
+        await eventually(lambda: server.refused >= 21)
+
+        server.put("configmaps", config_map("a", "2"))
+        server.is_away = False
+
+        await seen.until({"a": "2"}, within=SCOUT + SPREAD + 1.0)
+        await eventually(lambda: len(server.watches()) == 42, within=SPREAD + 1.0)
 
 
 async def test_a_server_that_was_restarted_is_followed_at_once(

@@ -14,6 +14,7 @@ def look(
     ended: bool = False,
     scaling: bool = False,
     error: str | None = None,
+    out_of_touch: bool = False,
     replicas: tuple[str, ...] = (),
 ) -> Change | None:
     seen = Observation(
@@ -22,6 +23,7 @@ def look(
         replicas=tuple(SeenReplica(each, ready=True) for each in replicas),
         scaling=scaling,
         scale_error=error,
+        out_of_touch=out_of_touch,
     )
     return orders.look(seen, ended=ended, now=now)
 
@@ -86,6 +88,36 @@ def test_a_refused_order_is_told_and_the_next_waits_ever_longer() -> None:
         assert orders.wakes_at() == at + REFUSED.delay(attempt)
         assert not orders.may_place(now=at + REFUSED.delay(attempt) - 0.01)
         assert orders.may_place(now=at + REFUSED.delay(attempt))
+
+
+def test_what_was_refused_out_of_touch_is_tried_again_as_soon_as_that_is_over() -> None:
+    orders = after_a_look(0)
+    now = 0.0
+    for _ in range(8):
+        orders.place(1, wanted=0)
+        look(orders, 0, now=now, error="no connection", out_of_touch=True)
+        assert not orders.may_place(now=now + 0.4)
+        now = orders.wakes_at()
+
+    look(orders, 0, now=now - 3.0, error="no connection")
+
+    assert orders.may_place(now=now - 3.0)
+    orders.place(1, wanted=0)
+    look(orders, 0, now=now, error="no connection")
+    assert orders.wakes_at() == now + REFUSED.first
+
+
+def test_an_order_that_ends_after_that_waits_no_longer_than_the_first_did() -> None:
+    orders = after_a_look(0)
+    for _ in range(8):
+        orders.place(1, wanted=0)
+        look(orders, 0, now=10.0, error="no connection", out_of_touch=True)
+    orders.place(1, wanted=0)
+    look(orders, 0, now=20.0, scaling=True)
+
+    look(orders, 0, now=21.0, error="no answer in time")
+
+    assert orders.wakes_at() == 21.0 + REFUSED.first
 
 
 def test_an_order_that_was_taken_resets_the_back_off() -> None:
