@@ -28,10 +28,20 @@ class ToldRoster:
 
     me: str
     members: frozenset[str]
+    is_acquainted: bool = True
     _told: list[Callable[[str], None]] = field(default_factory=list)
+    _acquainted: list[Callable[[], None]] = field(default_factory=list)
 
     def on_silent(self, told: Callable[[str], None]) -> None:
         self._told.append(told)
+
+    def on_acquainted(self, told: Callable[[], None]) -> None:
+        self._acquainted.append(told)
+
+    def get_acquainted(self) -> None:
+        self.is_acquainted = True
+        for told in self._acquainted:
+            told()
 
     def on_joined(self, told: Callable[[str], None]) -> None:
         """Nobody joins later."""

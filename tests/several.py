@@ -260,6 +260,11 @@ class Several:
                 within=10.0,
             )
 
+    async def until_acquainted(self) -> None:
+        """Each knows what its share of a limit is."""
+        for each in self.activators:
+            await each.until_logged("acquainted")
+
     async def in_line(self) -> int:
         """Requests that wait for a slot, over all activators."""
         key = f"{self.prefix}:{{{NAME}}}:slots:line"

@@ -171,10 +171,16 @@ class Talk:
         self._retry_at = self._kit.clock() + again_in
         self.batch = Batch()
         if not self._speaker.is_alone:
-            endpoint = self._speaker.endpoint.name
+            endpoint = self._speaker.endpoint
             _log.warning(
                 "slots are shared out",
-                extra={"action": "slots_alone", "endpoint": endpoint, "reason": why},
+                extra={
+                    "action": "slots_alone",
+                    "endpoint": endpoint.name,
+                    "reason": why,
+                    "limit": endpoint.concurrency,
+                    "share": self._kit.share_of(endpoint),
+                },
             )
             self._speaker.carry_on_alone()
         if not self._speaker.is_shared:

@@ -232,7 +232,7 @@ class RedisLedger:
             self._apply_limit()
 
     def share_anew(self) -> None:
-        """There are more activators than before."""
+        """There are more activators than before, or it is known by now how many there are."""
         if self._local is not None:
             self._apply_limit()
 

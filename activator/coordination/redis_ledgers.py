@@ -41,6 +41,11 @@ class Others(Protocol):
     @property
     def members(self) -> frozenset[str]: ...
 
+    @property
+    def is_acquainted(self) -> bool: ...
+
+    def on_acquainted(self, told: Callable[[], None]) -> None: ...
+
     def on_joined(self, told: Callable[[str], None]) -> None: ...
 
     def on_silent(self, told: Callable[[str], None]) -> None: ...
@@ -85,7 +90,10 @@ class LedgerKit:
 
     def share_of(self, endpoint: Endpoint) -> int:
         """Of the limit of a replica, for a ledger of our own: what is left over goes to those who
-        rank first."""
+        rank first. Nothing before it is known how many there are: others may have all of it, and
+        who shares a store is not meant to be alone."""
+        if not self._roster.is_acquainted:
+            return 0
         members = sorted(
             {*self._roster.members, self.me},
             key=lambda each: rank(fingerprint(endpoint.name.encode()), fingerprint(each.encode())),
@@ -117,7 +125,8 @@ class RedisLedgers:
         self._subscription = link.subscribe(self._kit.channel + roster.me, self._heard)
         link.on_resubscribed(self._catch_up)
         roster.on_silent(self._silent)
-        roster.on_joined(self._joined)
+        roster.on_joined(lambda _: self._share_anew())
+        roster.on_acquainted(self._share_anew)
 
     def make(self, endpoint: Endpoint) -> RedisLedger:
         ledger = RedisLedger(endpoint, self._kit, make_local=self._make_local)
@@ -147,7 +156,7 @@ class RedisLedgers:
         for ledger in self._kit.ledgers.values():
             ledger.catch_up()
 
-    def _joined(self, activator: str) -> None:
+    def _share_anew(self) -> None:
         for ledger in self._kit.ledgers.values():
             ledger.share_anew()
 

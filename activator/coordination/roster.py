@@ -76,6 +76,7 @@ class SharedRoster:
         self._silent: list[Callable[[str], None]] = []
         self._left: list[Callable[[str], None]] = []
         self._forgotten: list[Callable[[], None]] = []
+        self._acquainted: list[Callable[[], None]] = []
 
     # --- its course
 
@@ -112,7 +113,13 @@ class SharedRoster:
         now = self._clock()
         if now - asked > self._beat:
             self._strangers.clear()
+        was_acquainted = self._liveness.is_acquainted
         self._tell(self._liveness.beat(records, was_lost=was_lost, asked=asked, now=now))
+        if self._liveness.is_acquainted and not was_acquainted:
+            count = len(self._liveness.members)
+            _log.info("acquainted", extra={"action": "acquainted", "activators": count})
+            for told in tuple(self._acquainted):
+                told()
         if was_lost:
             for told in tuple(self._forgotten):
                 told()
@@ -148,6 +155,11 @@ class SharedRoster:
         return self._liveness.members
 
     @property
+    def is_acquainted(self) -> bool:
+        """It knows how many there are, and they count it."""
+        return self._liveness.is_acquainted
+
+    @property
     def unknown(self) -> frozenset[str]:
         return self._liveness.unknown
 
@@ -169,6 +181,10 @@ class SharedRoster:
 
     def on_left(self, told: Callable[[str], None]) -> None:
         self._left.append(told)
+
+    def on_acquainted(self, told: Callable[[], None]) -> None:
+        """From now on it `is_acquainted`."""
+        self._acquainted.append(told)
 
     def on_forgotten(self, told: Callable[[], None]) -> None:
         self._forgotten.append(told)

@@ -20,6 +20,9 @@ SILENCE = 5.0
 back within 6 s."""
 LATE = 1.0
 """Seconds: a beat answered later than this proves nothing about the time before it."""
+ACQUAINTED = 3
+"""Answered beats, the first of which told us of the others and the store of us: by the third each
+of them has had more than a beat's time to read of us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +68,19 @@ class Liveness:
         """A longer pause between two answered beats is a hole in what was watched."""
         self._others: dict[str, _Watched] = {}
         self._answered_at: float | None = None
+        self._answers = 0
 
     @property
     def members(self) -> frozenset[str]:
         """Alive as far as is known, me included."""
         moving = (act for act, each in self._others.items() if not each.is_silent)
         return frozenset((self._me, *moving))
+
+    @property
+    def is_acquainted(self) -> bool:
+        """It knows how many there are, and they count it. One that is started while the store is
+        away knows of nobody, which does not mean that nobody is there."""
+        return self._answers >= ACQUAINTED
 
     @property
     def unknown(self) -> frozenset[str]:
@@ -98,6 +108,7 @@ class Liveness:
         if not self._proves(asked=asked, now=now):
             self._forget_times(now=now)
         self._answered_at = now
+        self._answers += 1
         return [
             *self._missing(records, was_lost=was_lost, now=now),
             *self._seen(records, now=now),

@@ -58,6 +58,9 @@ class Neighbour:
 
     me: str
     members: frozenset[str] = frozenset({"one", "two"})
+    is_acquainted: bool = True
+
+    def on_acquainted(self, told: Callable[[], None]) -> None: ...
 
     def on_joined(self, told: Callable[[str], None]) -> None: ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,6 +49,24 @@ async def test_names_are_new_and_hard_to_guess(h: Hall) -> None:
 
     assert len(names) == 5
     assert all(len(bytes.fromhex(name)) >= 8 for name in names)
+
+
+async def test_one_that_starts_while_the_store_is_away_knows_that_it_knows_nobody(h: Hall) -> None:
+    if h.memory is None:
+        return  # one that is away before it was ever reached is shown over processes
+    h.memory.away = True
+    roster = await h.roster()
+    told: list[frozenset[str]] = []
+    roster.on_acquainted(lambda: told.append(roster.members))
+    await asyncio.sleep(5 * BEAT)
+    assert not roster.is_acquainted
+    h.memory.away = False
+    other = await h.roster()
+
+    await eventually(lambda: told)
+
+    assert roster.is_acquainted
+    assert told == [{roster.me, other.me}]
 
 
 async def test_everybody_knows_everybody(h: Hall) -> None:

@@ -36,7 +36,8 @@ book of costs."""
 
 
 class World:
-    """An activator in front of `warm`, which runs, and `cold`, which does not."""
+    """An activator in front of `warm`, which runs, and `cold`, which does not; `free` is `warm`
+    without a limit."""
 
     def __init__(self, serving: Serving, *, warm: Replica, cold: Replica) -> None:
         self.serving = serving
@@ -93,9 +94,9 @@ async def world(
             "match": {"hosts": [f"{name}.example"]},
             "backend": {"type": "static", "urls": [f"http://127.0.0.1:{replica.port}"]},
             "probe": {"path": PROBE_PATH, "interval": "20ms"},
-            "concurrency": 4,
+            "concurrency": limit,
         }
-        for name, replica in (("warm", warm), ("cold", cold))
+        for name, replica, limit in (("warm", warm, 4), ("cold", cold, 4), ("free", warm, 0))
     ]
     listen = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "drainDelay": 0, **(server or {})}
     serving = Serving(
@@ -105,6 +106,7 @@ async def world(
     try:
         await serving.start()
         await w.until_ready("warm")
+        await w.until_ready("free")
         yield w
     finally:
         await w.endings.aclose()
@@ -208,6 +210,7 @@ async def test_without_redis_warm_traffic_goes_on_and_cold_requests_wait_in_memo
 
             async def played() -> None:
                 await more_answers()
+                await w.serving.until_logged("acquainted")
                 redis.kill()
                 await until(down)
                 in_memory = await w.send("cold")
@@ -304,10 +307,13 @@ async def test_starts_without_redis_and_takes_it_up_when_it_comes(tmp_path: Path
     with redis_server() as redis:
         redis.kill()
         async with world(tmp_path, redis) as w:
-            warm = await w.send("warm")
-            assert (await warm.reply()).status == 200
+            free, limited = await w.send("free"), await w.send("warm")
+            assert (await free.reply()).status == 200
             assert await w.events() == ["store_down"]
+            # whose slots these are, only the store can tell
+            assert (await w.status("warm"))["held"] == 1
             redis.start()
+            assert (await limited.reply(within=RESTORED_WITHIN)).status == 200
 
             async def back() -> bool:
                 return await w.events() == ["store_down", "store_up"]

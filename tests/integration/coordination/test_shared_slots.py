@@ -452,6 +452,23 @@ async def test_a_share_of_nothing_waits_for_the_store() -> None:
             }
 
 
+async def test_who_does_not_know_how_many_there_are_takes_nothing_without_the_store() -> None:
+    with redis_server() as server:
+        async with house("x", "y", model=endpoint(concurrency=4), server=server, timeout=0.3) as h:
+            newcomer = h.activators[1].roster
+            newcomer.is_acquainted, newcomer.members = False, frozenset(("y",))
+            server.kill()
+            for number in range(6):
+                h.line_up(number % 2)
+            await eventually(lambda: all(ledger.is_alone for ledger in h.ledgers))
+            await eventually(lambda: len(h.granted) == 2)
+            assert [who for who, _ in h.granted] == [0, 0]
+
+            newcomer.get_acquainted()
+
+            await eventually(lambda: [who for who, _ in h.granted] == [0, 0, 1, 1, 1])
+
+
 async def test_flushed_scripts_are_sent_again() -> None:
     async with house("x", model=endpoint()) as h:
         h.server.ask("SCRIPT", "FLUSH")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tests.several import Activator, several
 from tests.stage import request
 from tests.support import eventually
+from tests.town import spawn
 
 if TYPE_CHECKING:
     from tests.rawclient import Reply
@@ -84,6 +85,36 @@ async def test_jobs_of_a_killed_activator_run_and_only_what_was_in_flight_runs_t
         assert s.most_in_flight <= 4
 
 
+async def test_who_is_started_while_redis_is_away_takes_no_slot_that_may_be_anothers() -> None:
+    async def waits(talk: Talk) -> None:
+        if talk.heard.target == b"/first":
+            await free.wait()
+        await talk.answer(200, b"ok")
+
+    free = asyncio.Event()
+    async with several(1, behave=waits, concurrency=1) as s:
+        (one,) = s.activators
+        await s.until_acquainted()
+        first = spawn(one.get("/first"))
+        await eventually(lambda: s.most_in_flight == 1)
+        s.redis.kill()
+        await one.until_logged("slots_alone")
+        (late,) = await s.start(1)
+        told = await late.until_logged("slots_alone")
+        assert (told["limit"], told["share"]) == (1, 0)
+
+        held = spawn(late.get("/held"))
+        await late.until_status(within=5.0, state="active", held=1)
+        free.set()
+        assert (await first).status == 200
+        assert (await one.get("/warm")).status == 200
+        assert not held.done()
+        s.redis.start()
+
+        assert (await held).status == 200
+        assert s.most_in_flight == 1
+
+
 async def test_a_redis_that_keeps_a_log_loses_no_accepted_job_when_it_is_killed() -> None:
     async def works(talk: Talk) -> None:
         await talk.answer(200, talk.heard.target[1:])
@@ -104,6 +135,7 @@ async def test_without_redis_warm_traffic_goes_on_and_detached_requests_are_refu
     async with several(2, concurrency=4, redis_options=DURABLE) as s:
         one, other = s.activators
         assert (await one.get()).status == 200
+        await s.until_acquainted()
         s.redis.kill()
 
         replies = await asyncio.gather(*(each.get() for each in (one, other) for _ in range(20)))

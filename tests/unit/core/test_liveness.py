@@ -51,6 +51,20 @@ def test_one_that_is_seen_for_the_first_time_is_alive(w: Watcher) -> None:
     assert w.liveness.members == {"me", "a"}
 
 
+def test_it_knows_how_many_there_are_once_all_have_had_time_to_count_it(w: Watcher) -> None:
+    w.liveness.failed()
+    assert not w.liveness.is_acquainted
+    w.beat({"a": 1})
+    w.beat({"a": 2})
+    assert not w.liveness.is_acquainted  # another may have read a moment before our first beat
+
+    w.beat({"a": 3})
+
+    assert w.liveness.is_acquainted
+    w.liveness.failed()
+    assert w.liveness.is_acquainted
+
+
 def test_one_that_stands_still_for_the_silence_is_silent_and_unknown(w: Watcher) -> None:
     w.beat({"a": 1})
     since = w.now
