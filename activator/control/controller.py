@@ -207,7 +207,6 @@ class Controller:
         if not self._reported:
             self._reported = True
             self._adopted = frozenset(each.id for each in snapshot.replicas)
-        was_emptied = self.snapshot.wanted > snapshot.wanted == 0
         self._member.saw(self.snapshot, snapshot)
         self.snapshot = snapshot
         started = [each for each in snapshot.replicas if each.phase is Phase.STARTED]
@@ -220,8 +219,7 @@ class Controller:
         self.prober.watch(started)
         self.costs.observe(len(snapshot.replicas), now=self._clock())
         self._offer()
-        if was_emptied:
-            self._board.emptied(self.name)
+        self._board.saw(self.name, fence=snapshot.fence, empty=not snapshot.wanted)
         self._wake.set()
 
     def _readiness_changed(self) -> None:
@@ -426,7 +424,6 @@ class Controller:
         agreed = order.count == 0 and self._quiet is True
         if order.count == 0:
             self._forget_quiet()
-            self._board.emptied(self.name)  # there is nobody left to send anything to
         self._tasks.spawn(self._ask_driver(order, self.snapshot, agreed=agreed), name="scale")
 
     async def _ask_driver(self, order: SetReplicas, seen: Snapshot, *, agreed: bool) -> None:
@@ -448,7 +445,7 @@ class Controller:
 
     async def _ask_quiet(self) -> None:
         question = self._questions
-        quiet = await self._board.ask_quiet(self.name)
+        quiet = await self._scaler.ask_quiet()
         if question == self._questions:  # nobody has called it off meanwhile
             self._quiet = quiet
             self._wake.set()

@@ -34,6 +34,10 @@ class Scaler:
         """The outside world's fence now: before anybody is asked to be quiet."""
         self._fence = fence
 
+    async def ask_quiet(self) -> bool:
+        """Whether all agree to what was prepared. See `DemandBoard.ask_quiet`."""
+        return await self._board.ask_quiet(self._name, fence=self._fence)
+
     async def carry_out(self, order: SetReplicas, *, agreed: bool, before: int, fence: str) -> None:
         """Raises DriverError: it was not taken. `agreed`: all have said since `prepare` that they
         have nothing; `before`, `fence`: what was seen when it was decided."""
@@ -41,7 +45,7 @@ class Scaler:
         if agreed:
             await self._scale_down(order, fence=self._fence)
         elif fewer and order.reason != FORCED:
-            if not await self._board.ask_quiet(self._name, order.victims):
+            if not await self._board.ask_quiet(self._name, order.victims, fence=fence):
                 raise DriverError("not every activator has nothing there")
             await self._scale_down(order, fence=fence)
         elif fewer:

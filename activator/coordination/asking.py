@@ -7,10 +7,12 @@ means to its giver is decided by `words`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from activator.coordination.board_talk import Answered, Declared, Revived
+from activator.core.draining import Drain, Stage
 from activator.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -83,20 +85,23 @@ class Asking:
         question = self._questions.get(endpoint)
         return question is not None and question.declared.number == number
 
-    async def ask(self, endpoint: str, replicas: tuple[str, ...] | None) -> bool:
+    async def ask(self, endpoint: str, replicas: tuple[str, ...] | None, *, fence: str) -> bool:
         """See `DemandBoard.ask_quiet`."""
         by = self._roster.me
         attempt = self._attempts[endpoint] = _Attempt()
-        try:
-            drain = await self._store.declare(endpoint, by=by, term=self._term(), replicas=replicas)
-        except StoreUnavailable:
-            drain = None
+        drain, done = Drain(), False
+        with contextlib.suppress(StoreUnavailable):
+            drain, done = await self._store.declare(
+                endpoint, by=by, term=self._term(), replicas=replicas, fence=fence
+            )
         called_off = self._attempts.get(endpoint) is not attempt
         if not called_off:
             del self._attempts[endpoint]
-        if drain is None:
+        if not done:
+            if drain.stage is Stage.AGREED:
+                await self._words.make_void(endpoint, drain)
             return False
-        declared = Declared(endpoint, drain.number, by, replicas)
+        declared = Declared(endpoint, drain.number, by, replicas, fence)
         if called_off:
             await self._conclude(declared, ordered=False)
             return False

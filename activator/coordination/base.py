@@ -121,10 +121,13 @@ class DemandBoard(Protocol):
         """Monotonic moment until which an activator that is silent, but may exist, keeps replicas
         up; minus infinity if there is none."""
 
-    async def ask_quiet(self, endpoint: str, replicas: Sequence[str] | None = None) -> bool:
+    async def ask_quiet(
+        self, endpoint: str, replicas: Sequence[str] | None = None, *, fence: str = ""
+    ) -> bool:
         """Declare draining. True: every activator has nothing and holds what comes from now on;
         with `replicas`: has nothing at these and sends them nothing new.
-        False: somebody has something, or cannot be asked, and nobody holds anything back."""
+        False: somebody has something, or cannot be asked, and nobody holds anything back.
+        `fence`: the one that the order will carry."""
 
     async def agree(self, endpoint: str) -> bool:
         """The last look before the order that `ask_quiet` was for: False if anybody has called
@@ -136,9 +139,10 @@ class DemandBoard(Protocol):
     def revive(self, endpoint: str) -> None:
         """Draining is called off: nobody need hold anything back."""
 
-    def emptied(self, endpoint: str) -> None:
-        """This activator knows of no replica any more that was there when it gave its word, and
-        will send them nothing: it need not hold anything back."""
+    def saw(self, endpoint: str, *, fence: str, empty: bool) -> None:
+        """What this activator sees of the outside world, after every change. `empty`: no replica
+        is wanted. If that is so after the fence of what it gave its word for, the order was given
+        and can stop nothing more: it need not hold anything back."""
 
 
 @dataclass(frozen=True, slots=True)

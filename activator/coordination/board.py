@@ -144,10 +144,13 @@ class SharedBoard:
                 moments.append(since + (self._words.patience(endpoint) or inf))
         return max(moments)
 
-    async def ask_quiet(self, endpoint: str, replicas: Sequence[str] | None = None) -> bool:
+    async def ask_quiet(
+        self, endpoint: str, replicas: Sequence[str] | None = None, *, fence: str = ""
+    ) -> bool:
         if replicas is None and self.demand(endpoint):
             return False
-        return await self._asking.ask(endpoint, None if replicas is None else tuple(replicas))
+        which = None if replicas is None else tuple(replicas)
+        return await self._asking.ask(endpoint, which, fence=fence)
 
     async def agree(self, endpoint: str) -> bool:
         return await self._asking.agree(endpoint)
@@ -159,8 +162,8 @@ class SharedBoard:
     def revive(self, endpoint: str) -> None:
         self.conclude(endpoint, ordered=False)
 
-    def emptied(self, endpoint: str) -> None:
-        self._words.emptied(endpoint)
+    def saw(self, endpoint: str, *, fence: str, empty: bool) -> None:
+        self._words.saw(endpoint, fence=fence, empty=empty)
 
     # --- what happens
 

@@ -48,6 +48,8 @@ class Declared:
     number: int
     by: str
     replicas: tuple[str, ...] | None
+    fence: str | None = None
+    """Which the order will carry; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +87,9 @@ def encode(said: Shares | Declared) -> bytes:
             words = {name: _words(each) for name, each in told.items()}
             message: dict[str, Any] = {"k": "shares", "a": act, "w": int(whole), "s": words}
             message["q"] = int(asks)
-        case Declared(endpoint, number, by, replicas):
+        case Declared(endpoint, number, by, replicas, fence):
             message = {"k": "declared", "e": endpoint, "n": str(number), "a": by}
-            message["r"] = replicas_word(replicas)
+            message["r"], message["f"] = replicas_word(replicas), fence
     return dump(VERSION, message)
 
 
@@ -113,7 +115,9 @@ def _decoded(words: Mapping[str, Any]) -> Said | None:
             return Shares(str(words["a"]), told, whole=whole, asks=asks)
         case "declared":
             replicas = read_replicas(words["r"])
-            return Declared(str(words["e"]), int(words["n"]), str(words["a"]), replicas)
+            fence = words.get("f")  # earlier versions do not say
+            fence = None if fence is None else str(fence)
+            return Declared(str(words["e"]), int(words["n"]), str(words["a"]), replicas, fence)
         case "answered":
             quiet = words["q"] == 1
             return Answered(str(words["e"]), int(words["n"]), str(words["a"]), quiet)

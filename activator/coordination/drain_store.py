@@ -21,9 +21,9 @@ class DrainStore(Protocol):
     async def leave(self, endpoints: Sequence[str], act: str) -> None: ...
 
     async def declare(
-        self, endpoint: str, *, by: str, term: int, replicas: tuple[str, ...] | None
-    ) -> Drain | None:
-        """None: refused, somebody with a higher term has asked."""
+        self, endpoint: str, *, by: str, term: int, replicas: tuple[str, ...] | None, fence: str
+    ) -> tuple[Drain, bool]:
+        """Returns the record as it then is, and whether everybody is asked."""
 
     async def answer(self, endpoint: str, *, act: str, number: int, quiet: bool) -> None:
         """Void if this drain is over."""

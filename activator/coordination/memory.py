@@ -240,7 +240,9 @@ class MemoryBoard:
     def unsure_until(self, endpoint: str) -> float:
         return -inf
 
-    async def ask_quiet(self, endpoint: str, replicas: Sequence[str] | None = None) -> bool:
+    async def ask_quiet(
+        self, endpoint: str, replicas: Sequence[str] | None = None, *, fence: str = ""
+    ) -> bool:
         member = self._members.get(endpoint)
         return member is None or replicas is not None or member.quiesce()
 
@@ -248,16 +250,15 @@ class MemoryBoard:
         return True
 
     def conclude(self, endpoint: str, *, ordered: bool) -> None:
-        if not ordered:
-            self.revive(endpoint)
+        self.revive(endpoint)
 
     def revive(self, endpoint: str) -> None:
         member = self._members.get(endpoint)
         if member is not None:
             member.revive()
 
-    def emptied(self, endpoint: str) -> None:
-        self.revive(endpoint)
+    def saw(self, endpoint: str, *, fence: str, empty: bool) -> None:
+        """Its word is only ever given to itself."""
 
 
 class MemoryLease:

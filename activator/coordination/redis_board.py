@@ -43,10 +43,10 @@ class RedisBoardStore:
         await self._link.pipeline([self._call(each, "leave", act) for each in endpoints])
 
     async def declare(
-        self, endpoint: str, *, by: str, term: int, replicas: tuple[str, ...] | None
-    ) -> Drain | None:
-        reply = await self._run(endpoint, "declare", by, term, replicas_word(replicas))
-        return _drain(reply) if reply[0] else None
+        self, endpoint: str, *, by: str, term: int, replicas: tuple[str, ...] | None, fence: str
+    ) -> tuple[Drain, bool]:
+        reply = await self._run(endpoint, "declare", by, term, replicas_word(replicas), fence)
+        return _drain(reply), bool(reply[0])
 
     async def answer(self, endpoint: str, *, act: str, number: int, quiet: bool) -> None:
         await self._run(endpoint, "answer", act, number, int(quiet))

@@ -123,16 +123,15 @@ class SharedMemoryBoard:
                 del self.drains[endpoint]
 
     async def declare(
-        self, endpoint: str, *, by: str, term: int, replicas: tuple[str, ...] | None
-    ) -> Drain | None:
+        self, endpoint: str, *, by: str, term: int, replicas: tuple[str, ...] | None, fence: str
+    ) -> tuple[Drain, bool]:
         self._check()
         number = next(self._numbers)  # it rises although the record may have been dropped
         drain, done = self._of(endpoint).declare(by=by, term=term, number=number, replicas=replicas)
-        if not done:
-            return None
-        self.drains[endpoint] = drain
-        self._call_out(Declared(endpoint, drain.number, by, replicas))
-        return drain
+        if done:
+            self.drains[endpoint] = drain
+            self._call_out(Declared(endpoint, drain.number, by, replicas, fence))
+        return drain, done
 
     async def answer(self, endpoint: str, *, act: str, number: int, quiet: bool) -> None:
         self._check()

@@ -9,7 +9,8 @@ time: it costs nothing until a request comes. Whether the word of all is enough 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from activator.aiokit.tasks import Tasks
@@ -40,6 +41,7 @@ _UNCHECKED = 0
 _EARLIER = -1
 """The number of a word for drains of which the store has forgotten that they were agreed upon,
 because another has been declared since: only `Member.mark_revived` makes their orders void."""
+_NOT_TOLD: frozenset[str | None] = frozenset((None,))
 
 
 @dataclass(slots=True)
@@ -50,6 +52,9 @@ class _Word:
     owes: bool
     """An earlier word, given to somebody else, is still out: it is not enough that this one is
     called off."""
+    ahead: frozenset[str | None]
+    """Fences, of the orders that this was given for, which this activator has not seen yet: as far
+    as it knows, none of these has been carried out. None: one that it was not told."""
 
 
 @dataclass(slots=True)
@@ -67,6 +72,8 @@ class _Seat:
     """When it could not be told for the first time."""
     heard: int = 0
     """The latest drain that was heard of."""
+    fence: str | None = None
+    """As it was seen last."""
     reviving: bool = False
 
 
@@ -115,7 +122,7 @@ class Words:
         """Until the store has said that nothing is being drained, what comes is held."""
         seat = self._seats[endpoint] = _Seat(endpoint, member)
         if member.quiesce():
-            seat.word = _Word(_UNCHECKED, None, owes=True)
+            seat.word = _Word(_UNCHECKED, None, owes=True, ahead=_NOT_TOLD)
         self._join_soon()
 
     def leave(self, endpoint: str) -> None:
@@ -165,10 +172,10 @@ class Words:
             case Stage.NONE if word is not None and word.number == _UNCHECKED:
                 self._let_go(seat)
             case Stage.ASKED:
-                self._declared(seat, drain.number, drain.replicas)
+                self._declared(seat, drain.number, drain.replicas, fence=None)
             case Stage.AGREED if word is None and drain.by != self._me:
                 # without us: what we send there already must not be cut
-                seat.word = _Word(drain.number, drain.replicas, owes=True)
+                seat.word = _Word(drain.number, drain.replicas, owes=True, ahead=_NOT_TOLD)
                 self._revive(seat)
         self._revive_if_wanted(seat)
 
@@ -186,7 +193,7 @@ class Words:
     def declared(self, said: Declared) -> None:
         seat = self._seats.get(said.endpoint)
         if seat is not None:
-            self._declared(seat, said.number, said.replicas)
+            self._declared(seat, said.number, said.replicas, fence=said.fence)
         else:  # we do not have it, and say so
             self._spawn_answer(said.endpoint, said.number, quiet=True)
 
@@ -197,18 +204,27 @@ class Words:
         if seat is None or seat.word is None or seat.word.number != number:
             return
         if seat.word.owes:
-            self._keep(seat, _Word(_EARLIER, seat.word.replicas, owes=True))
+            self._keep(seat, replace(seat.word, number=_EARLIER))
             self._revive_if_wanted(seat)
         else:
             self._let_go(seat)
 
-    def emptied(self, endpoint: str) -> None:
-        """No replica is left that there was when the word was given."""
+    def saw(self, endpoint: str, *, fence: str, empty: bool) -> None:
+        """See `DemandBoard.saw`. What is seen comes in order, but may be old: that there is nothing
+        may be from before what the word was given for."""
         seat = self._seats.get(endpoint)
-        if seat is not None and seat.word is not None and seat.is_known:
+        if seat is None:
+            return
+        seat.fence, word = fence, seat.word
+        if word is None:
+            return
+        word.ahead -= {fence}
+        if empty and not word.ahead:
             self._let_go(seat)
 
-    def _declared(self, seat: _Seat, number: int, replicas: tuple[str, ...] | None) -> None:
+    def _declared(
+        self, seat: _Seat, number: int, replicas: tuple[str, ...] | None, *, fence: str | None
+    ) -> None:
         word = seat.word
         if number < seat.heard:
             return
@@ -218,14 +234,19 @@ class Words:
             seat.heard = number
             quiet = seat.member.quiesce(replicas)
             if quiet:
-                self._give(seat, number, replicas)
+                self._give(seat, number, replicas, fence=fence)
         self._spawn_answer(seat.endpoint, number, quiet=quiet)
 
-    def _give(self, seat: _Seat, number: int, replicas: tuple[str, ...] | None) -> None:
+    def _give(
+        self, seat: _Seat, number: int, replicas: tuple[str, ...] | None, *, fence: str | None
+    ) -> None:
         word = seat.word
         if word is not None and replicas is not None:
             replicas = None if word.replicas is None else (*word.replicas, *replicas)
-        self._keep(seat, _Word(number, replicas, owes=word is not None))
+        ahead = frozenset() if word is None else word.ahead
+        if fence is None or fence != seat.fence:
+            ahead |= {fence}
+        self._keep(seat, _Word(number, replicas, owes=word is not None, ahead=ahead))
 
     def _keep(self, seat: _Seat, word: _Word) -> None:
         seat.word = word
@@ -304,9 +325,24 @@ class Words:
             self._tell_revived(seat.endpoint), seat.member.mark_revived()
         )
         if marked:
+            if told is not None:
+                await self._conclude(seat.endpoint, told)
             return True
         was_only_asked = told is not None and told.stage is Stage.ASKED
         return was_only_asked and told is not None and told.number == word.number and not word.owes
+
+    async def make_void(self, endpoint: str, drain: Drain) -> None:
+        """Its order may be out, and nobody knows of its asker: it is not to come any more."""
+        member = self.member(endpoint)
+        if member is not None and await member.mark_revived():
+            await self._conclude(endpoint, drain)
+
+    async def _conclude(self, endpoint: str, drain: Drain) -> None:
+        """No order on it can be taken any more. Whoever joins meanwhile holds what comes."""
+        if drain.stage is not Stage.AGREED:
+            return
+        with contextlib.suppress(StoreUnavailable):  # whoever asks next finds it so, and ends it
+            await self._store.conclude(endpoint, number=drain.number, ordered=True)
 
     async def _tell_revived(self, endpoint: str) -> Drain | None:
         try:

@@ -2,8 +2,10 @@
 
 Decides what may follow what. Each drain has a number, higher than any before. An activator that
 has joined and has nothing gives its word to a number; when all have, and nobody has revived the
-endpoint since, the asker may have the number agreed, once, and only then order. Who must not be
-waited for, and what a word costs its giver, is decided elsewhere.
+endpoint since, the asker may have the number agreed, once, and only then order. From then on the
+order may come at any time, until the asker says how it ended or somebody has made it void: until
+then nobody is asked anew, and whoever joins finds it so. Who must not be waited for, and what a
+word costs its giver, is decided elsewhere.
 
 The implementation over Redis is a script of the same rules (`coordination/lua/drain.lua`).
 """
@@ -55,8 +57,9 @@ class Drain:
     def declare(
         self, *, by: str, term: int, number: int, replicas: tuple[str, ...] | None
     ) -> tuple[Drain, bool]:
-        """Ask everybody. Refused if somebody with a higher term has asked."""
-        if term < self.term:
+        """Ask everybody. Refused if somebody with a higher term has asked, and while an order that
+        was agreed upon may be out."""
+        if term < self.term or self.stage is Stage.AGREED:
             return self, False
         asked = replace(
             self,
@@ -87,11 +90,13 @@ class Drain:
         return replace(self, stage=Stage.AGREED), True
 
     def revive(self, act: str) -> tuple[Drain, Stage]:
-        """Somebody has a request after all. Returns how far the latest drain was."""
-        return replace(self.join(act), stage=Stage.NONE, words={**self.words, act: 0}), self.stage
+        """Somebody has a request after all. Returns how far the latest drain was: what has been
+        agreed upon does not end with this."""
+        stage = Stage.AGREED if self.stage is Stage.AGREED else Stage.NONE
+        return replace(self.join(act), stage=stage, words={**self.words, act: 0}), self.stage
 
     def conclude(self, *, number: int) -> tuple[Drain, bool]:
-        """The asker has ordered what it was for, or calls it off."""
+        """The asker has ordered what it was for, or calls it off; or its order is void."""
         if number != self.number or self.stage is Stage.NONE:
             return self, False
         return replace(self, stage=Stage.NONE), True

@@ -230,18 +230,48 @@ async def test_after_the_order_a_word_is_kept_until_the_replicas_are_seen_to_go(
     seats: Seats,
 ) -> None:
     one, other = await seats.several(2)
-    assert await one.board.ask_quiet("m")
+    other.board.saw("m", fence="7", empty=False)
+    assert await one.board.ask_quiet("m", fence="7")
     assert await one.board.agree("m")
-    one.board.emptied("m")
     one.board.conclude("m", ordered=True)
-    await asyncio.sleep(0.1)
-    assert not one.member.holds_back
+    await eventually(lambda: not one.member.holds_back)
+    other.board.saw("m", fence="7", empty=False)
     assert other.member.holds_back
 
-    other.board.emptied("m")
+    other.board.saw("m", fence="8", empty=True)
 
     assert not other.member.holds_back
     assert other.member.revivals == 0
+
+
+@pytest.mark.parametrize("sees_it_later", [False, True], ids=["never", "later"])
+async def test_none_wanted_before_the_fence_of_the_order_was_seen_may_be_old(
+    seats: Seats, sees_it_later: bool
+) -> None:
+    one, other = await seats.several(2)
+    other.board.saw("m", fence="5", empty=False)
+    assert await one.board.ask_quiet("m", fence="7")
+
+    other.board.saw("m", fence="6", empty=True)
+    assert other.member.holds_back
+    if sees_it_later:
+        other.board.saw("m", fence="7", empty=False)
+    other.board.saw("m", fence="8", empty=True)
+
+    assert other.member.holds_back is not sees_it_later
+
+
+async def test_the_end_of_one_order_does_not_end_what_an_earlier_word_was_given_for(
+    seats: Seats,
+) -> None:
+    one, other, third = await seats.several(3)
+    other.board.saw("m", fence="5", empty=False)
+    assert await one.board.ask_quiet("m", fence="7")
+    assert await third.board.ask_quiet("m", fence="5")
+
+    other.board.saw("m", fence="6", empty=True)
+
+    assert other.member.holds_back
 
 
 async def test_a_word_to_one_leader_is_not_released_by_another(seats: Seats) -> None:
@@ -263,9 +293,9 @@ async def test_a_word_to_one_leader_outlives_anothers_question_and_a_new_connect
 ) -> None:
     one, other, third = await seats.several(3)
     assert await one.board.ask_quiet("m")
-    assert await one.board.agree("m")
     assert await third.board.ask_quiet("m")
     third.board.revive("m")
+    await eventually(lambda: not third.board._tasks)
     await asyncio.sleep(0.05)
 
     other.board._missed()
@@ -318,6 +348,58 @@ async def test_one_that_joins_after_all_have_agreed_takes_nothing_for_granted(
 
     await eventually(lambda: not late.holds_back)
     assert late.revivals == 1
+
+
+@pytest.mark.parametrize("leader_asks", [False, True], ids=["a request", "another leader"])
+async def test_one_that_joins_while_others_could_not_make_the_order_void_yet(
+    seats: Seats, leader_asks: bool
+) -> None:
+    one, other = await seats.several(2)
+    assert await one.board.ask_quiet("m")
+    assert await one.board.agree("m")
+    other.member.can_mark = False
+    if leader_asks:
+        assert not await other.board.ask_quiet("m")
+    else:
+        other.member.arrive()
+        await eventually(lambda: other.member.asked_to_mark >= 2)
+    board = await seats.h.board(await seats.h.roster())
+    late = Activator()
+    board.join("m", late)
+    await eventually(lambda: board._words._seats["m"].joined)
+    assert late.holds_back
+
+    late.arrive()
+
+    await eventually(lambda: not late.holds_back)
+    assert late.revivals == 1
+
+
+async def test_whoever_leads_next_makes_the_last_ones_order_void_before_it_asks(
+    seats: Seats,
+) -> None:
+    one, other = await seats.several(2)
+    assert await one.board.ask_quiet("m")
+    assert await one.board.agree("m")
+
+    assert not await other.board.ask_quiet("m")
+
+    assert other.member.revivals == 1
+    assert await other.board.ask_quiet("m")
+
+
+async def test_once_the_order_is_void_nothing_is_held_back_from_whoever_joins(
+    seats: Seats,
+) -> None:
+    one, other = await seats.several(2)
+    assert await one.board.ask_quiet("m")
+    assert await one.board.agree("m")
+    other.member.arrive()
+    await eventually(lambda: not other.member.holds_back)
+
+    late = await seats.make()
+
+    assert late.member.revivals == 0
 
 
 async def test_one_that_has_signed_off_need_not_answer(seats: Seats) -> None:
@@ -432,7 +514,6 @@ async def test_replicas_given_up_for_one_leader_stay_out_whatever_another_asks(
     monkeypatch.setattr(words, "LEAVES_WITHIN", 0.3)
     one, other, third = await seats.several(3)
     assert await one.board.ask_quiet("m", ("m-1",))
-    assert await one.board.agree("m")
 
     assert await third.board.ask_quiet("m", ("m-2",))
     assert other.member.withheld == {"m-1", "m-2"}

@@ -63,8 +63,7 @@ class Side:
 
     def heard(self) -> list[Any]:
         return [
-            (type(each).__name__, self.order(each.number), getattr(each, "act", ""))
-            for each in self.said
+            (type(each).__name__, self.order(each.number), *said_of(each)) for each in self.said
         ]
 
     async def do(self, verb: str, *words: Any) -> Any:
@@ -75,11 +74,12 @@ class Side:
             case "leave", (who,):
                 return await store.leave(["m"], who)
             case "declare", (who, term, replicas):
-                drain = await store.declare("m", by=who, term=term, replicas=replicas)
-                if drain is not None:
+                drain, done = await store.declare(
+                    "m", by=who, term=term, replicas=replicas, fence="7"
+                )
+                if done:
                     self.numbers.append(drain.number)
-                    return self.drain(drain), sorted(drain.words)
-                return None
+                return self.drain(drain), done, sorted(drain.words) if done else []
             case "answer", (who, back, quiet):
                 number = self.number(back)
                 return await store.answer("m", act=who, number=number, quiet=quiet)
@@ -111,6 +111,10 @@ async def both(script: Sequence[Any]) -> None:
         while len(there.said) < len(here.said):
             await asyncio.sleep(0.001)
         assert here.heard() == there.heard()
+
+
+def said_of(said: Any) -> tuple[str, ...]:
+    return getattr(said, "act", ""), getattr(said, "fence", "")
 
 
 def kept_of(drain: Drain | None, side: Side) -> Any:

@@ -3,7 +3,7 @@
 -- KEYS  drain   HASH  v; number, stage, by, term, replicas of the latest drain;
 --                     "w:ACTIVATOR" -> the number it gave its word to last, 0: none
 -- ARGV  endpoint, channel, verb, its words:
---       join ACT | leave ACT | declare BY TERM REPLICAS | answer ACT NUMBER 1|0
+--       join ACT | leave ACT | declare BY TERM REPLICAS FENCE | answer ACT NUMBER 1|0
 --       agree NUMBER EXCUSED… | revive ACT | conclude NUMBER 1|0
 -- Reply {1 if it was done, number, stage, by, replicas, members of a declared drain…}, the record as
 --       it was before for `revive`, as it is for the others
@@ -58,7 +58,7 @@ if verb == 'leave' then
 end
 
 if verb == 'declare' then
-  if tonumber(ARGV[5]) < term then
+  if tonumber(ARGV[5]) < term or stage == 'agreed' then
     return reply(0)
   end
   -- by the clock, so that it rises although the record may have been lost; a double holds it exactly
@@ -66,7 +66,7 @@ if verb == 'declare' then
   local next_number = math.max(tonumber(number) + 1, clock[1] * 1000000 + clock[2])
   number, stage, by, replicas = string.format('%.0f', next_number), 'asked', ARGV[4], ARGV[6]
   write('number', number, 'stage', stage, 'by', by, 'term', ARGV[5], 'replicas', replicas)
-  call_out({k = 'declared', a = by, r = replicas})
+  call_out({k = 'declared', a = by, r = replicas, f = ARGV[7]})
   local said = reply(1)
   for act in pairs(words()) do
     said[#said + 1] = act
@@ -106,7 +106,7 @@ if verb == 'agree' then
 end
 
 if verb == 'revive' then
-  write('stage', '', 'w:' .. ARGV[4], '0')
+  write('stage', stage == 'agreed' and stage or '', 'w:' .. ARGV[4], '0')
   if stage ~= '' then
     call_out({k = 'revived'})
   end

@@ -228,10 +228,23 @@ class FarDriver:
         self._report: Callable[[Snapshot], None] | None = None
         self._seen = Snapshot(wanted=0)
         self._newer = asyncio.Event()
+        self._held_back: list[Snapshot] | None = None
         cluster.watchers.append(self._told)
 
+    def hold_back(self) -> None:
+        """Nothing is heard of the cluster until `release`."""
+        self._held_back = []
+
+    def release(self) -> None:
+        unheard, self._held_back = self._held_back, None
+        for snapshot in unheard or ():
+            self._told(snapshot)
+
     def _told(self, snapshot: Snapshot) -> None:
-        self._inbox.put(lambda: self._see(snapshot))
+        if self._held_back is not None:
+            self._held_back.append(snapshot)
+        else:
+            self._inbox.put(lambda: self._see(snapshot))
 
     def _see(self, snapshot: Snapshot) -> None:
         self._seen = snapshot

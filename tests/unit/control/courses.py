@@ -33,6 +33,8 @@ MANY = ScalePolicy(idle_timeout=IDLE, max=3, target_concurrency=1.0, down_delay=
 POLICIES = {"one": ONE, "many": MANY}
 SIZES = (2, 3)
 TROUBLES = (0.0, 0.05, 0.2)
+MOST = 5
+"""Activators, with those that come later."""
 
 LONGEST = 1000.0
 """Virtual seconds of one scene. What waits for nothing has not ended by then."""
@@ -109,6 +111,8 @@ async def _something(c: City, random: Random, *, trouble: float) -> None:
     if random.random() < trouble:
         still = random.choice([0.01, 0.5, 3.0, 30.0])
         random.choice(c.activators).nature.still_until = c.loop.time() + still
+    if random.random() < trouble and len(c.activators) < MOST:
+        who = await c.add(slow=trouble)
     if random.random() < trouble:
         cut = random.choice(c.activators)
         cut.nature.cut_until = c.loop.time() + random.choice([0.05, 1.0, 20.0])

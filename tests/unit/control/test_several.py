@@ -11,10 +11,15 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.control.city import TOTAL, city
+from activator.drivers.base import DriverError
+from tests.unit.control.city import TOTAL, Activator, city
 from tests.unit.control.courses import MANY, POLICIES, SIZES, TROUBLES, Course, play
 
 FOREVER = 1e6
+
+
+def _told(activator: Activator, action: str) -> list[str]:
+    return [each.reason for each in activator.events.since(0) if each.action == action]
 
 
 # the same courses each time, so that nobody's work is stopped by a rare one: see `courses` for how
@@ -215,3 +220,75 @@ async def _overruled() -> None:
 
         assert TOTAL - 2.0 <= c.loop.time() - stood_still <= TOTAL + 10.0
         assert leader.overruled == [("m", other.roster.me)]
+
+
+def test_a_word_is_not_let_go_because_of_what_was_so_before_it_was_given() -> None:
+    play(_view_behind_the_word())
+
+
+async def _view_behind_the_word() -> None:
+    async with city(Random(8), size=2) as c:
+        await c.until(c.leader, within=15.0)
+        leader = c.leader()
+        assert leader is not None
+        (other,) = (each for each in c.activators if each is not leader)
+        c.request(other)
+        await c.until(lambda: c.served == 1, within=10.0)
+        # the other does not hear of the cluster for a while: it goes to none, and is started again
+        other.driver.hold_back()
+        await c.until(lambda: not c.cluster.wanted, within=10.0)
+        c.request(leader)
+        await c.until(lambda: c.served == 2, within=10.0)
+        # and all agree once more, with the order about to leave
+        agree = leader.board.agree
+
+        async def agree_and_stand_still(endpoint: str) -> bool:
+            agreed = await agree(endpoint)
+            leader.nature.still_until = c.loop.time() + 3.0
+            return agreed
+
+        leader.board.agree = agree_and_stand_still  # type: ignore[method-assign]
+        await c.until(lambda: leader.nature.still_until > c.loop.time(), within=10.0)
+        other.driver.release()
+        await c.until(lambda: other.control.snapshot == c.cluster.snapshot(), within=1.0)
+        c.request(other, takes=10.0)
+        await asyncio.sleep(5.0)
+
+        assert c.cluster.wrongs == []
+        assert len(c.cluster.refused) == 1
+        await c.until(lambda: not c.open, within=20.0)
+
+
+def test_an_order_of_its_own_that_was_not_taken_frees_nobody_from_an_earlier_word() -> None:
+    play(_own_order_fails())
+
+
+async def _own_order_fails() -> None:
+    async with city(Random(9), size=2) as c:
+        await c.until(c.leader, within=15.0)
+        leader = c.leader()
+        assert leader is not None
+        (other,) = (each for each in c.activators if each is not leader)
+        c.request(other)
+        await c.until(lambda: c.served == 1, within=10.0)
+        agree = leader.board.agree
+
+        async def agree_and_stand_still(endpoint: str) -> bool:
+            agreed = await agree(endpoint)
+            leader.nature.still_until = c.loop.time() + 2 * TOTAL
+            return agreed
+
+        async def refuse(replicas: int, **words: Any) -> None:
+            raise DriverError("the cluster is away")
+
+        leader.board.agree = agree_and_stand_still  # type: ignore[method-assign]
+        other.driver.scale = refuse  # type: ignore[method-assign]
+        await c.until(lambda: leader.nature.still_until > c.loop.time(), within=10.0)
+        # whoever leads next asks as well, and its order is not taken
+        await c.until(lambda: _told(other, "scaling_down"), within=2 * TOTAL)
+        await asyncio.sleep(0.1)
+        c.request(other, takes=2 * TOTAL)
+        await asyncio.sleep(max(0.0, leader.nature.still_until - c.loop.time()) + 5.0)
+
+        assert c.cluster.wrongs == []
+        assert len(c.cluster.refused) == 1

@@ -40,7 +40,7 @@ def test_shares_arrive_as_they_were_told(said: Shares) -> None:
     assert decode(encode(said)) == said
 
 
-@given(st.builds(Declared, names, st.integers(1, 2**53), names, replicas))
+@given(st.builds(Declared, names, st.integers(1, 2**53), names, replicas, st.none() | names))
 def test_questions_arrive_as_they_were_asked(said: Declared) -> None:
     assert decode(encode(said)) == said
 
@@ -56,6 +56,14 @@ def test_replicas_arrive_as_they_were_named(named: tuple[str, ...] | None) -> No
         ({"k": "answered", "e": "m", "n": "7", "a": "x", "q": 1}, Answered("m", 7, "x", True)),
         ({"k": "answered", "e": "m", "n": "7", "a": "x", "q": 0}, Answered("m", 7, "x", False)),
         ({"k": "revived", "e": "m", "n": "7"}, Revived("m", 7)),
+        (
+            {"k": "declared", "e": "m", "n": "7", "a": "x", "r": "", "f": "1.2"},
+            Declared("m", 7, "x", None, "1.2"),
+        ),
+        (
+            {"k": "declared", "e": "m", "n": "7", "a": "x", "r": ""},
+            Declared("m", 7, "x", None, None),
+        ),
         ({"k": "concluded", "e": "m", "n": "7", "o": 0}, Concluded("m", 7, ordered=False)),
     ],
 )

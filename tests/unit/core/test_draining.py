@@ -75,6 +75,15 @@ def test_a_revival_before_it_is_agreed_prevents_that_and_after_it_tells_so() -> 
     assert after.words == {"a": 0}
 
 
+def test_what_was_agreed_upon_lasts_until_its_order_is_known_to_be_over() -> None:
+    revived, _ = agreed().revive("a")
+
+    assert revived.stage is Stage.AGREED
+    assert revived.declare(by="other", term=9, number=99, replicas=None) == (revived, False)
+    over, _ = revived.conclude(number=10)
+    assert over.declare(by="other", term=9, number=99, replicas=None)[1] is True
+
+
 def test_nobody_agrees_late() -> None:
     drain = agreed()
 
