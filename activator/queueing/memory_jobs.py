@@ -101,7 +101,7 @@ class MemoryJobs:
         if verdict is Verdict.CONFLICT:
             return Conflict(known.job.id)
         if new.reading:
-            self._read(known, 1)
+            self._read(known, 1, now=self._clock())
         return Joined(record_of(known))
 
     def _created(self, new: NewJob, upload: MemoryUpload) -> Created:
@@ -131,8 +131,8 @@ class MemoryJobs:
         )
         book.add(entry, room=room, age=new.age, now=now)
         if new.reading:
-            self._read(entry, 1)
-        claim = self._claim(entry, cold=new.cold) if new.claim else None
+            self._read(entry, 1, now=now)
+        claim = self._claim(entry, cold=new.cold, now=now) if new.claim else None
         return Created(record_of(entry), claim)
 
     # --- running
@@ -149,15 +149,15 @@ class MemoryJobs:
         shelf, now = self._book.shelf(endpoint), self._clock()
         line = self._book.ready(shelf, age=age, now=now)
         first = [job_id for at, job_id in line[:limit] if at < (inf if before is None else before)]
-        claims = tuple(self._claim(shelf.entries[job_id], cold=cold) for job_id in first)
+        claims = tuple(self._claim(shelf.entries[job_id], cold=cold, now=now) for job_id in first)
         again_in = shelf.later[0][0] - now if shelf.later else None
         return Claims(claims, again_in)
 
-    def _claim(self, entry: Entry, *, cold: bool) -> Claim:
+    def _claim(self, entry: Entry, *, cold: bool, now: float) -> Claim:
         self._claims += 1
         holder = f"{self._me}:{self._claims}"
         self._book.tell_all(entry.job.endpoint, Claimant())
-        self._take(entry, jobs.claim(entry.job, holder=holder, cold=cold, now=self._clock()))
+        self._take(entry, jobs.claim(entry.job, holder=holder, cold=cold, now=now), now=now)
         return Claim(record_of(entry), holder)
 
     async def body(self, claim: Claim) -> AsyncIterator[bytes]:
@@ -168,21 +168,21 @@ class MemoryJobs:
             yield piece
 
     async def begin(self, claim: Claim) -> Job:
-        entry = self._held(claim)
-        return self._take(entry, jobs.begin(entry.job, holder=claim.holder, now=self._clock()))
+        entry, now = self._held(claim), self._clock()
+        return self._take(entry, jobs.begin(entry.job, holder=claim.holder, now=now), now=now)
 
     async def append(self, claim: Claim, output: Output) -> None:
-        self._append(self._held(claim), claim.holder, output)
+        self._append(self._held(claim), claim.holder, output, now=self._clock())
 
-    def _append(self, entry: Entry, holder: str, output: Output) -> None:
+    def _append(self, entry: Entry, holder: str, output: Output, *, now: float) -> None:
         if entry.job.holder != holder:
             raise Superseded(f"{entry.job.id} is another's now")
         if entry.job.state is not JobState.RUNNING:
             raise jobs.ForbiddenStep(f"{entry.job.id} is {entry.job.state}")
         self._book.store(entry, output, policy=self._policy)
         if output.head is not None:
-            status, now = output.head.status, self._clock()
-            self._take(entry, jobs.answer(entry.job, holder=holder, status=status, now=now))
+            step = jobs.answer(entry.job, holder=holder, status=output.head.status, now=now)
+            self._take(entry, step, now=now)
 
     async def finish(
         self,
@@ -192,23 +192,23 @@ class MemoryJobs:
         *,
         trailers: tuple[bytes, ...] = (),
     ) -> Job:
-        entry = self._held(claim)
+        entry, now = self._held(claim), self._clock()
         succeeds = outcome.state is JobState.SUCCEEDED and entry.job.holder == claim.holder
         if succeeds:
-            self._append(entry, claim.holder, output)
-        step = jobs.finish(entry.job, holder=claim.holder, outcome=outcome, now=self._clock())
+            self._append(entry, claim.holder, output, now=now)
+        step = jobs.finish(entry.job, holder=claim.holder, outcome=outcome, now=now)
         if succeeds:
             entry.trailers = trailers
-        return self._take(entry, step)
+        return self._take(entry, step, now=now)
 
     async def give_back(self, claim: Claim) -> None:
-        entry = self._held(claim)
-        self._take(entry, jobs.give_back(entry.job, holder=claim.holder, now=self._clock()))
+        entry, now = self._held(claim), self._clock()
+        self._take(entry, jobs.give_back(entry.job, holder=claim.holder, now=now), now=now)
 
     async def requeue(
         self, claim: Claim, *, reason: str, detail: str, delay: float | None = None
     ) -> Job:
-        entry = self._held(claim)
+        entry, now = self._held(claim), self._clock()
         if delay is None:
             delay = jobs.back_off(claim.record.job, dice=self._dice())
         step = jobs.requeue(
@@ -218,9 +218,9 @@ class MemoryJobs:
             detail=detail,
             delay=delay,
             policy=self._policy,
-            now=self._clock(),
+            now=now,
         )
-        return self._take(entry, step)
+        return self._take(entry, step, now=now)
 
     def _held(self, claim: Claim) -> Entry:
         entry = self._book.entry(claim.id)
@@ -228,25 +228,25 @@ class MemoryJobs:
             raise Superseded(f"{claim.id} is no more")
         return entry
 
-    def _take(self, entry: Entry, step: Step) -> Job:
-        self._book.take(entry, step, now=self._clock())
+    def _take(self, entry: Entry, step: Step, *, now: float) -> Job:
+        """`now`: the step's own; nothing happens in the middle of one call."""
+        self._book.take(entry, step, now=now)
         return entry.job
 
     # --- by anybody
 
     async def cancel(self, job_id: str, *, reason: str, detail: str) -> Job | None:
-        now = self._clock()
-        return self._step(
-            job_id, lambda job: jobs.cancel(job, reason=reason, detail=detail, now=now)
-        )
+        entry, now = self._book.entry(job_id), self._clock()
+        if entry is None:
+            return None
+        step = jobs.cancel(entry.job, reason=reason, detail=detail, now=now)
+        return self._take(entry, step, now=now)
 
     async def retry(self, job_id: str) -> Job | None:
-        now = self._clock()
-        return self._step(job_id, lambda job: jobs.retry(job, policy=self._policy, now=now))
-
-    def _step(self, job_id: str, step: Callable[[Job], Step]) -> Job | None:
-        entry = self._book.entry(job_id)
-        return None if entry is None else self._take(entry, step(entry.job))
+        entry, now = self._book.entry(job_id), self._clock()
+        if entry is None:
+            return None
+        return self._take(entry, jobs.retry(entry.job, policy=self._policy, now=now), now=now)
 
     async def detach(self, job_id: str) -> Job | None:
         entry = self._book.entry(job_id)
@@ -283,27 +283,28 @@ class MemoryJobs:
 
     def _read_by(self, job_id: str, change: int) -> Job | None:
         entry = self._book.entry(job_id)
-        return None if entry is None else self._read(entry, change)
+        return None if entry is None else self._read(entry, change, now=self._clock())
 
-    def _read(self, entry: Entry, change: int) -> Job:
+    def _read(self, entry: Entry, change: int, *, now: float) -> Job:
         readers = entry.readers
         if change > 0 and not readers[self._me]:
             self._book.tell_all(entry.job.endpoint, Claimant())
         readers[self._me] = max(0, readers[self._me] + change)
-        return self._count_readers(entry)
+        return self._count_readers(entry, now=now)
 
-    def _count_readers(self, entry: Entry) -> Job:
+    def _count_readers(self, entry: Entry, *, now: float) -> Job:
         entry.readers = +entry.readers
-        entry.job = jobs.read(entry.job, readers=len(entry.readers), now=self._clock())
+        entry.job = jobs.read(entry.job, readers=len(entry.readers), now=now)
         return entry.job
 
     async def abandon(self, job_id: str, *, reason: str, detail: str) -> bool:
         entry = self._book.entry(job_id)
         if entry is None or entry.job.state not in jobs.WAITING:
             return False
-        await self.leave(job_id)
         now = self._clock()
-        self._take(entry, jobs.abandon(entry.job, reason=reason, detail=detail, now=now))
+        self._read(entry, -1, now=now)
+        step = jobs.abandon(entry.job, reason=reason, detail=detail, now=now)
+        self._take(entry, step, now=now)
         return True
 
     async def page(self, job_id: str, *, attempt: int = 0, at: int = 0) -> Page | None:
@@ -337,7 +338,8 @@ class MemoryJobs:
                 self._book.delete(entry)
                 deleted += 1
             elif action is not None:
-                ended.append(self._take(entry, end_by_time(entry.job, action, now=now)))
+                step = end_by_time(entry.job, action, now=now)
+                ended.append(self._take(entry, step, now=now))
         hooks_due, again_in = False, inf
         for entry in self._book.shelf(endpoint).entries.values():
             again_in = min(again_in, look_again(entry.job, self._policy) - now)
@@ -352,13 +354,14 @@ class MemoryJobs:
 
     async def requeue_claims_of(self, activator: str, endpoint: str) -> list[Job]:
         requeued: list[Job] = []
+        now = self._clock()
         for entry in list(self._book.shelf(endpoint).entries.values()):
             if entry.readers.pop(activator, 0):
-                self._count_readers(entry)
+                self._count_readers(entry, now=now)
             job = entry.job
             if job.holder and jobs.activator_of(job.holder) == activator:
-                step = jobs.orphan(job, policy=self._policy, now=self._clock())
-                requeued.append(self._take(entry, step))
+                step = jobs.orphan(job, policy=self._policy, now=now)
+                requeued.append(self._take(entry, step, now=now))
         return requeued
 
     # --- webhooks

@@ -119,10 +119,9 @@ local next = call('ZRANGE', due, 0, 0, 'WITHSCORES')
 if #next > 0 then
   again = math.min(again, next[2])
 end
-next = call('ZRANGE', hooks, 0, 0, 'WITHSCORES')
-if #next > 0 and tonumber(next[2]) <= now then
-  reply[5] = 1
-elseif #next > 0 then
+reply[5] = call('ZCOUNT', hooks, '-inf', stamp(now)) > 0 and 1 or 0
+next = call('ZRANGEBYSCORE', hooks, '(' .. stamp(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+if #next > 0 then
   again = math.min(again, next[2])
 end
 if again < math.huge then

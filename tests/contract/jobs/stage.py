@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from activator.core.job_ids import RANDOM, new_id
 from activator.core.jobs import JobsPolicy
 from activator.queueing.budget import Budget
 from activator.queueing.jobs import Claim, Created, Envelope, NewJob, Output, ResultHead
@@ -113,9 +114,14 @@ class RedisStage:
             await budget.aclose()
 
 
-async def admitted(store: JobStore, *chunks: bytes, endpoint: str = "m", **said: Any) -> Admission:
-    """`create` with a body of these chunks; `said`: fields of NewJob, `webhook` and `owner`."""
+async def admitted(
+    store: JobStore, *chunks: bytes, endpoint: str = "m", number: int | None = None, **said: Any
+) -> Admission:
+    """`create` with a body of these chunks; `said`: fields of NewJob, `webhook` and `owner`.
+    `number`: what its id is made of instead of random bytes."""
     upload = store.upload(endpoint)
+    if number is not None:
+        upload.job_id = new_id(endpoint, owner="", random=number.to_bytes(RANDOM))
     for chunk in chunks:
         await upload.write(chunk)
     envelope = Envelope(

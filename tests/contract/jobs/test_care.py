@@ -229,10 +229,14 @@ async def test_a_sweep_says_when_the_next_one_is_needed(a: JobStore, stage: Stag
     swept = await a.sweep("m")
     assert not swept.hooks_due
     assert 20 < swept.again_in <= 30
+    await a.cancel(await job_id(a, webhook="https://hooks.example.com"), reason="", detail="")
+    swept = await a.sweep("m")
+    assert swept.hooks_due
+    assert 20 < swept.again_in <= 30, "another one is due: that changes nothing for the first"
     await a.hook_done(id_)
     stage.offset += 101
     swept = await a.sweep("m")
-    assert (swept.deleted, swept.again_in) == (1, inf)
+    assert (swept.deleted, swept.again_in) == (2, inf)
 
 
 async def test_detached_jobs_need_no_reader(a: JobStore, stage: Stage) -> None:
@@ -447,7 +451,7 @@ async def test_webhooks_are_due_however_a_job_has_ended(a: JobStore, stage: Stag
             await a.cancel(id_, reason="cancelled", detail="")
         else:
             stage.offset += 1001
-            await a.sweep("m")
+            assert (await a.sweep("m")).hooks_due
         (hook,) = await a.hooks_due("m", 10, lease=30.0)
         assert hook.record.job.state == ending
         await a.hook_done(id_)

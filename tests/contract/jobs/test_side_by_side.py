@@ -133,6 +133,7 @@ class Side:
     stores: dict[str, JobStore] = field(default_factory=dict)
     ids: list[str] = field(default_factory=list)
     claims: list[tuple[JobStore, Claim]] = field(default_factory=list)
+    uploads: int = 0
 
     def __post_init__(self) -> None:
         self.stores = {me: self.stage.open(me) for me in "ab"}
@@ -152,7 +153,9 @@ class Side:
                 self.stage.offset += said["seconds"]
             case "create":
                 body = said.pop("body")
-                return self._admission(store, await admitted(store, body, **said))
+                self.uploads += 1  # ids alike: of two in the same moment the smaller one is first
+                admission = await admitted(store, body, number=self.uploads, **said)
+                return self._admission(store, admission)
             case "claim":
                 return self._claimed(store, await store.claim("m", **said))
             case "sweep":
