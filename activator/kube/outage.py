@@ -27,6 +27,8 @@ class Outage:
         self._dice = dice
         self._there = asyncio.Event()
         self._there.set()
+        self.count = 0
+        """Of those that are over."""
         self._scouted_at = float("-inf")
         """When the latest scout's pause ends: another one may be needed from then on."""
 
@@ -36,7 +38,9 @@ class Outage:
 
     def over(self) -> None:
         """It has done what it was asked."""
-        self._there.set()
+        if not self._there.is_set():
+            self.count += 1
+            self._there.set()
 
     async def pause(self, seconds: float) -> None:
         """So long, but no longer than the server is away, if it is; or less, to see whether."""

@@ -101,6 +101,8 @@ class Watch(Generic[T]):
         self._failures = 0
         """In a row, of one sort."""
         self._needs_mending = False
+        self._outages = 0
+        """That were over when it failed last."""
         self._is_fresh = False
         """It was listed, and nothing has been heard since."""
 
@@ -150,9 +152,12 @@ class Watch(Generic[T]):
             except (AttributeError, KeyError, TypeError) as odd:
                 self._version = ""
                 error = Unreachable(f"{self.what}: the answer is not understood ({odd!r})")
-            if _needs_mending(error) != self._needs_mending:
-                self._failures = 0  # a server that has just come back knows no rights yet
-            self._needs_mending = _needs_mending(error)
+            # a server that has just come back knows no rights yet, and its lists may be older than
+            # what it remembers
+            sort = _needs_mending(error), self._client.outage.count
+            if sort != (self._needs_mending, self._outages):
+                self._failures = 0
+            self._needs_mending, self._outages = sort
             self._failures += 1
             self._tell_trouble(error)
             await self._pause(error)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
+
+from tests.e2e.manifests import NAME
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +29,8 @@ class Call:
     """With its subresource, as in a role: `deployments/scale`."""
     name: str
     status: int
+    at: float
+    """When it came, in Unix time."""
     body: object
 
     @property
@@ -39,7 +44,10 @@ def calls(log: Path, *, namespace: str) -> list[Call]:
     it began."""
     found, known = [], set()
     for line in log.read_text(encoding="utf-8").splitlines():
-        event: Json = json.loads(line)
+        try:
+            event: Json = json.loads(line)
+        except ValueError:
+            continue  # what a killed API server was about to write
         about: Json = event.get("objectRef", {})
         if about.get("namespace") != namespace or event["auditID"] in known:
             continue
@@ -53,7 +61,17 @@ def calls(log: Path, *, namespace: str) -> list[Call]:
                 resource="/".join(filter(None, parts)),
                 name=about.get("name", ""),
                 status=event["responseStatus"]["code"],
+                at=datetime.fromisoformat(event["requestReceivedTimestamp"]).timestamp(),
                 body=event.get("requestObject"),
             )
         )
     return found
+
+
+def rescalings(log: Path, *, namespace: str, name: str = NAME) -> list[Call]:
+    """Of a Deployment: the patches that were taken."""
+    return [
+        each
+        for each in calls(log, namespace=namespace)
+        if (each.resource, each.name) == ("deployments/scale", name) and each.writes
+    ]

@@ -154,6 +154,16 @@ class ControlPlane:
     def wait_for_api(self) -> None:
         self._wait(self.api_server, self._api_is_ready)
 
+    def back_after_long(self) -> None:
+        """The API server, and those who work for it: a real one's controllers and scheduler end
+        when they cannot renew their lease for 10 s, and are started anew."""
+        for each in (self.controllers, self.scheduler):
+            each.kill()
+        self.api_server.start()
+        self.wait_for_api()
+        for each in (self.controllers, self.scheduler):
+            each.start()
+
     def stop(self) -> None:
         for each in self._all():
             each.stop()

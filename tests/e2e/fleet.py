@@ -102,6 +102,13 @@ class Fleet(list[Activator]):
             assert asyncio.get_running_loop().time() < deadline, f"{now} are held, not {count}"
             await asyncio.sleep(0.01)
 
+    async def until_in_flight(self, count: int, *, within: float = 10.0) -> None:
+        """At the first one's replicas."""
+        deadline = asyncio.get_running_loop().time() + within
+        while (now := (await self.status())["in_flight"]) != count:
+            assert asyncio.get_running_loop().time() < deadline, f"{now} in flight, not {count}"
+            await asyncio.sleep(0.01)
+
     async def status(self, name: str = NAME) -> Json:
         """Of an endpoint, as the first one's admin port tells it."""
         return (await self[0].ask_admin(f"/api/endpoints/{name}")).json()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from typing import TYPE_CHECKING
 
 from tests.e2e import audit
 from tests.e2e.control_plane import API_PORT
-from tests.e2e.fleet import ACCOUNT, fleet, rules
+from tests.e2e.fleet import ACCOUNT, endpoint, fleet, rules
 from tests.e2e.manifests import NAME, deployment
-from tests.e2e.space import is_ready, wants
+from tests.e2e.space import container, is_ready, wants
 from tests.faulty_proxy import FaultyProxy
 from tests.town import spawn
 
@@ -20,49 +21,48 @@ if TYPE_CHECKING:
     from tests.e2e.space import Space
 
 IDLE = "700ms"
-OUTAGE = 4.0
+OUTAGE = 30.0
+"""Seconds."""
+SOON = 2.0
 """Seconds."""
 
 
-async def test_warm_traffic_goes_on_while_the_api_server_is_away_and_nothing_is_scaled_down(
+async def test_half_a_minute_without_the_api_server_is_a_wait_for_the_cold_and_nothing_to_the_warm(
     space: Space, control_plane: ControlPlane
 ) -> None:
-    await space.apply(deployment(replicas=1))
+    await space.apply(deployment(replicas=1), deployment(name="cold"))
     await space.until_pod(is_ready)
-    async with fleet(space, scale={"idleTimeout": IDLE}) as activators:
+    endpoints = [
+        endpoint(space.name, scale={"idleTimeout": IDLE}),
+        endpoint(space.name, name="cold"),
+    ]
+    async with fleet(space, endpoints=endpoints) as activators:
         assert (await activators[0].get("/warm")).status == 200
         control_plane.api_server.kill()
         try:
+            held = spawn(activators[0].get("/cold", within=OUTAGE + 90.0))
             loop = asyncio.get_running_loop()
             until = loop.time() + OUTAGE
             while loop.time() < until:
                 assert (await activators[0].get("/warm")).status == 200
                 await asyncio.sleep(0.1)
-        finally:
-            control_plane.api_server.start()
-            control_plane.wait_for_api()
-
-        await space.until("Deployment", NAME, wants(0))
-        assert (await activators[0].get("/cold", within=30.0)).status == 200
-
-
-async def test_who_comes_while_the_api_server_is_away_is_served_when_it_is_back(
-    space: Space, control_plane: ControlPlane
-) -> None:
-    await space.apply(deployment())
-    async with fleet(space) as activators:
-        control_plane.api_server.kill()
-        try:
-            held = spawn(activators[0].get("/cold", within=60.0))
-            await activators.until_held(1)
-            await asyncio.sleep(OUTAGE)
             assert not held.done()
         finally:
-            control_plane.api_server.start()
-            control_plane.wait_for_api()
+            control_plane.back_after_long()
+        back = time.time()
 
+        pod = await space.until_pod(lambda pod: pod["metadata"]["labels"]["app"] == "cold")
+        (order,) = audit.rescalings(control_plane.audit_log, namespace=space.name, name="cold")
+        assert order.at - back < SOON
+
+        name = pod["metadata"]["name"]
+        await space.until("Pod", name, lambda it: "running" in container(it).get("state", {}))
+        runs = time.time()
         reply = await held
-        assert reply.status == 200, reply.body
+        assert (reply.status, reply.body.decode()) == (200, name)
+        assert time.time() - runs < SOON
+        await space.until("Deployment", NAME, wants(0))
+        assert (await activators[0].get("/again", within=30.0)).status == 200
 
 
 async def through(proxy: FaultyProxy, space: Space) -> Access:

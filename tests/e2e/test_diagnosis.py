@@ -109,6 +109,37 @@ async def test_the_status_says_what_the_cluster_knows_in_time(space: Space) -> N
             assert time.monotonic() - known < TOLD_WITHIN, await activators.status(NAME)
 
 
+async def test_that_a_rollout_takes_too_long_is_told_and_waited_for(space: Space) -> None:
+    # only of what is rolled out: a Deployment that was complete at zero is not, as it is scaled
+    late = {"progressDeadlineSeconds": 2}
+    await space.apply(deployment("--load-seconds", "8", strategy=late, replicas=1))
+    async with fleet(space) as activators:
+        held = spawn(activators[0].get("/hello", within=60.0))
+        await space.until(
+            "Deployment",
+            NAME,
+            lambda it: condition(it, "Progressing").get("reason") == "ProgressDeadlineExceeded",
+        )
+        told = await activators[0].until_logged("progress_deadline", within=TOLD_WITHIN)
+        assert "has timed out progressing" in told["reason"]
+
+        assert (await held).status == 200
+
+
+async def test_the_phases_of_a_start_are_timed(space: Space) -> None:
+    slow = {orders.PULL_SECONDS: "1.5"}
+    await space.apply(deployment("--load-seconds", "1", annotations=slow))
+    async with fleet(space) as activators:
+        assert (await activators[0].get("/hello", within=60.0)).status == 200
+        ready = await activators[0].until_logged("replica_ready")
+        first = await activators[0].until_logged("first_byte")
+
+    assert {"requested", "scheduled", "pulled", "started", "ready"} <= ready.keys()
+    assert ready["pulled"] >= 1.0
+    assert ready["ready"] >= 0.5, "it had to load"
+    assert 0.0 < first["first_byte"] < 2.0
+
+
 async def test_a_node_that_is_being_added_is_waited_for(space: Space) -> None:
     await space.apply(deployment(gpus=GPUS + 1))
     async with fleet(space) as activators:

@@ -237,19 +237,41 @@ async def test_all_that_follow_a_server_that_was_away_for_long_do_so_again_soon(
     server.put("configmaps", config_map("a", "1"))
     times = WatchTimes(retry=Backoff(first=0.02, factor=1000.0, cap=600.0))
     async with following(server, tmp_path, times) as (cluster, seen):
+        all_ = [seen.following]
         for number in range(20):
             other = Resource("v1", f"others{number}", "Other")
-            cluster.follow(other, "models", read=_read, changed=lambda: None)
+            all_.append(cluster.follow(other, "models", read=_read, changed=lambda: None))
         await eventually(lambda: len(server.watches()) == 21)
         server.is_away = True
         server.cut_watches()
-        await eventually(lambda: server.refused >= 21)
+        await eventually(lambda: all(each.watch.trouble for each in all_))
 
         server.put("configmaps", config_map("a", "2"))
         server.is_away = False
 
         await seen.until({"a": "2"}, within=SCOUT + SPREAD + 1.0)
         await eventually(lambda: len(server.watches()) == 42, within=SPREAD + 1.0)
+
+
+async def test_a_restarted_server_whose_lists_are_too_old_for_its_watches_is_asked_again_soon(
+    server: KubeServer, tmp_path: Path
+) -> None:
+    server.put("configmaps", config_map("a", "1"))
+    times = WatchTimes(retry=Backoff(first=0.02, factor=1000.0, cap=600.0))
+    async with following(server, tmp_path, times) as (_, seen):
+        await seen.until({"a": "1"})
+        server.is_away = True
+        server.cut_watches()
+        await eventually(lambda: server.refused)
+        server.oldest = 10_000
+        server.is_away = False
+        await eventually(lambda: len(server.lists()) == 2)
+        await eventually(lambda: server.watches()[-1].query["resourceVersion"] == "101")
+        server.oldest = 0
+        server.put("configmaps", config_map("a", "2"))
+
+        await seen.until({"a": "2"}, within=2.0)
+        assert seen.trouble is None
 
 
 async def test_a_server_that_was_restarted_is_followed_at_once(
