@@ -34,6 +34,7 @@ async def test_another_attempt_is_never_spliced_to_the_first() -> None:
             b"POST",
             RESPONSES.encode(),
             b"m.example",
+            lines=(b"Content-Length: %d" % upload.size,),
             length=upload.size,
             response=b'{"model": "llama", "metadata": {}, "stream": true}',
         )
