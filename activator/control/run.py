@@ -10,7 +10,9 @@ import asyncio
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from activator.core.dispatch import Ticket
+from activator.core.endpoint import Dialect
 from activator.core.jobs import JobState, Outcome, Superseded
+from activator.core.tokens import counter_of
 from activator.errors import (
     ActivatorError,
     ShuttingDown,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from activator.aiokit.tasks import Tasks
     from activator.core.endpoint import Replica
+    from activator.core.tokens import TokenCounter
     from activator.queueing.jobs import Claim, Envelope, JobStore
     from activator.upstream.registry import LiveEndpoint, LiveReplica
     from activator.wire.client import ClientConnection
@@ -94,6 +97,8 @@ class JobRun:
         self._stored = 0
         self._trailers: tuple[bytes, ...] | None = None
         """Of the whole answer, once it has ended."""
+        self._tokens: TokenCounter | None = None
+        """Counts those of the answer; None: there are none to count."""
         self._failure: Failure | None = None
         self._broken: Exception | None = None
 
@@ -222,6 +227,7 @@ class JobRun:
         finally:
             if feeding is not None:
                 feeding.cancel()
+            self._count_tokens()
 
     async def _feed(self, attempt: Attempt) -> None:
         await self._connected.wait()
@@ -255,6 +261,12 @@ class JobRun:
                 await self._persist(lambda out=output: self._store.append(self.claim, out))  # type: ignore[misc]
             attempt.resume()
 
+    def _count_tokens(self) -> None:
+        """Of what has come, also if it is cut or left: the model has made them."""
+        counter, self._tokens = self._tokens, None
+        if counter is not None:
+            self._live.metrics.used(counter.tokens(), key=self._envelope.owner)
+
     def _take(self) -> Output:
         joined = b"".join(self._unstored)
         self._unstored, self._unstored_size = [], 0
@@ -282,6 +294,13 @@ class JobRun:
         if self._replica is not None and self._replica.unproven:
             self._replica.unproven = False
             live.answered(self._replica.replica.id)
+        if live.endpoint.dialect is Dialect.OPENAI:
+            self._tokens = counter_of(
+                method=self._envelope.method,
+                status=head.status,
+                form=head.get(b"content-type"),
+                is_encoded=head.get(b"content-encoding") is not None,
+            )
         self._head = ResultHead(
             status=head.status,
             reason=head.reason,
@@ -296,6 +315,8 @@ class JobRun:
         self._news.set()
 
     def data(self, data: bytes) -> None:
+        if self._tokens is not None:
+            self._tokens.data(data)
         self._unstored.append(data)
         self._unstored_size += len(data)
         if self._unstored_size > UNSTORED and self._attempt is not None:

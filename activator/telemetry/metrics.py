@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
+    from activator.core.tokens import Tokens
+
 REQUEST_BUCKETS = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
     *(10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0),
@@ -179,14 +181,16 @@ class EndpointMetrics:
     def retried(self, reason: str) -> None:
         _count(self.retries, reason, beyond=OTHER)
 
-    def used(self, *, key: str, prompt: int, answer: int, counted: str) -> None:
-        """Tokens of one answer. `key`: the API key's name, empty where none is needed; `counted`:
-        `usage` or `chunks`."""
-        for direction, tokens in (("in", prompt), ("out", answer)):
+    def used(self, tokens: Tokens | None, *, key: str) -> None:
+        """By one answer. `key`: the API key's name, empty where none is needed."""
+        if tokens is None:
+            return
+        counted = "usage" if tokens.told else "chunks"
+        for direction, number in (("in", tokens.prompt), ("out", tokens.answer)):
             series = (key, direction, counted)
             if series not in self.tokens and len(self.tokens) >= MAX_TOKEN_SERIES:
                 series = (OTHER, direction, counted)
-            self.tokens[series] = self.tokens.get(series, 0) + tokens
+            self.tokens[series] = self.tokens.get(series, 0) + number
 
 
 class Metrics:

@@ -12,16 +12,17 @@ import json
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from activator.core.tokens import counter_of
 from activator.errors import UpstreamTimeout
 from activator.proxy.openai.errors import LONGEST_ERROR, openai_error, replica_error
 from activator.proxy.openai.reading import Reading
-from activator.proxy.openai.usage import Usage
 from activator.wire.heads import CHUNKED, UNTIL_CLOSE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from activator.core.dispatch import Ticket
+    from activator.core.tokens import TokenCounter
     from activator.errors import ActivatorError
     from activator.proxy.body import Body
     from activator.proxy.listener import Proxy
@@ -47,7 +48,7 @@ class EarlyAnswer:
 
     __slots__ = (
         "_arrived", "_connection", "_error", "_events", "_full", "_give_up", "_head", "_id",
-        "_kind", "_live", "_owner", "_proxy", "_reading", "_status", "_tail", "_ticket", "_usage",
+        "_kind", "_live", "_owner", "_proxy", "_reading", "_status", "_tail", "_ticket", "_tokens",
         "_way", "begun", "deadline",
     )  # fmt: skip
 
@@ -72,7 +73,7 @@ class EarlyAnswer:
         self._head = head
         self._ticket = ticket
         self._owner = owner
-        self._usage: Usage | None = None
+        self._tokens: TokenCounter | None = None
         """Counts the answer's tokens."""
         self._id = request_id
         self._arrived = arrived
@@ -182,15 +183,9 @@ class EarlyAnswer:
         if self._reading is not None:
             self._reading.stop()
             self._reading = None
-        usage, self._usage = self._usage, None
-        tokens = usage.tokens() if usage is not None else None
-        if tokens is not None:
-            self._live.metrics.used(
-                key=self._owner,
-                prompt=tokens.prompt,
-                answer=tokens.answer,
-                counted="usage" if tokens.told else "chunks",
-            )
+        counter, self._tokens = self._tokens, None
+        if counter is not None:
+            self._live.metrics.used(counter.tokens(), key=self._owner)
 
     # --- what the replica answers ---------------------------------------------------------------
 
@@ -201,8 +196,9 @@ class EarlyAnswer:
         plain = head.get(b"content-encoding") is None
         form = (head.get(b"content-type") or b"").partition(b";")[0].strip().lower()
         events = head.status == 200 and plain and form == b"text/event-stream"
-        if events or (head.status == 200 and plain and form == b"application/json"):
-            self._usage = Usage(is_stream=events) if self._head.method == b"POST" else None
+        self._tokens = counter_of(
+            method=self._head.method, status=head.status, form=form, is_encoded=not plain
+        )
         if not self.begun:
             self._events = events and head.length in (CHUNKED, UNTIL_CLOSE)
             return False
@@ -216,8 +212,8 @@ class EarlyAnswer:
         return True
 
     def data(self, data: bytes) -> None:
-        if self._usage is not None:
-            self._usage.data(data)
+        if self._tokens is not None:
+            self._tokens.data(data)
         match self._way:
             case 0:  # _AS_IT_IS
                 self._connection.send(data)

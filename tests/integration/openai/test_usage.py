@@ -6,6 +6,8 @@ import json
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.integration.openai.support import CHAT, JSON, ask, chat
 from tests.stage import request, stage
 from tests.support import eventually
@@ -35,6 +37,27 @@ async def behave(talk: Talk) -> None:
         return
     talk.chunk(b"data: [DONE]\n\n")
     talk.chunk(b"")
+
+
+@pytest.mark.parametrize("header", ["Idempotency-Key", "Prefer"])
+async def test_those_of_jobs_are_counted_once_when_the_model_makes_them(
+    tmp_path: Path, header: str
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(f"a:{sha256(b'a').hexdigest()}\n")
+    config: dict[str, Any] = {"auth": {"apiKeysFile": str(keys)}}
+    fields = {"Authorization": "Bearer a", header: "wait=9"}
+    async with stage(behave, dialect="openai", config=config) as s:
+        for _ in range(2 if header == "Idempotency-Key" else 1):
+            assert (await ask(s, chat("m"), **fields)).status == 200
+        await ask(s, chat("m", stream=True), **{**fields, header: "wait=8"})
+
+        assert s.live.metrics.tokens == {
+            ("a", "in", "usage"): 7,
+            ("a", "out", "usage"): 5,
+            ("a", "in", "chunks"): 0,
+            ("a", "out", "chunks"): 3,
+        }
 
 
 async def test_tokens_are_counted_by_key(tmp_path: Path) -> None:

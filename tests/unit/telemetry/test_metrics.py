@@ -10,6 +10,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
+from activator.core.tokens import Tokens
 from activator.telemetry.metrics import (
     MAX_SERIES,
     MAX_TOKEN_SERIES,
@@ -56,7 +57,7 @@ def busy() -> Metrics:
     one.phase("started", 4.0)
     one.scaled(direction="up", reason="demand")
     one.retried("refused")
-    one.used(key="team", prompt=7, answer=5, counted="usage")
+    one.used(Tokens(7, 5, told=True), key="team")
     one.jobs = {"queued": 4}
     one.gauges = lambda: Gauges(
         held=3,
@@ -119,8 +120,8 @@ def test_tells_cost_and_replica_seconds() -> None:
 def test_tells_tokens_by_key_and_how_they_were_counted() -> None:
     metrics = busy()
     one = metrics.endpoint("llama")
-    one.used(key="team", prompt=1, answer=2, counted="usage")
-    one.used(key="", prompt=0, answer=9, counted="chunks")
+    one.used(Tokens(1, 2, told=True), key="team")
+    one.used(Tokens(0, 9, told=False), key="")
 
     seen = samples(metrics)
 
@@ -133,7 +134,7 @@ def test_tells_tokens_by_key_and_how_they_were_counted() -> None:
 def test_keys_beyond_a_bound_are_counted_together() -> None:
     one = Metrics().endpoint("llama")
     for number in range(MAX_TOKEN_SERIES):
-        one.used(key=f"k{number}", prompt=1, answer=1, counted="usage")
+        one.used(Tokens(1, 1, told=True), key=f"k{number}")
 
     assert len(one.tokens) == MAX_TOKEN_SERIES + 2
     assert one.tokens[OTHER, "in", "usage"] == MAX_TOKEN_SERIES // 2

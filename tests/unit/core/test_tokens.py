@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activator.proxy.openai.usage import Tokens, Usage
+from activator.core.tokens import TokenCounter, Tokens
 
 CHAT = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
 RESPONSES = {"input_tokens": 7, "output_tokens": 5, "output_tokens_details": {"x": 1}}
 
 
 def counted(*pieces: bytes, is_stream: bool = False) -> Tokens | None:
-    usage = Usage(is_stream=is_stream)
+    usage = TokenCounter(is_stream=is_stream)
     for piece in pieces:
         usage.data(piece)
     return usage.tokens()

@@ -9,6 +9,8 @@ from typing import Any, Final, cast
 
 TAIL: Final = 4 << 10
 """Bytes of an answer's end in which its `usage` stands."""
+_EVENTS: Final = b"text/event-stream"
+_JSON: Final = b"application/json"
 _NAME: Final = b'"usage"'
 """In a text its quotes would be escaped."""
 _EVENT: Final = b"\ndata:"
@@ -23,7 +25,7 @@ class Tokens:
     """False: nobody has told how many, each event of the stream counts for one."""
 
 
-class Usage:
+class TokenCounter:
     """One answer of JSON, or a stream of events."""
 
     __slots__ = ("_events", "_is_stream", "_tail")
@@ -46,6 +48,16 @@ class Usage:
             return told
         events = self._events - self._tail.rstrip().endswith(b"data: [DONE]")
         return Tokens(0, events, told=False) if events > 0 else None
+
+
+def counter_of(
+    *, method: bytes, status: int, form: bytes | None, is_encoded: bool
+) -> TokenCounter | None:
+    """`form`: the answer's Content-Type. None: nothing is counted in it."""
+    kind = (form or b"").partition(b";")[0].strip().lower()
+    if method != b"POST" or status != 200 or is_encoded or kind not in (_EVENTS, _JSON):
+        return None
+    return TokenCounter(is_stream=kind == _EVENTS)
 
 
 def _told(tail: bytes) -> Tokens | None:
