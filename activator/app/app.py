@@ -194,6 +194,11 @@ class App:
         self._declared.take(self.settings)
         self._bookkeeper.start()
         self._experience.start()
+        self._catalogue.start(
+            self._stores.models,
+            lives=lambda: self.registry,
+            leading=lambda: self._stores.lease.leading,
+        )
         self.reloading.start(
             proxy=self._proxy, jobs=self._stores.jobs, certificate=self._certificate
         )
@@ -402,6 +407,7 @@ class App:
         await self._close_endpoints()
         await self._bookkeeper.aclose()
         await self._experience.aclose()
+        await self._catalogue.aclose()
         leaving.cancel()
         self._refuse_held()  # whose replica was stopped under them, and who wait for another now
         await self._close_parts()

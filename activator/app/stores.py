@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from activator.config.store_url import Kind
 from activator.coordination.memory import MemoryBoard, MemoryLease, MemoryRoster
 from activator.coordination.memory_costs import MemoryCostBook
+from activator.coordination.memory_models import MemoryModelList
 from activator.coordination.memory_starts import MemoryStartLog
 from activator.coordination.memory_wishes import MemoryWishes
 from activator.core.election import Pace
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         CostBook,
         DemandBoard,
         Lease,
+        ModelList,
         Roster,
         SlotLedger,
         StartLog,
@@ -82,6 +84,9 @@ class Stores(Protocol):
     @property
     def starts(self) -> StartLog: ...
 
+    @property
+    def models(self) -> ModelList: ...
+
     def make_ledger(self, endpoint: Endpoint) -> SlotLedger: ...
 
     def share(
@@ -128,6 +133,7 @@ class MemoryStores:
         self.wishes = MemoryWishes()
         self.costs = MemoryCostBook()
         self.starts = MemoryStartLog()
+        self.models = MemoryModelList()
         self._make_local = make_local
 
     def make_ledger(self, endpoint: Endpoint) -> MemoryLedger:

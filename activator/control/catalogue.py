@@ -1,24 +1,35 @@
 """Asks each replica that has become ready which models it has, and keeps what it said.
 
-What was said stays when the replica has gone: it is what the next one will have. What follows from
-it is `core.catalogue`'s.
+What was said stays when the replica has gone: it is what the next one will have. So it is noted in
+the store, and read back by an activator that starts later. What follows from it is
+`core.catalogue`'s.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from activator.aiokit.tasks import Tasks
 from activator.core.catalogue import cards_of
 from activator.core.endpoint import Dialect
+from activator.errors import StoreUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from activator.coordination.base import ModelList
+    from activator.core.catalogue import ModelCard
     from activator.core.endpoint import Replica
     from activator.upstream.registry import LiveEndpoint
 
 _log = logging.getLogger("activator.control")
+
+EVERY: Final = 5.0
+"""Seconds between two looks at what is new."""
 
 
 class Asker(Protocol):
@@ -32,13 +43,36 @@ class Catalogue:
     def __init__(self, asker: Asker) -> None:
         self._asker = asker
         self._tasks = Tasks("catalogue")
+        self._knows: dict[str, LiveEndpoint] = {}
+        """Those that were told what is noted."""
+        self._noted: dict[str, tuple[ModelCard, ...]] = {}
+
+    def start(
+        self,
+        notes: ModelList,
+        *,
+        lives: Callable[[], Iterable[LiveEndpoint]],
+        leading: Callable[[], bool],
+    ) -> None:
+        """Every activator asks for itself, so one of them notes it: the leader."""
+        self._notes = notes
+        self._lives = lives
+        self._leading = leading
+        self._tasks.spawn(self._go_on(), name="note")
 
     def follow(self, live: LiveEndpoint) -> None:
         """Ask its replicas from now on."""
         live.arrived = lambda replica: self._arrived(live, replica)
 
     async def aclose(self) -> None:
+        """What was told in the last moments is noted still."""
         await self._tasks.aclose()
+        if self._knows:
+            with contextlib.suppress(StoreUnavailable):
+                await self._note()
+            self._knows = {}
+
+    # --- the replicas
 
     def _arrived(self, live: LiveEndpoint, replica: Replica) -> None:
         if live.endpoint.dialect is Dialect.OPENAI:
@@ -52,8 +86,41 @@ class Catalogue:
             cards = ()
         if cards:
             live.models = cards
+            self._noted.pop(live.endpoint.name, None)  # what is noted again is kept for longer
         else:
             _log.debug(
                 "replica tells no models",
                 extra={"action": "no_models", "endpoint": live.endpoint.name},
             )
+
+    # --- the notes
+
+    async def _go_on(self) -> None:
+        while True:
+            # while the store is away, what is not noted or known yet waits
+            with contextlib.suppress(StoreUnavailable):
+                await self.tick()
+            await asyncio.sleep(EVERY)
+
+    async def tick(self) -> None:
+        """Raises StoreUnavailable."""
+        lives = {
+            live.endpoint.name: live
+            for live in self._lives()
+            if live.endpoint.dialect is Dialect.OPENAI
+        }
+        new = {name for name, live in lives.items() if self._knows.get(name) is not live}
+        if new:
+            noted = await self._notes.last(new)
+            for name in new:
+                if noted[name] and not lives[name].models:
+                    lives[name].models = self._noted[name] = noted[name]
+        self._knows = lives
+        await self._note()
+
+    async def _note(self) -> None:
+        for name, live in self._knows.items():
+            told = live.models
+            if told and self._noted.get(name) != told and self._leading():
+                await self._notes.note(name, told)
+                self._noted[name] = told

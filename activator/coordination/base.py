@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import date
 
+    from activator.core.catalogue import ModelCard
     from activator.core.dispatch import Ticket
     from activator.core.endpoint import Endpoint, Replica
     from activator.core.usage import Booked, DayUsage, Entry
@@ -319,6 +320,16 @@ class CostBook(Protocol):
 
     async def days(self, first: date, last: date) -> Sequence[DayUsage]:
         """Of every endpoint that the book knows, also of those that are gone; by day and name."""
+
+
+class ModelList(Protocol):
+    """Which models the replicas of endpoints said they serve. All verbs raise StoreUnavailable."""
+
+    async def note(self, endpoint: str, cards: Sequence[ModelCard]) -> None:
+        """Instead of what was noted before."""
+
+    async def last(self, endpoints: Collection[str]) -> Mapping[str, tuple[ModelCard, ...]]:
+        """What was noted of each; empty: nothing."""
 
 
 class StartLog(Protocol):

@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from tests.integration.openai.support import house
+from tests.redis_server import fresh_prefix, shared_server
 from tests.replica import PROBE_PATH
 from tests.stage import request, stage
 from tests.support import eventually
@@ -69,6 +70,25 @@ async def test_what_replicas_said_is_listed_also_after_they_have_gone() -> None:
         first, second = reply.json()["data"]
         assert (first["created"], first["owned_by"], first["max_model_len"]) == (7, "vllm", 4096)
         assert second["parent"] == "llama-8b"
+
+
+async def test_what_replicas_said_is_listed_by_the_next_activator_before_anything_runs() -> None:
+    match = {"models": ["llama-8b", "lora-*"]}
+    store = {"url": shared_server().url, "prefix": fresh_prefix(), "timeout": "2s"}
+    shared: dict[str, Any] = {"dialect": "openai", "match": match, "config": {"store": store}}
+    async with stage(ready=False, probe=PROBE, **shared) as s:
+        s.replica.models = json.dumps(SAID).encode()
+        await s.replica.start()
+        await eventually(lambda: s.live.models and s.app._stores.lease.leading)
+    async with stage(from_zero=True, **shared) as s:
+        await eventually(lambda: s.live.models)
+
+        reply = await s.get("/v1/models")
+
+        assert [row["id"] for row in reply.json()["data"]] == ["llama-8b", "lora-x"]
+        assert reply.json()["data"][0]["max_model_len"] == 4096
+        assert s.driver is not None
+        assert s.driver.calls == []
 
 
 async def test_one_model_is_told_of_by_its_name() -> None:
