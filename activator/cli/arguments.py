@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import activator
 from activator.cli.outcome import WrongUsage
 from activator.core.jobs import JobState
-from activator.telemetry.logs import FORMATS, LEVELS
+from activator.telemetry.logs import FORMATS, LEVELS, REQUEST_LINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -109,6 +109,12 @@ def _serve(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--log-level", choices=LEVELS, help="(env ACTIVATOR_LOG_LEVEL; default info)"
+    )
+    parser.add_argument(
+        "--request-log",
+        choices=REQUEST_LINES,
+        help="which requests have a line when they have ended (env ACTIVATOR_REQUEST_LOG; "
+        "default all)",
     )
 
 

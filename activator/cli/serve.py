@@ -19,7 +19,10 @@ def run(args: argparse.Namespace) -> int:
         raise WrongUsage("which configuration? activator serve -c FILE, or ACTIVATOR_CONFIG")
     log_format = _choice(args.log_format, "LOG_FORMAT", logs.FORMATS, default="text")
     level = _choice(args.log_level, "LOG_LEVEL", logs.LEVELS, default="info")
-    logs.configure(cast("logs.Format", log_format), level=level)
+    requests = _choice(args.request_log, "REQUEST_LOG", logs.REQUEST_LINES, default="all")
+    logs.configure(
+        cast("logs.Format", log_format), level=level, requests=cast("logs.Requests", requests)
+    )
     try:
         return serve(Path(args.config), overrides=overrides(args))
     except StartError as failed:

@@ -415,8 +415,15 @@ class Controller:
         staying = [each for each in self.snapshot.replicas if each.phase is not Phase.STOPPING]
         direction = "up" if order.count > len(staying) else "down"
         self.live.metrics.scaled(direction=direction, reason=order.reason)
+        # whoever waits is why, where that is known here: the line may be another activator's
+        cause = self.live.gate.first_in_line if direction == "up" else ""
         self._events.record(
-            self.name, f"scaling_{direction}", order.reason, replicas=order.count, before=wanted
+            self.name,
+            f"scaling_{direction}",
+            order.reason,
+            replicas=order.count,
+            before=wanted,
+            **({"request_id": cause} if cause else {}),
         )
         self._scaling = True
         self.leaving |= frozenset(order.victims)

@@ -7,6 +7,7 @@ records that, and when another attempt follows, is decided in `core.jobs`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from activator.core.dispatch import Ticket
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
     MakeOutbound: TypeAlias = Callable[[Envelope, Replica], Outbound]
 
+
+_log = logging.getLogger("activator.jobs")
 
 T = TypeVar("T")
 
@@ -101,6 +104,13 @@ class JobRun:
         """Counts those of the answer; None: there are none to count."""
         self._failure: Failure | None = None
         self._broken: Exception | None = None
+        self._outcome = "stopped"
+        """What became of this attempt; unless somebody says otherwise it was cancelled."""
+        self._why = ""
+        self._status = 0
+        self._received = 0
+        """Bytes of the answer's body."""
+        self._began_at = 0.0
 
     def cancel(self) -> None:
         if self.task is not None:
@@ -127,7 +137,7 @@ class JobRun:
         try:
             await self._run()
         except Superseded:
-            pass
+            self._outcome = "superseded"
         except ResultTooLarge as error:
             self._release()
             await self._end(Outcome(JobState.FAILED, TOO_LARGE, str(error)))
@@ -137,6 +147,28 @@ class JobRun:
         finally:
             self._release()
             gate.leave(served=self.begun)
+            if self.begun:
+                self._log()
+
+    def _log(self) -> None:
+        envelope, replica = self._envelope, self._replica
+        _log.info(
+            "job_run",
+            extra={
+                "action": "job_run",
+                "request_id": envelope.request_id.decode("latin-1"),
+                "endpoint": self._live.endpoint.name,
+                "job": self.claim.id,
+                "attempt": self.claim.attempt,
+                "outcome": self._outcome,
+                "detail": self._why,
+                "status": self._status,
+                "seconds": round(self._live.kit.clock() - self._began_at, 6),
+                "bytes_out": self._received,
+                "replica": "" if replica is None else replica.replica.id,
+                "key": envelope.owner,
+            },
+        )
 
     async def _run(self) -> None:
         """Raises what ended it, if another attempt may mend it."""
@@ -144,10 +176,11 @@ class JobRun:
             replica = await self._turn()
             if not self.begun:
                 await self._persist(lambda: self._store.begin(self.claim))
-                self.begun = True
+                self.begun, self._began_at = True, self._live.kit.clock()
                 self._began()
             failure = await self._try(replica)
             if failure is None:
+                self._outcome = JobState.SUCCEEDED
                 return
             self._release()
             if failure.unreachable:
@@ -165,6 +198,10 @@ class JobRun:
     @property
     def held_bytes(self) -> int:
         return 0
+
+    @property
+    def request_id(self) -> bytes:
+        return self._envelope.request_id
 
     def refused(self, error: ActivatorError) -> None:
         self._leave_line()
@@ -301,6 +338,7 @@ class JobRun:
                 form=head.get(b"content-type"),
                 is_encoded=head.get(b"content-encoding") is not None,
             )
+        self._status = head.status
         self._head = ResultHead(
             status=head.status,
             reason=head.reason,
@@ -317,6 +355,7 @@ class JobRun:
     def data(self, data: bytes) -> None:
         if self._tokens is not None:
             self._tokens.data(data)
+        self._received += len(data)
         self._unstored.append(data)
         self._unstored_size += len(data)
         if self._unstored_size > UNSTORED and self._attempt is not None:
@@ -358,11 +397,13 @@ class JobRun:
         await self._end(Outcome(JobState.FAILED, reason, failure.detail))
 
     async def _end(self, outcome: Outcome) -> None:
+        self._outcome, self._why = outcome.state, f"{outcome.reason}: {outcome.detail}"
         await self._report(lambda: self._store.finish(self.claim, outcome))
 
     async def _try_again(self, why: ActivatorError) -> None:
         """Later, unless somebody waits for the answer now: a client is told at once. Where only
         this activator ends, another goes on with it."""
+        self._outcome, self._why = "repeated", f"{why.reason}: {why.detail}"
         if isinstance(why, ShuttingDown):
             await self._report(self.give_back)
             return

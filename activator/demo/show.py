@@ -267,7 +267,7 @@ def is_running(pid: int) -> bool:
 def main(argv: Sequence[str] | None = None, *, build: Build) -> int:
     """0: played and every promise kept; 1: not; 130 and 143: interrupted, all stopped."""
     options = _options(argv)
-    logs.configure(level="warning")
+    logs.configure(level="warning", requests="off")
     interrupted: list[signal.Signals] = []
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -58,12 +58,15 @@ class Asking(Talk):
         begun: Body | None = None,
     ) -> None:
         """`begun`: what has come of its body."""
-        super().__init__(proxy, connection, head, request_id=request_id, begun=begun)
+        super().__init__(
+            proxy, connection, head, request_id=request_id, arrived=arrived, begun=begun
+        )
         self._admitted = admitted
+        self.owner = admitted.owner
         self._asked = asked
         self._live = admitted.live
         self.dialect = admitted.live.endpoint.dialect
-        self._arrived = arrived
+        self.endpoint = admitted.live.endpoint.name
         self._cold = admitted.live.cold
         self._whole_at = 0.0
         """When its body had come."""
@@ -74,7 +77,6 @@ class Asking(Talk):
         self._reading = asked.wait != 0
         self._identity = False
         """Its answer is not to be compressed."""
-        self._job_id = ""
         self._limit: asyncio.Timeout | None = None
         """Of the time in line."""
         self._parting = False
@@ -112,7 +114,7 @@ class Asking(Talk):
         self._live.metrics.request(
             code=code,
             reason=reason,
-            duration=self.proxy.clock() - self._arrived,
+            duration=self.proxy.clock() - self.arrived,
             overhead=max(0.0, self._recorded_at - self._whole_at),
         )
 
@@ -162,7 +164,7 @@ class Asking(Talk):
         if isinstance(admission, Conflict):
             return
         job = admission.record.job
-        self._job_id = job.id
+        self.job = job.id
         self._lined_up = job.created if isinstance(admission, Created) else self.proxy.wall()
         if isinstance(admission, Created) and admission.claim is not None:
             self._live.take_claim(admission.claim)
@@ -183,7 +185,7 @@ class Asking(Talk):
             self._envelope(webhook),
             urgency=urgency,
             age=queue.age,
-            waited=self.proxy.clock() - self._arrived,
+            waited=self.proxy.clock() - self.arrived,
             detached=not self._reading,
             reading=self._reading,
             key=self._key(),
@@ -264,7 +266,7 @@ class Asking(Talk):
             return answer
         if self._asked.wait is not None and (not self._parting or self._store.outlives_us):
             return None
-        waited = self.proxy.clock() - self._arrived
+        waited = self.proxy.clock() - self.arrived
         why = (
             ShuttingDown() if self._parting else why_over(self._live, waited=waited, within=within)
         )
@@ -276,7 +278,7 @@ class Asking(Talk):
     async def _abandoned(self, why: ActivatorError) -> bool:
         """An error of ours frees the key: whoever repeats the request has another job."""
         try:
-            left = await self._store.abandon(self._job_id, reason=why.reason, detail=why.detail)
+            left = await self._store.abandon(self.job, reason=why.reason, detail=why.detail)
         except StoreUnavailable:
             return True
         self._reading = self._reading and not left
@@ -286,7 +288,7 @@ class Asking(Talk):
         """Its time in line is taken from the record; whoever has joined another's job relies on
         the store's clock and ours telling nearly the same."""
         spent = self.proxy.clock() - self._recorded_at
-        waited = min(spent, max(0.0, reader.began - self._lined_up))
+        waited = self.waited = min(spent, max(0.0, reader.began - self._lined_up))
         woken_after = 0.0
         if self._cold and not self._live.cold:
             woken_after = min(waited, max(0.0, self._live.warm_since - self._recorded_at))
@@ -307,9 +309,9 @@ class Asking(Talk):
 
     def _leave(self) -> None:
         """No reader any more; a job that nobody can find again is cancelled at once."""
-        if self._reading and self._job_id:
+        if self._reading and self.job:
             self._reading = False
-            self.proxy.tasks.spawn(self._left(self._job_id), name="leave")
+            self.proxy.tasks.spawn(self._left(self.job), name="leave")
 
     async def _left(self, job_id: str) -> None:
         store = self._store

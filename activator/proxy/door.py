@@ -59,6 +59,20 @@ class Door:
         mapped = getattr(address, "ipv4_mapped", None)
         return any((mapped or address) in network for network in self.trusted)
 
+    def client(self, head: RequestHead, peer: str) -> str:
+        """The address that a request comes from, as far as it is believed: the last one that is
+        not of a trusted proxy."""
+        if not self.trusts(peer):
+            return peer
+        chain = b",".join(head.get_all(b"x-forwarded-for")).decode("latin-1").split(",")
+        for hop in reversed(chain):
+            try:
+                if not self.trusts(hop.strip()):
+                    return hop.strip() or peer
+            except ValueError:
+                return peer
+        return peer
+
 
 def _presented(head: RequestHead) -> Iterator[tuple[bytes, bytes]]:
     """(field, what it presents as a key)"""

@@ -30,6 +30,7 @@ from activator.proxy.openai.response_pages import ResponsePage
 from activator.proxy.openai.responses import background_of
 from activator.proxy.preferences import wanted
 from activator.proxy.replies import refuse
+from activator.telemetry.requests import is_logged, request_ended
 from activator.wire.heads import CHUNKED
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class _Arrival:
             self._refuse(error)
         else:
             metrics.request(code=200, reason="", duration=0.0, overhead=0.0)
+            self._log(200, "")
 
     def _peek(self, needed: BodyNeeded) -> None:
         Peeking(
@@ -169,13 +171,16 @@ class _Arrival:
     def _turn_away(self, admitted: Admitted, peeked: Peeked | None, error: ActivatorError) -> None:
         if peeked is not None:
             peeked.body.forget()
+        endpoint = admitted.live.endpoint
         _count(admitted.live.metrics, error)
-        dialect = admitted.live.endpoint.dialect
+        self._log(error.status, error.reason, endpoint=endpoint.name, key=admitted.owner)
+        dialect = endpoint.dialect
         refuse(self._connection, self._head, error, request_id=self._id, dialect=dialect)
 
     def _refuse(self, error: ActivatorError) -> None:
         """It belongs to no endpoint."""
         _count(self._proxy.metrics.unrouted, error)
+        self._log(error.status, error.reason)
         dialect = dialect_at(self._head, registry=self._proxy.registry)
         refuse(self._connection, self._head, error, request_id=self._id, dialect=dialect)
 
@@ -184,6 +189,24 @@ class _Arrival:
         self._proxy.metrics.unrouted.request(
             code=CLIENT_LEFT, reason="client_left", duration=duration, overhead=0.0
         )
+        self._log(CLIENT_LEFT, "client_left")
+
+    def _log(self, status: int, reason: str, *, endpoint: str = "", key: str = "") -> None:
+        if is_logged(status, reason):
+            proxy, connection, head = self._proxy, self._connection, self._head
+            request_ended(
+                request_id=self._id,
+                endpoint=endpoint,
+                method=head.method,
+                target=head.target,
+                status=status,
+                reason=reason,
+                seconds=proxy.clock() - self._arrived,
+                bytes_in=connection.received,
+                bytes_out=connection.sent,
+                remote=proxy.door.client(head, connection.peer),
+                key=key,
+            )
 
 
 def _wants_a_job(head: RequestHead, admitted: Admitted) -> Wanted | None:

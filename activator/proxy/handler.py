@@ -22,6 +22,7 @@ from activator.proxy.outbound import outbound_to
 from activator.proxy.replies import plain_reply, preflight_reply, refuse
 from activator.proxy.retrying import Failures
 from activator.proxy.timing import overhead, timing
+from activator.telemetry.requests import is_logged, request_ended
 from activator.upstream.forward import IDEMPOTENT, Attempt, Ending, Failure
 from activator.wire.heads import CHUNKED
 from activator.wire.tunnel import Tunnel
@@ -66,6 +67,7 @@ class Exchange:
         "_answered_at",
         "_arrived",
         "_attempt",
+        "_attempts",
         "_body",
         "_clogged",
         "_connection",
@@ -123,6 +125,7 @@ class Exchange:
         """Bytes of the body's spool that were sent on."""
         self._clogged = False
         """The replica takes no more for now."""
+        self._attempts = 0
         self._dispatched_at = 0.0
         self._answered_at = 0.0
         self._status = 0
@@ -226,6 +229,7 @@ class Exchange:
     def _dispatch(self, replica: Replica) -> None:
         self._state = _State.FORWARDING
         self._clogged = False
+        self._attempts += 1
         self._dispatched_at = self._proxy.clock()
         live_replica = self._replica = self._live.replicas.get(replica.id)
         if live_replica is None:
@@ -519,6 +523,8 @@ class Exchange:
         if holding is not None:
             live.metrics.waited(holding.waited)
         now = self._proxy.clock()
+        if is_logged(code, reason):
+            self._log(code, reason, seconds=now - self._arrived)
         live.metrics.request(
             code=code,
             reason=reason,
@@ -529,4 +535,24 @@ class Exchange:
                 holding=holding,
                 failures=self._failures,
             ),
+        )
+
+    def _log(self, code: int, reason: str, *, seconds: float) -> None:
+        connection, holding, replica = self._connection, self._holding, self._replica
+        request_ended(
+            request_id=self._id,
+            endpoint=self._live.endpoint.name,
+            method=self._head.method,
+            target=self._head.target,
+            status=code,
+            reason=reason,
+            seconds=seconds,
+            bytes_in=connection.received,
+            bytes_out=connection.sent,
+            remote=self._proxy.door.client(self._head, connection.peer),
+            held=0.0 if holding is None else holding.waited,
+            cold=holding is not None and holding.cold,
+            replica="" if replica is None else replica.replica.id,
+            attempts=self._attempts,
+            key=self._admitted.owner,
         )

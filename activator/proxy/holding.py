@@ -65,7 +65,6 @@ class Holding:
         "_most",
         "_proxy",
         "_reads_on",
-        "_request_id",
         "_reserved",
         "_since",
         "_state",
@@ -74,6 +73,7 @@ class Holding:
         "_within",
         "cold",
         "deadline",
+        "request_id",
         "waited",
         "woken_after",
     )
@@ -98,7 +98,7 @@ class Holding:
         self._connection = connection
         self._head = head
         self._body = body
-        self._request_id = request_id
+        self.request_id = request_id
         self._within = within
         self._waiter = waiter
         policy = live.endpoint
@@ -246,7 +246,7 @@ class Holding:
                 self._live.endpoint.name,
                 self._body.chunks,
                 about={
-                    "request": self._request_id,
+                    "request": self.request_id,
                     "method": self._head.method,
                     "target": self._head.target,
                 },

@@ -58,6 +58,7 @@ class JobPage(Talk):
     ) -> None:
         super().__init__(proxy, connection, head, request_id=request_id)
         self._path = path
+        self.owner = path.owner
 
     @property
     def _store(self) -> JobStore:
@@ -75,6 +76,7 @@ class JobPage(Talk):
         if method not in (b"GET", b"HEAD") and (method != b"DELETE" or page):
             raise MethodNotAllowed("GET and HEAD are served here, and DELETE of a job")
         record = await find_job(self.proxy, self._store, job_id, owner=self._path.owner)
+        self.job, self.endpoint = job_id, record.job.endpoint
         if method == b"DELETE":
             await self._cancel(job_id)
         elif page == "result":
@@ -138,7 +140,7 @@ class JobPage(Talk):
                     await self.send(_sse(event))
             finally:
                 alive.cancel()
-        self.connection.finish()
+        self.finish()
 
     async def _keep_alive(self) -> None:
         while True:

@@ -13,6 +13,7 @@ from activator.proxy.headers import new_request_id, via_name
 from activator.proxy.intake import Intake
 from activator.proxy.openai.reading import Turns
 from activator.proxy.replies import error_reply
+from activator.telemetry.requests import is_logged, request_ended
 from activator.wire.server import ServerConnection, ServerKit, ServerLimits
 
 if TYPE_CHECKING:
@@ -153,7 +154,21 @@ class Proxy:
         self.metrics.unrouted.request(
             code=error.status, reason=error.reason, duration=0.0, overhead=0.0
         )
-        head, body = error_reply(error, request_id=new_request_id())
+        request_id = new_request_id()
+        if is_logged(error.status, error.reason):
+            request_ended(
+                request_id=request_id,
+                endpoint="",
+                method=b"",
+                target=b"",
+                status=error.status,
+                reason=error.reason,
+                seconds=0.0,
+                bytes_in=0,
+                bytes_out=0,
+                remote=connection.peer,
+            )
+        head, body = error_reply(error, request_id=request_id)
         connection.begin_answer(head, length=len(body))
         connection.send(body)
         connection.finish()

@@ -17,6 +17,7 @@ from activator.errors import ActivatorError, JobGone
 from activator.proxy.headers import downstream_head
 from activator.proxy.recorded import answer_of, field_of
 from activator.proxy.replies import error_reply, status_line
+from activator.telemetry.requests import BROKEN_OFF, is_logged, request_ended
 from activator.wire.heads import CHUNKED, UNTIL_CLOSE
 
 if TYPE_CHECKING:
@@ -43,9 +44,11 @@ class Talk(ABC):
         head: RequestHead,
         *,
         request_id: bytes,
+        arrived: float | None = None,
         begun: Body | None = None,
     ) -> None:
-        """`begun`: what has come of the request's body."""
+        """`arrived`: when its head came, monotonic seconds (None: now). `begun`: what has come of
+        the request's body."""
         self.proxy = proxy
         self.connection = connection
         self.head = head
@@ -55,6 +58,16 @@ class Talk(ABC):
         self.code = 200
         """Of the answer; `reason` as in the metrics."""
         self.reason = ""
+        self.arrived = proxy.clock() if arrived is None else arrived
+        self.endpoint = ""
+        self.owner = ""
+        """The name of the API key."""
+        self.job = ""
+        """The id of the one it is about."""
+        self.waited = 0.0
+        """Seconds in line."""
+        self._bytes = (0, 0)
+        """Of the bodies of request and answer."""
         self.trailers: list[Field] = []
         self._pieces: list[bytes] = []
         self._unread = 0
@@ -88,6 +101,8 @@ class Talk(ABC):
             if self._begun is not None:
                 self._begun.forget()
             self.ended(code=code, reason=reason)
+            if is_logged(code, reason):
+                self._log(code, reason)
 
     async def _answered(self) -> tuple[int, str]:
         try:
@@ -97,16 +112,34 @@ class Talk(ABC):
         except ActivatorError as error:
             return self._refuse(error)
         except Exception:
-            self.connection.abort()
+            self.abort()
             raise
         return self.code, self.reason
 
     def _refuse(self, error: ActivatorError) -> tuple[int, str]:
         if self.connection.answering:
-            self.connection.abort()
-            return self.code, "broken_off"
+            self.abort()
+            return self.code, BROKEN_OFF
         self.answer(*error_reply(error, request_id=self.id, dialect=self.dialect))
         return error.status, error.reason
+
+    def _log(self, code: int, reason: str) -> None:
+        bytes_in, bytes_out = self._bytes
+        request_ended(
+            request_id=self.id,
+            endpoint=self.endpoint,
+            method=self.head.method,
+            target=self.head.target,
+            status=code,
+            reason=reason,
+            seconds=self.proxy.clock() - self.arrived,
+            bytes_in=bytes_in,
+            bytes_out=bytes_out,
+            remote=self.proxy.door.client(self.head, self.connection.peer),
+            held=self.waited,
+            key=self.owner,
+            job=self.job,
+        )
 
     # --- the request's body
 
@@ -139,7 +172,20 @@ class Talk(ABC):
         connection.begin_answer(head, length=len(body))
         if self.head.method != b"HEAD":
             connection.send(body)
-        connection.finish()
+        self.finish()
+
+    def finish(self, trailers: list[Field] | None = None) -> None:
+        """The answer is complete."""
+        self._count_bytes()
+        self.connection.finish(trailers)
+
+    def abort(self) -> None:
+        self._count_bytes()
+        self.connection.abort()
+
+    def _count_bytes(self) -> None:
+        """The connection counts anew with its next request."""
+        self._bytes = self.connection.received, self.connection.sent
 
     def say(self, said: object, *, status: int = 200, fields: bytes = b"") -> None:
         """Answer with this as JSON; `fields` with CRLFs."""
@@ -172,10 +218,10 @@ class Talk(ABC):
             for chunk in chunks if mine != b"HEAD" else ():
                 await self.send(chunk)
         if reader.outcome is not None and reader.outcome.state is JobState.SUCCEEDED:
-            self.connection.finish([field_of(line) for line in reader.trailers])
+            self.finish([field_of(line) for line in reader.trailers])
         else:
-            self.reason = "broken_off"
-            self.connection.abort()
+            self.reason = BROKEN_OFF
+            self.abort()
 
     # --- what the connection tells
 
@@ -196,6 +242,7 @@ class Talk(ABC):
         self._news.set()
 
     def client_left(self) -> None:
+        self._count_bytes()
         if self._task is not None:
             self._task.cancel()
 

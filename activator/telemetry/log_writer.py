@@ -19,6 +19,9 @@ MOST: Final = 4 << 20
 """Bytes of lines that wait to be written: seconds of a line a request, and little memory."""
 BATCH: Final = 64 << 10
 """Bytes in one write, more or less: as much as a pipe takes at once."""
+GATHER: Final = 0.01
+"""Seconds in which lines come together: the thread takes its share of the interpreter from who
+serves requests each time it wakes."""
 LEAVE: Final = 1.0
 """Seconds that the end of the process waits for the last lines to be taken."""
 
@@ -41,6 +44,7 @@ class LogWriter:
         self._taken = self._failed = self._unsaid = 0
         self._stuck_at = -1
         """Bytes taken when the last `flush` gave up."""
+        self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 
@@ -73,12 +77,14 @@ class LogWriter:
             return
         self._say_lost()
         written = threading.Event()
+        self._hurry.set()
         self._queue.put(written)
         if not written.wait(within):
             self._stuck_at = self._taken
 
     def close(self) -> None:
         """No more lines; what was put is still written, if the process lasts."""
+        self._hurry.set()
         self._queue.put(None)
 
     def _say_lost(self) -> None:
@@ -93,11 +99,10 @@ class LogWriter:
             lines: list[bytes] = []
             flushed: list[threading.Event] = []
             size = missing = 0
-            while not (ended or size >= BATCH):
-                try:
-                    one = self._queue.get(block=not (lines or flushed or missing))
-                except Empty:
-                    break
+            one = self._queue.get()
+            if self._put - self._taken < BATCH:
+                self._hurry.wait(GATHER)
+            while True:
                 match one:
                     case bytes():
                         lines.append(one)
@@ -109,6 +114,12 @@ class LogWriter:
                         flushed.append(one)
                     case None:
                         ended = True
+                if ended or size >= BATCH:
+                    break
+                try:
+                    one = self._queue.get_nowait()
+                except Empty:
+                    break
             try:
                 self._write(b"".join(lines))
             except (OSError, ValueError):
@@ -116,6 +127,8 @@ class LogWriter:
                 self._unsaid += missing
             # not sooner: what is being written waits, too
             self._taken += size
+            if flushed:
+                self._hurry.clear()
             for each in flushed:
                 each.set()
 

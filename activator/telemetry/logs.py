@@ -15,6 +15,7 @@ import os
 import re
 import sys
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from activator.telemetry.log_writer import LogWriter, to_descriptor
@@ -26,8 +27,14 @@ if TYPE_CHECKING:
 Format = Literal["text", "json"]
 FORMATS: tuple[Format, ...] = ("text", "json")
 LEVELS = ("debug", "info", "warning", "error")
+Requests = Literal["all", "failed", "off"]
+REQUEST_LINES: tuple[Requests, ...] = ("all", "failed", "off")
+"""Which requests have a line when they have ended."""
+REQUESTS = "activator.requests"
+"""The logger of these lines."""
 
 MASK = "***"
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 _SECRET = re.compile(
     r"(^|_)(authorization|cookie|credentials?|passw(or)?d|secret|token|api_?key|body)$",
     re.IGNORECASE,
@@ -37,12 +44,16 @@ _COLOURS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 
 
 def configure(
-    log_format: Format = "text", *, level: str = "info", stream: TextIO | None = None
+    log_format: Format = "text",
+    *,
+    level: str = "info",
+    requests: Requests = "all",
+    stream: TextIO | None = None,
 ) -> None:
     """Send all records of this process to `stream` (stderr), and nothing of it twice.
 
-    `level` is one of LEVELS. May be called again; the last call counts. Lines are written a moment
-    later, by a thread; see `flush`.
+    `level` is one of LEVELS, `requests` one of REQUEST_LINES. May be called again; the last call
+    counts. Lines are written a moment later, by a thread; see `flush`.
     """
     stream = stream or sys.stderr
     handler = _OurHandler(stream)
@@ -57,6 +68,8 @@ def configure(
     # a line for each request of the admin port, and asyncio's selector, are nobody's outcome
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(max(logging.INFO, root.level))
+    least = {"all": logging.INFO, "failed": logging.WARNING, "off": logging.CRITICAL}[requests]
+    logging.getLogger(REQUESTS).setLevel(max(least, root.level))
 
 
 def flush() -> None:
@@ -87,18 +100,26 @@ def printable(text: str) -> str:
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """What the caller put into `extra`, secrets masked, in the order it was given."""
     return {
-        name: MASK if _SECRET.search(name) and value else value
+        name: MASK if value and _is_secret(name) else value
         for name, value in record.__dict__.items()
         if name not in _STANDARD
     }
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return _SECRET.search(name) is not None
 
 
 class JsonFormatter(logging.Formatter):
     """One object a line: `ts` (RFC 3339, UTC), `level`, `logger`, `message`, then the fields."""
 
     def format(self, record: logging.LogRecord) -> str:
+        as_json: Callable[[], str] | None = getattr(record, "as_json", None)
+        if as_json is not None:
+            return as_json()
         entry: dict[str, Any] = {
-            "ts": _moment(record).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "ts": moment(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -107,7 +128,7 @@ class JsonFormatter(logging.Formatter):
             entry[f"extra_{name}" if name in entry else name] = plain(value)
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
+        return _encode(entry)
 
 
 class TextFormatter(logging.Formatter):
@@ -122,14 +143,14 @@ class TextFormatter(logging.Formatter):
         fields = fields_of(record)
         action = str(fields.pop("action", ""))
         message = record.getMessage()
-        moment = _moment(record).astimezone().isoformat(sep=" ", timespec="milliseconds")
+        when = datetime.fromtimestamp(record.created, tz=UTC).astimezone()
         words = [
-            self._paint(moment, "2"),
+            self._paint(when.isoformat(sep=" ", timespec="milliseconds"), "2"),
             self._paint(f"{record.levelname:<7}", _COLOURS.get(record.levelname, "")),
             record.name.removeprefix("activator."),
             self._paint(printable(action), "1"),
             printable(message) if message != action else "",
-            *(f"{printable(name)}={word(value)}" for name, value in fields.items()),
+            *(f"{printable(name)}={word(value)}" for name, value in fields.items() if value != ""),
         ]
         line = " ".join(word for word in words if word)
         if record.exc_info:
@@ -186,8 +207,14 @@ def _writes_to(stream: TextIO) -> Callable[[bytes], None]:
         return lambda data: print(data.decode(), end="", file=stream)
 
 
-def _moment(record: logging.LogRecord) -> datetime:
-    return datetime.fromtimestamp(record.created, tz=UTC)
+def moment(at: float) -> str:
+    """RFC 3339, UTC, to the millisecond."""
+    return f"{_second(int(at))}.{int(at % 1 * 1000):03}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(at: int) -> str:
+    return datetime.fromtimestamp(at, tz=UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def word(value: object) -> str:
@@ -204,6 +231,8 @@ def word(value: object) -> str:
 
 def plain(value: Any) -> Any:
     """The value as JSON can say it; what JSON has no word for (NaN, objects) as text."""
+    if value.__class__ is str or value.__class__ is int:
+        return value
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if value is None or isinstance(value, (str, int)):

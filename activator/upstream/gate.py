@@ -38,6 +38,9 @@ class Holder(Protocol):
     def held_bytes(self) -> int:
         """Bytes of its body that were counted by `hold_bytes`."""
 
+    @property
+    def request_id(self) -> bytes: ...
+
     def refused(self, error: ActivatorError) -> None:
         """It waits in vain; it leaves before this returns."""
 
@@ -119,6 +122,12 @@ class Gate:
     def held_since(self) -> float | None:
         """Monotonic moment at which the one that has waited longest came, or came back."""
         return next(iter(self._held.values()), None)
+
+    @property
+    def first_in_line(self) -> str:
+        """The id of the request that has waited longest here, or of the job; empty: none waits."""
+        holder = next(iter(self._held or self._queued), None)
+        return "" if holder is None else holder.request_id.decode("latin-1")
 
     def crowd(self) -> QueueFull | Paused | None:
         """Why one more client may not wait now; None: it may."""

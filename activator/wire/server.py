@@ -68,7 +68,9 @@ class ServerConnection(asyncio.Protocol):
         "deadline",
         "head",
         "peer",
+        "received",
         "receiver",
+        "sent",
         "tunnel",
     )
 
@@ -96,6 +98,8 @@ class ServerConnection(asyncio.Protocol):
         self.receiver: Receiver | None = None
         self.tunnel: Tunnel | None = None
         self.peer = ""
+        self.received = self.sent = 0
+        """Bytes of the present request's body, and of its answer's."""
 
     # --- what the transport tells ---------------------------------------------------------------
 
@@ -123,6 +127,7 @@ class ServerConnection(asyncio.Protocol):
             self._incoming.add(data)
             self._continue_body()
         elif self._state == _TUNNEL:
+            self.received += len(data)
             if self.tunnel is not None:
                 self.tunnel.moved(self, data)
         elif self._state == _ANSWER:
@@ -244,6 +249,7 @@ class ServerConnection(asyncio.Protocol):
     def send(self, data: bytes) -> None:
         """Body bytes; the caller keeps to the length it announced."""
         if data:
+            self.sent += len(data)
             framed = chunk(data) if self._chunked else data
             if self._head:
                 framed, self._head = self._head + framed, b""
@@ -304,6 +310,7 @@ class ServerConnection(asyncio.Protocol):
     # --- as the end of a tunnel -----------------------------------------------------------------
 
     def write_raw(self, data: bytes) -> None:
+        self.sent += len(data)
         self._transport.write(data)
 
     def pause_raw(self) -> None:
@@ -377,6 +384,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _begin_request(self, head: RequestHead) -> None:
         self.head = head
+        self.received = self.sent = 0
         self._continued = self._body_paused = False
         self.deadline = inf
         if head.length == 0:
@@ -416,6 +424,7 @@ class ServerConnection(asyncio.Protocol):
             return
         if body:
             self._continued = True
+            self.received += len(body)
             receiver.body(body)
             receiver = self.receiver  # it may have been handed over to another
             if receiver is None or self.head is not head:

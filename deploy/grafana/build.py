@@ -132,6 +132,11 @@ OVERVIEW = (
         "increase(activator_overruled_total[$__rate_interval])",
         "{{instance}}",
     ),
+    _graph(
+        "Log lines that nobody took",
+        "increase(activator_log_lines_dropped_total[$__rate_interval])",
+        "{{instance}}",
+    ),
 )
 
 ENDPOINT = (

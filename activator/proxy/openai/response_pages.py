@@ -54,6 +54,7 @@ class ResponsePage(Talk):
     ) -> None:
         super().__init__(proxy, connection, head, request_id=request_id)
         self._asked = asked
+        self.owner = asked.owner
         self.dialect = Dialect.OPENAI
 
     @property
@@ -67,6 +68,7 @@ class ResponsePage(Talk):
         record = await find_job(
             self.proxy, self._store, self._asked.job_id, owner=self._asked.owner
         )
+        self.job, self.endpoint = record.job.id, record.job.endpoint
         if not record.envelope.response or page not in ("", CANCEL):
             raise NotFound("There is no response of yours with this id, or not this part of it")
         if method != (b"POST" if page == CANCEL else b"GET"):
@@ -123,7 +125,7 @@ class ResponsePage(Talk):
             if last is not None:
                 self._begin(length=len(last))
                 await self.send(last)
-                self.connection.finish()
+                self.finish()
                 return
             error = {"code": "server_error", "message": "The model has ended without a response"}
         error = error or await why_failed(reader, head)
@@ -150,7 +152,7 @@ class ResponsePage(Talk):
                     await self.send(editor.piece(chunk))
         finally:
             reader.close()
-        self.connection.finish()
+        self.finish()
 
     def _begin(self, *, length: int) -> None:
         framing = b"" if length == CHUNKED else b"Content-Length: %d\r\n" % length

@@ -77,7 +77,7 @@ class ResponseStream:
         finally:
             signs.cancel()
             reader.close()
-        talk.connection.finish()
+        talk.finish()
 
     async def _tell(self, reader: ResultReader) -> None:
         if self._after < 0:

@@ -70,6 +70,8 @@ def _nobody(ticket: Ticket, replica: Replica | None) -> None:
 class Caller:
     """One request as the gate knows it: held until it is granted, then in flight until `done`."""
 
+    request_id = b"r-1"
+
     def __init__(self, gate: Gate) -> None:
         self.held_bytes = 0
         self.replica: Replica | None = None

@@ -24,6 +24,7 @@ class Request:
     def __init__(self, gate: Gate, held_bytes: int = 0) -> None:
         self.gate = gate
         self.held_bytes = held_bytes
+        self.request_id = b""
         self.told: list[ActivatorError] = []
 
     def refused(self, error: ActivatorError) -> None:
@@ -348,3 +349,18 @@ def test_who_has_waited_longest_is_known_until_it_has_left() -> None:
     at.unhold(first)
 
     assert at.held_since == 20.0
+
+
+def test_it_knows_which_request_has_waited_longest() -> None:
+    g = gate()
+    assert g.first_in_line == ""
+    queued = Request(g)
+    queued.request_id = b"job"
+    g.arrive()
+    g.queue(queued)
+    assert g.first_in_line == "job"
+    first, second = hold(g), hold(g)
+    first.request_id, second.request_id = b"first", b"second"
+    assert g.first_in_line == "first"
+    g.unhold(first)
+    assert g.first_in_line == "second"
