@@ -134,3 +134,84 @@ async def test_when_the_owner_is_stopped_under_load_nothing_is_lost() -> None:
         assert failed == []
         assert before in served
         assert models.running == served - {before}
+
+
+async def test_an_owner_that_stands_still_is_followed_and_finishes_what_it_has_when_it_wakes() -> (
+    None
+):
+    async with town(2) as (s, models):
+        assert (await s.activators[0].get("/", within=WOKEN_WITHIN)).status == 200
+        owner = await owner_of(s)
+        (other,) = (each for each in s.activators if each is not owner)
+        (before,) = models.running
+        long = [spawn(each.get("/wait/go", within=2 * WOKEN_WITHIN)) for each in s.activators]
+        await asyncio.sleep(0.2)
+
+        owner.tell(signal.SIGSTOP)
+        assert int((await other.get("/", within=WOKEN_WITHIN)).body) == before
+        await other.until_logged("owner_lost")
+        reply = await other.get("/", within=WOKEN_WITHIN)
+        assert reply.status == 200
+        assert int(reply.body) != before
+        assert before in models.running  # its own are not its successor's to stop
+        owner.tell(signal.SIGCONT)
+        await owner.until_logged("stepped_down")
+
+        anew = await eventually(lambda: models.running - {before})
+        assert {int((await each.get("/")).body) for each in s.activators} == anew
+        assert before in models.running
+        models.let_go("go")
+        finished = await asyncio.gather(*long)
+        assert [(reply.status, int(reply.body)) for reply in finished] == [(200, before)] * 2
+        await eventually(lambda: models.running == anew)
+        assert len(models.started) == 2
+
+
+async def test_while_redis_is_away_the_processes_run_on_and_all_use_them() -> None:
+    async with town(2, scale={"idleTimeout": "500ms"}) as (s, models):
+        assert (await s.activators[0].get("/", within=WOKEN_WITHIN)).status == 200
+        running = models.running
+        s.redis.kill()
+
+        # longer than an owner may be silent, and than the endpoint may idle
+        for _ in range(10):
+            await asyncio.sleep(0.3)
+            replies = await asyncio.gather(*(each.get("/") for each in s.activators))
+            assert [(each.status, {int(each.body)}) for each in replies] == [(200, running)] * 2
+        await asyncio.sleep(1.0)
+        assert models.running == running
+        s.redis.start()  # which has lost all it knew
+
+        # it is idle: the order to stop goes by the deed, which its owner has told anew
+        await eventually(lambda: not models.running, within=15.0)
+        assert models.started == running
+        again = await asyncio.gather(*(each.get("/", within=WOKEN_WITHIN) for each in s.activators))
+        assert {reply.status for reply in again} == {200}
+        assert len(models.started) == 2
+
+
+async def test_of_several_processes_the_one_that_somebody_uses_stays() -> None:
+    scale = {"max": 3, "targetConcurrency": 1, "downDelay": "200ms", "idleTimeout": "300ms"}
+    async with town(2, concurrency=1, scale=scale) as (s, models):
+        one, other = s.activators
+        askers = {"a": one, "b": other, "c": one, "d": other}
+        waiting = {
+            name: spawn(each.get(f"/wait/{name}", within=2 * WOKEN_WITHIN))
+            for name, each in askers.items()
+        }
+        await eventually(lambda: len(models.running) == 3, within=WOKEN_WITHIN)
+        models.let_go("a")
+        for name in ("c", "d"):
+            models.let_go(name)
+        done = await asyncio.gather(*(waiting[name] for name in ("a", "c", "d")))
+        assert {reply.status for reply in done} == {200}
+
+        (left,) = await eventually(
+            lambda: models.running if len(models.running) == 1 else None, within=WOKEN_WITHIN
+        )
+        models.let_go("b")
+
+        reply = await waiting["b"]
+        assert (reply.status, int(reply.body)) == (200, left)
+        await eventually(lambda: not models.running, within=WOKEN_WITHIN)
+        assert len(models.started) == 3
