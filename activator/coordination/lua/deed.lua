@@ -42,6 +42,8 @@ local function reply(done)
 end
 
 local function write(aloud)
+  -- a first write that needs no memory: after it a full Redis refuses none
+  redis.call('HDEL', deed, '')
   redis.call('HSET', deed, 'v', '1', 'holder', is.holder, 'term', whole(is.term), 'where', is.where,
     'leaving', whole(is.leaving), 'number', whole(is.number), 'taken', whole(is.taken),
     'fence', whole(is.fence), 'wanted', whole(is.wanted), 'victims', is.victims,

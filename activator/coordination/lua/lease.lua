@@ -16,6 +16,8 @@ local verb, act = ARGV[1], ARGV[2]
 
 local function write(new_holder, new_term, new_beat)
   holder, term, beat = new_holder, new_term, new_beat
+  -- a first write that needs no memory: after it a full Redis refuses none
+  redis.call('HDEL', lease, '')
   redis.call('HSET', lease, 'v', '1', 'holder', holder, 'term', term, 'beat', beat)
   redis.call('PEXPIRE', lease, KEEP_MS)
   return {1, holder, term, beat}

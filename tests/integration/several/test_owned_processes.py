@@ -206,9 +206,8 @@ async def test_of_several_processes_the_one_that_somebody_uses_stays() -> None:
         done = await asyncio.gather(*(waiting[name] for name in ("a", "c", "d")))
         assert {reply.status for reply in done} == {200}
 
-        (left,) = await eventually(
-            lambda: models.running if len(models.running) == 1 else None, within=WOKEN_WITHIN
-        )
+        await eventually(lambda: len(models.running) == 1, within=WOKEN_WITHIN)
+        (left,) = models.running
         models.let_go("b")
 
         reply = await waiting["b"]
