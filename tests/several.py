@@ -173,6 +173,8 @@ class Several:
         self.grace = grace
         self.endpoint = endpoint
         self.own = own
+        self.store = ""
+        """The URL of those that start from now on, if they do not reach `redis` directly."""
         self.world = World(folder / "world.sock")
         self.activators: list[Activator] = []
         self.replicas: dict[str, Replica] = {}
@@ -237,7 +239,7 @@ class Several:
         listen = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "drainDelay": 0}
         return {
             "server": {**listen, "shutdownGrace": self.grace},
-            "store": {"url": self.redis.url, "prefix": self.prefix},
+            "store": {"url": self.store or self.redis.url, "prefix": self.prefix},
             "endpoints": [{**one, **self.endpoint}],
         }
 
