@@ -173,6 +173,8 @@ class Several:
         self.grace = grace
         self.endpoint = endpoint
         self.own = own
+        self.sections: Mapping[str, Any] = {}
+        """More of the file, for those that start from now on."""
         self.store = ""
         """The URL of those that start from now on, if they do not reach `redis` directly."""
         self.world = World(folder / "world.sock")
@@ -241,6 +243,7 @@ class Several:
             "server": {**listen, "shutdownGrace": self.grace},
             "store": {"url": self.store or self.redis.url, "prefix": self.prefix},
             "endpoints": [{**one, **self.endpoint}],
+            **self.sections,
         }
 
     async def leader(self, *, within: float = 15.0, other_than: int = 0) -> Activator:
