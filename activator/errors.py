@@ -111,6 +111,12 @@ class StartFailed(ActivatorError):
     status, reason, title = 503, "start_failed", "The endpoint could not be started"
 
 
+class Starting(ActivatorError):
+    """Only browsers are told so, on a page that waits with them; every other client waits."""
+
+    status, reason, title = 503, "starting", "The endpoint is being started"
+
+
 class NoCapacity(ActivatorError):
     status, reason, title = 503, "no_capacity", "There was no capacity to start a replica"
 

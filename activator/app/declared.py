@@ -72,7 +72,11 @@ class DeclaredEndpoints:
 
     def take(self, settings: Settings) -> None:
         """The file says this from now on."""
-        if self._settings is None or settings.defaults != self._settings.defaults:
+        before = self._settings
+        if before is None or (before.defaults, before.templates) != (
+            settings.defaults,
+            settings.templates,
+        ):
             self._read.clear()
         self._settings = settings
         namespaces = settings.declared.namespaces if settings.declared else ()
@@ -146,7 +150,8 @@ class DeclaredEndpoints:
         if known is not None:
             return known
         try:
-            return read_declaration(declaration, defaults=settings.defaults)
+            base = settings.source.parent
+            return read_declaration(declaration, defaults=settings.defaults, base=base)
         except ConfigError as error:
             return "; ".join(error.problems)
 

@@ -8,7 +8,6 @@ where the file's are; whatever is wrong is told by the annotation's name.
 from __future__ import annotations
 
 from enum import Enum, auto
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from activator.config.decode import plain
@@ -18,6 +17,8 @@ from activator.config.tree import Items, Table
 from activator.core.declarations import ENABLED, PREFIX
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from activator.config.problems import Loc
     from activator.core.declarations import Declaration
     from activator.core.endpoint import Endpoint
@@ -74,6 +75,7 @@ KEYS: Final[dict[str, tuple[Loc, Form]]] = {
     "keep-alive-whitespace": (("keepAliveWhitespace",), Form.WORD),
     "stall": (("stall",), Form.WORD),
     "block-paths": (("blockPaths",), Form.LIST),
+    "waiting-page": (("waitingPage",), Form.WORD),
     "cost-per-replica-hour": (("costPerReplicaHour",), Form.WORD),
 }
 _NAMES: Final = {loc: name for name, (loc, _) in KEYS.items()}
@@ -83,8 +85,9 @@ _LINE: Final = 1
 """Of everything: annotations have no lines."""
 
 
-def read_declaration(declaration: Declaration, *, defaults: Table) -> Endpoint:
-    """`defaults` as in a file. Raises ConfigError with every problem, each by its annotation."""
+def read_declaration(declaration: Declaration, *, defaults: Table, base: Path) -> Endpoint:
+    """`defaults` as in a file in `base`. Raises ConfigError with every problem, each by its
+    annotation."""
     problems = Problems(None, spell=_by_annotation)
     tree = Table(_LINE)
     _put(tree, ("name",), declaration.endpoint)
@@ -106,8 +109,8 @@ def read_declaration(declaration: Declaration, *, defaults: Table) -> Endpoint:
         else:
             loc, form = KEYS[name]
             _put(tree, loc, _read(text.strip(), form))
-    # nothing here refers to a file or a variable
-    reader = Reader(tree, base=Path(), environ={}, problems=problems)
+    # nothing here refers to a file or a variable; the defaults may
+    reader = Reader(tree, base=base, environ={}, problems=problems)
     return reader.read_endpoint(tree, defaults=defaults)
 
 

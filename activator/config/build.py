@@ -17,6 +17,7 @@ from activator.config.docker_schema import (
 from activator.config.endpoint_schema import KubernetesSection, ProcessSection, StaticSection
 from activator.config.fields import parse_workload
 from activator.config.references import variable
+from activator.config.templates import read_template
 from activator.core.endpoint import (
     Backend,
     Dialect,
@@ -59,6 +60,7 @@ def build_endpoint(
 ) -> Endpoint | None:
     """None if something outside the file is missing; `problem` has been told what."""
     backend = _backend(keys, base=base, environ=environ, problem=problem)
+    template = _page_template(keys, base=base, problem=problem)
     if backend is None:
         return None
     return Endpoint(
@@ -92,8 +94,22 @@ def build_endpoint(
         stall=keys.stall,
         block_paths=_blocked(keys),
         never_wake=tuple(NeverWake(quiet.path, quiet.status) for quiet in keys.never_wake),
+        waiting_page=keys.waiting_page,
+        page_template=template,
         cost_per_replica_hour=keys.cost_per_replica_hour,
     )
+
+
+def _page_template(
+    keys: EndpointSection, *, base: Path, problem: Callable[[Loc, str], None]
+) -> str:
+    if keys.waiting_page_template is None:
+        return ""
+    try:
+        return read_template(base / keys.waiting_page_template)
+    except ValueError as error:
+        problem(("waitingPageTemplate",), str(error))
+        return ""
 
 
 def _blocked(keys: EndpointSection) -> tuple[str, ...]:

@@ -341,7 +341,16 @@ class Policy(Section):
         "Paths that are forwarded when a replica is ready, answered as said otherwise, and never"
         " count as activity: monitors and browsers that ask for more than they want.",
     )
-    waiting_page: Flag = later(False, "Show browsers a page with progress while they wait.")
+    waiting_page: Flag = key(
+        False,
+        "Whether browsers that open a page see how the start goes on, instead of a spinner, until"
+        " the page itself can be shown. Other clients are never sent it.",
+    )
+    waiting_page_template: Text | None = key(
+        None,
+        "File with the HTML of that page, relative to the directory of this file; its placeholders"
+        " are in waiting-page.md. Null: the page that comes with the activator.",
+    )
     cost_per_replica_hour: Number = key(
         0, "Money for one replica and hour, in the currency of your choice, for the cost figures."
     )

@@ -18,6 +18,7 @@ from activator.config.fields import Section
 from activator.config.references import is_reference, read_secret, resolve
 from activator.config.schema import Document, RootKeys
 from activator.config.store_url import StoreUrl, has_password, parse_store_url
+from activator.config.templates import read_template
 from activator.config.tree import Items, Table, merged, without
 from activator.core.routing import duplicates
 
@@ -59,6 +60,8 @@ class Reading:
     endpoints: tuple[Endpoint, ...]
     defaults: Table
     """What is merged under each endpoint."""
+    templates: Mapping[Path, str]
+    """Files of waiting pages that are named anywhere, with what they hold."""
 
 
 class Reader:
@@ -83,11 +86,12 @@ class Reader:
         self._check_matches(built)
         store_url = self._store_url(root) if root else None
         secret = self._webhook_secret(root) if root else ""
+        templates = self._templates(built, defaults)
         self._problems.raise_any()
         assert root is not None  # else there was a problem
         assert store_url is not None
         endpoints = tuple(endpoint for _, endpoint in built)
-        return Reading(root, store_url, secret, declared, endpoints, defaults)
+        return Reading(root, store_url, secret, declared, endpoints, defaults, templates)
 
     def read_endpoint(self, declaration: Table, *, defaults: Table) -> Endpoint:
         """One that is declared elsewhere than in a document. Raises ConfigError."""
@@ -171,6 +175,24 @@ class Reader:
             first, second = places[id(one)], places[id(other)]
             said = f"the same match as `{one.name}` on line {first.tree.line}"
             self._problems.at(second.tree, ("match",), said, under=second.loc)
+
+    def _templates(
+        self, built: Iterable[tuple[Declared, Endpoint]], defaults: Table
+    ) -> dict[Path, str]:
+        """Those of the defaults too: endpoints that are declared elsewhere have them."""
+        found = {
+            self._base / declared.keys.waiting_page_template: endpoint.page_template
+            for declared, endpoint in built
+            if declared.keys.waiting_page_template is not None
+        }
+        named = defaults.get("waitingPageTemplate")
+        if isinstance(named, str) and self._base / named not in found:
+            try:
+                found[self._base / named] = read_template(self._base / named)
+            except ValueError as error:
+                loc = ("defaults", "waitingPageTemplate")
+                self._problems.at(self._tree, loc, str(error))
+        return found
 
     def _store_url(self, root: RootKeys) -> StoreUrl | None:
         text, loc = root.store.url, ("store", "url")

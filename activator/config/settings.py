@@ -114,6 +114,8 @@ class Settings:
     """Where there may be more."""
     defaults: Table = field(repr=False)
     """Of endpoints that are declared elsewhere; those of the file have them."""
+    templates: Mapping[Path, str] = field(repr=False)
+    """Files of waiting pages, with what they hold."""
     warnings: tuple[str, ...] = field(compare=False)
     """`FILE:LINE: key.path: message` each."""
     source: Path = field(compare=False)
@@ -168,6 +170,7 @@ def load(
         openai=OpenAI(root.openai.default_model, root.openai.peek_bytes),
         endpoints=reading.endpoints,
         declared=_declared(root.sources.kubernetes),
+        templates=reading.templates,
         defaults=reading.defaults if root.sources.kubernetes else Table(0),
         warnings=_warnings(reading, tree=tree, found=Problems(source)),
         source=source,

@@ -12,6 +12,7 @@ from activator.core.status import ColdStart
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from activator.core.eta import Estimate
     from activator.drivers.base import Sighting
     from activator.telemetry.metrics import EndpointMetrics
 
@@ -99,13 +100,25 @@ class ColdStarts:
     def remaining(self) -> float | None:
         """Seconds until a replica is likely to be ready: of the start under way, else of one that
         began now. None: there is nothing to learn from."""
-        if self._began is None:
-            estimate = self._times.estimate()
-        else:
-            estimate = self._times.remaining(self._clock() - self._began)
-        return estimate.typical if estimate else None
+        left = self.left
+        return left.typical if left else None
 
     @property
     def typical(self) -> float | None:
-        estimate = self._times.estimate()
-        return estimate.typical if estimate else None
+        whole = self.whole
+        return whole.typical if whole else None
+
+    @property
+    def elapsed(self) -> float | None:
+        """Seconds that the start under way has taken; None: none is."""
+        return None if self._began is None else self._clock() - self._began
+
+    @property
+    def whole(self) -> Estimate | None:
+        """What a start takes."""
+        return self._times.estimate()
+
+    @property
+    def left(self) -> Estimate | None:
+        """What is left of the start under way, or of one that began now."""
+        return self._times.remaining(self.elapsed or 0.0)

@@ -16,7 +16,7 @@ from activator.aiokit.tasks import Tasks
 from activator.control.coldstart import ColdStarts
 from activator.control.member import EndpointMember
 from activator.control.prober import Prober
-from activator.control.report import endpoint_status, gauges, usage
+from activator.control.report import endpoint_status, gauges, outlook, usage
 from activator.control.scaling import Scaler
 from activator.control.verbs import Verbs
 from activator.core.costs import Ledger
@@ -157,6 +157,7 @@ class Controller:
         live.refusal = self._refusal
         live.eta = self.cold_starts.remaining
         live.waiting_for = self._waiting_for
+        live.outlook = lambda: outlook(self, now=self._clock())
         live.unreachable = self.prober.refused
         live.answered = self._answered
         live.state = lambda: self.life.state.value

@@ -8,6 +8,7 @@ from math import isinf
 from typing import TYPE_CHECKING
 
 from activator.core.lifecycle import State
+from activator.core.outlook import Outlook
 from activator.core.status import EndpointStatus, ReplicaStatus
 from activator.core.usage import Usage
 from activator.drivers.base import Phase
@@ -16,6 +17,9 @@ from activator.telemetry.metrics import Gauges
 if TYPE_CHECKING:
     from activator.control.controller import Controller
     from activator.drivers.base import Sighting
+
+_ORDER = (Phase.STOPPING, *(phase for phase in Phase if phase is not Phase.STOPPING))
+"""The one that has come furthest is last."""
 
 
 def endpoint_status(control: Controller, *, today: Usage, now: float) -> EndpointStatus:
@@ -50,6 +54,26 @@ def endpoint_status(control: Controller, *, today: Usage, now: float) -> Endpoin
         trouble=control.snapshot.trouble or None,
         hosts=endpoint.match.hosts,
         paths=endpoint.match.paths,
+    )
+
+
+def outlook(control: Controller, *, now: float) -> Outlook:
+    life, live, starts = control.life, control.live, control.cold_starts
+    seen = control.snapshot
+    phases = [each.phase for each in seen.replicas]
+    # of one that runs there is only how its probes fail, which is for operators
+    reasons = [each.detail for each in seen.replicas if each.phase is not Phase.STARTED]
+    refusal = life.refusal(now=now)
+    return Outlook(
+        phase=max(phases, key=_ORDER.index, default=None),
+        ready=not live.cold,
+        paused=life.paused,
+        detail="; ".join(reason for reason in (*reasons, seen.trouble) if reason),
+        elapsed=starts.elapsed,
+        whole=starts.whole,
+        left=starts.left,
+        failure=str(life.failure) if life.failure else "",
+        retry_in=refusal[1] if refusal else None,
     )
 
 

@@ -206,6 +206,10 @@ class Endpoint:
     """Requests in flight and not one byte for so long: out of rotation; 0 = never."""
     block_paths: tuple[str, ...] = ()
     never_wake: tuple[NeverWake, ...] = ()
+    waiting_page: bool = False
+    """Browsers see a page with progress while nothing is ready."""
+    page_template: str = ""
+    """What that page looks like (`core.page_template`); empty: as we have it."""
     cost_per_replica_hour: float = 0.0
 
 

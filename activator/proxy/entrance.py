@@ -19,6 +19,9 @@ from activator.proxy.admission import (
     dialect_at,
 )
 from activator.proxy.asking import Asking
+from activator.proxy.browser.navigation import is_navigation
+from activator.proxy.browser.page import STREAM, is_shown, show_page
+from activator.proxy.browser.stream import PageStream, watched
 from activator.proxy.edits import Edit
 from activator.proxy.handler import CLIENT_LEFT, Exchange
 from activator.proxy.headers import request_id, resized
@@ -62,7 +65,7 @@ class _Arrival:
         self._arrived = proxy.clock()
 
     def admit(self, peeked: Peeked | None) -> None:
-        proxy, connection, head = self._proxy, self._connection, self._head
+        proxy, head = self._proxy, self._head
         try:
             admitted = admit(
                 head,
@@ -74,11 +77,11 @@ class _Arrival:
                 peeked=peeked,
             )
         except OwnPath as path:
-            JobPage(proxy, connection, head, path, request_id=self._id).start()
+            self._own_page(path)
         except ModelsAsked as asked:
             self._tell_models(asked)
         except ResponseAsked as response:
-            ResponsePage(proxy, connection, head, response, request_id=self._id).start()
+            ResponsePage(proxy, self._connection, head, response, request_id=self._id).start()
         except BodyNeeded as needed:
             self._peek(needed)
         except ActivatorError as error:
@@ -87,6 +90,17 @@ class _Arrival:
             self._refuse(error)
         else:
             self._begin(admitted, peeked)
+
+    def _own_page(self, path: OwnPath) -> None:
+        if path.path != STREAM:
+            JobPage(self._proxy, self._connection, self._head, path, request_id=self._id).start()
+            return
+        try:
+            admitted = watched(self._proxy, self._head, arrived=self._arrived)
+        except ActivatorError as error:
+            self._refuse(error)
+            return
+        PageStream(self._proxy, self._connection, self._head, admitted, request_id=self._id).start()
 
     def _tell_models(self, asked: ModelsAsked) -> None:
         registry, metrics = self._proxy.registry, self._proxy.metrics.unrouted
@@ -111,9 +125,13 @@ class _Arrival:
         ).start()
 
     def _begin(self, admitted: Admitted, peeked: Peeked | None) -> None:
+        head, live = self._head, admitted.live
+        if is_shown(live) and admitted.passive is None and is_navigation(head):
+            show_page(self._proxy, self._connection, head, live, request_id=self._id)
+            return
         try:
             background = _wants_background(admitted, peeked)
-            asked = _wants_a_job(self._head, admitted)
+            asked = _wants_a_job(head, admitted)
         except ActivatorError as error:
             self._turn_away(admitted, peeked, error)
             return

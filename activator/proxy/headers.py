@@ -147,6 +147,17 @@ def resized(head: RequestHead, length: int) -> RequestHead:
         ],
     )
     other.length = length
+    return _as_parsed(other, head)
+
+
+def retargeted(head: RequestHead, target: bytes) -> RequestHead:
+    """The same head, asking for something else at the same host."""
+    other = RequestHead(head.method, target, head.minor, head.fields)
+    other.length = head.length
+    return _as_parsed(other, head)
+
+
+def _as_parsed(other: RequestHead, head: RequestHead) -> RequestHead:
     other.host, other.connection, other.keep_alive = head.host, head.connection, head.keep_alive
     other.expects_continue, other.websocket = head.expects_continue, head.websocket
     return other

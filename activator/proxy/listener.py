@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from activator.config.settings import OpenAI
     from activator.errors import ActivatorError
     from activator.proxy.body import HeldMemory
+    from activator.proxy.browser.stream import PageStream
+    from activator.proxy.browser.visits import Visit
     from activator.proxy.door import Door
     from activator.queueing.base import BodyStore
     from activator.queueing.jobs import JobStore
     from activator.telemetry.metrics import Metrics
-    from activator.upstream.registry import Registry
+    from activator.upstream.registry import LiveEndpoint, Registry
     from activator.wire.hangup import HangupWatch
     from activator.wire.heads import RequestHead
 
@@ -112,6 +114,10 @@ class Proxy:
         self.tasks = Tasks("proxy")
         """Of requests that are answered by a coroutine."""
         self.waiting: set[Waiting] = set()
+        self.visits: dict[LiveEndpoint, Visit] = {}
+        """Of waiting pages that somebody has looked at lately."""
+        self.streams: set[PageStream] = set()
+        """Waiting pages that are told what changes."""
         self.crowded = False
         self.intake = Intake(loop=loop, crowded=self._crowd)
         self.openai = openai
@@ -207,6 +213,8 @@ class Proxy:
             server.close()
         for connection in list(self._connections):
             connection.close_if_idle()
+        for stream in list(self.streams):
+            stream.part()
 
     async def part(self) -> None:
         """Have everybody told who waits for a job."""

@@ -50,7 +50,7 @@ def error_reply(
 ) -> tuple[bytes, bytes]:
     """(head without framing but with Content-Length, body)."""
     openai = dialect is Dialect.OPENAI
-    seconds = _seconds(error)
+    seconds = retry_seconds(error)
     if openai:
         body = openai_error(error, request_id=request_id)
         form = "application/json"
@@ -78,7 +78,8 @@ def error_reply(
     return status_line(error.status) + lines.encode("latin-1"), body
 
 
-def _seconds(error: ActivatorError) -> int | None:
+def retry_seconds(error: ActivatorError) -> int | None:
+    """For `Retry-After`; None: retrying cannot help."""
     if error.retry_after is None:
         return None
     return max(1, min(RETRY_AFTER_MOST, ceil(error.retry_after)))

@@ -40,6 +40,11 @@ class FileWatch:
         self._poked = asyncio.Event()
         self._known = self._look()
 
+    def follow(self, paths: Iterable[Path]) -> None:
+        """These, and no others; those that are new count as known from now on."""
+        self._paths = tuple(paths)
+        self._known = {path: self._known.get(path, _stamp(path)) for path in self._paths}
+
     def poke(self) -> None:
         """Let `wait` return now. Call it in the loop's thread."""
         self._poked.set()
@@ -132,6 +137,7 @@ class FileSource:
                     problems = error.problems
                     refused(problems)
             else:
+                self._watch.follow([self._path, *settings.templates])
                 if settings != current or problems is not None or asked:
                     current, problems = settings, None
                     changed(settings)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from activator.core.outlook import Outlook
 from activator.core.routing import RouteTable
 from activator.upstream.pool import Pool, UpstreamKit
 
@@ -116,6 +117,10 @@ class LiveEndpoint:
         """Tell control that a replica (id) has begun its first answer."""
         self.state: Callable[[], str] = _unborn
         """As `core.lifecycle.State` has it."""
+        self.outlook: Callable[[], Outlook] = Outlook
+        """What whoever waits may be told of it."""
+        self.warmed: Callable[[], None] = _nobody_looks
+        """Called when a replica may be forwarded to after there was none."""
         self.arrived: Callable[[Replica], None] = _unnoticed
         """Told of each replica that may be forwarded to for the first time."""
         self.models: tuple[ModelCard, ...] = ()
@@ -136,13 +141,16 @@ class LiveEndpoint:
         current = {replica.id for replica, _ in offered}
         for gone in self.replicas.keys() - current:
             self.replicas.pop(gone).pool.close()
-        if offered and not self.replicas:
+        warms = bool(offered) and not self.replicas
+        if warms:
             self.warm_since = self.kit.clock()
         for replica, _ in offered:
             if replica.id not in self.replicas:
                 self.replicas[replica.id] = LiveReplica(replica, self.kit)
                 self.arrived(replica)
         self.gate.offer(offered)
+        if warms:
+            self.warmed()
 
     def reconfigure(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
@@ -203,6 +211,10 @@ def _unasked(replica_id: str) -> None:
 
 def _unborn() -> str:
     return "inactive"
+
+
+def _nobody_looks() -> None:
+    """Nobody has looked at its waiting page."""
 
 
 def _unnoticed(replica: Replica) -> None:

@@ -37,7 +37,12 @@ def opening() -> Opening:
 
     @asynccontextmanager
     async def opened(
-        url: str, *, width: int = 1280, height: int = 800, dark: bool = False
+        url: str,
+        *,
+        width: int = 1280,
+        height: int = 800,
+        dark: bool = False,
+        javascript: bool = True,
     ) -> AsyncIterator[Page]:
         wrong: list[str] = []
         async with async_playwright() as playwright:
@@ -45,6 +50,7 @@ def opening() -> Opening:
             context = await browser.new_context(
                 viewport={"width": width, "height": height},
                 color_scheme="dark" if dark else "light",
+                java_script_enabled=javascript,
             )
             context.set_default_timeout(20_000)
             page = await context.new_page()

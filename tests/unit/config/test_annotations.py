@@ -24,7 +24,9 @@ def declaration(kind: str = "Deployment", name: str = "llama", **words: str) -> 
 
 
 def read(it: Declaration, *, defaults: Table | None = None) -> Endpoint:
-    return read_declaration(it, defaults=defaults if defaults is not None else Table(0))
+    return read_declaration(
+        it, defaults=defaults if defaults is not None else Table(0), base=Path()
+    )
 
 
 def problems(it: Declaration) -> list[str]:

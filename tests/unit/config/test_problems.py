@@ -134,7 +134,7 @@ server:
   limits: {headerz: 3}
 jobs: {attempts: 0}
 defaults:
-  waitingPage: true
+  fallback: {url: "https://x"}
   scale: {idleTimeout: long}
 endpoints:
   - name: A
@@ -150,7 +150,7 @@ endpoints:
         ["2", "server.drainDelay"],
         ["3", "server.limits.headerz"],
         ["4", "jobs.attempts"],
-        ["6", "defaults.waitingPage"],
+        ["6", "defaults.fallback"],
         ["7", "defaults.scale.idleTimeout"],
         ["9", "endpoints[0].name"],
         ["10", "endpoints[0].backend.urls[0]"],

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     ("keys", "key"),
     [
         ("fallback: {url: 'https://x'}", "fallback"),
-        ("waitingPage: true", "waitingPage"),
     ],
 )
 def test_what_comes_later_is_refused_when_it_is_used(tmp_path: Path, keys: str, key: str) -> None:
@@ -31,7 +30,6 @@ def test_what_comes_later_is_refused_when_it_is_used(tmp_path: Path, keys: str, 
 @pytest.mark.parametrize(
     "keys",
     [
-        "waitingPage: false",
         "fallback: null",
     ],
 )

@@ -44,5 +44,5 @@ def test_durations_may_be_numbers_or_text() -> None:
 
 
 def test_what_is_not_available_yet_says_so() -> None:
-    page = section("Policy")["properties"]["waitingPage"]
-    assert page["description"].endswith("Not available in this version.")
+    tracing = json_schema()["properties"]["tracing"]
+    assert tracing["description"].endswith("Not available in this version.")

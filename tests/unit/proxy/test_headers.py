@@ -13,6 +13,7 @@ from activator.proxy.headers import (
     is_loop,
     new_request_id,
     request_id,
+    retargeted,
     upstream_head,
     via_name,
 )
@@ -307,3 +308,10 @@ def test_an_interim_answer_keeps_its_fields_but_the_connections_own() -> None:
     head = told("HTTP/1.1 103 Early Hints", "Link: </x>", "Connection: X-Hop", "X-Hop: 1")
 
     assert interim_head(head) == b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n"
+
+
+def test_a_head_that_asks_for_something_else_is_otherwise_the_same() -> None:
+    head = asked("GET /a HTTP/1.1", "Connection: close", "X-Team: ml", host="b.example")
+    other = retargeted(head, b"/c?d")
+    assert (other.method, other.target, other.host) == (b"GET", b"/c?d", b"b.example")
+    assert (other.get(b"x-team"), other.keep_alive) == (b"ml", False)
