@@ -133,6 +133,10 @@ class UpstreamTimeout(ActivatorError):
     status, reason, title = 504, "upstream_timeout", "The replica did not begin to answer in time"
 
 
+class Cancelled(ActivatorError):
+    status, reason, title = 503, "cancelled", "An operator has cancelled this request"
+
+
 class ShuttingDown(ActivatorError):
     status, reason, title = 503, "shutting_down", "This activator is shutting down"
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -17,10 +16,11 @@ from activator.admin.costs import CostCalls
 from activator.admin.dashboard import add_dashboard
 from activator.admin.follow import Follow
 from activator.admin.guard import COOKIE, SESSION_SECONDS, Hosts, Sessions, guard
+from activator.admin.held import HeldCalls
 from activator.admin.jobs import JobCalls
 from activator.admin.openapi import describe
 from activator.admin.ports import Conflict, Unavailable, UnknownEndpoint
-from activator.admin.problems import Problem, problems
+from activator.admin.problems import Problem, problems, unknown_endpoint
 from activator.telemetry.logs import plain
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def make_app(
     follow = Follow(events, keep_alive=keep_alive)
     _add_reading(app, operations, metrics)
     _add_changing(app, operations)
+    HeldCalls(operations).add_to(app)
     JobCalls(jobs).add_to(app)
     add_dashboard(app)
     app.router.add_post("/api/login", _Login(sessions).trade)
@@ -108,7 +109,7 @@ def _add_reading(app: web.Application, operations: Operations, metrics: Metrics)
     async def history(request: web.Request) -> web.Response:
         found = operations.history(request.match_info["name"])
         if found is None:
-            raise _unknown(operations, request.match_info["name"])
+            raise unknown_endpoint(operations, request.match_info["name"])
         return _json(asdict(found))
 
     async def config(request: web.Request) -> web.Response:
@@ -133,7 +134,7 @@ def _add_changing(app: web.Application, operations: Operations) -> None:
         try:
             await carry_out(name, **arguments)
         except UnknownEndpoint:
-            raise _unknown(operations, name) from None
+            raise unknown_endpoint(operations, name) from None
         except Conflict as conflict:
             raise Problem(409, str(conflict)) from conflict
         except Unavailable as away:
@@ -205,15 +206,8 @@ async def _arguments(request: web.Request, **known: type) -> dict[str, Any]:
 def _status(operations: Operations, name: str) -> web.Response:
     status = operations.endpoint(name)
     if status is None:
-        raise _unknown(operations, name)
+        raise unknown_endpoint(operations, name)
     return _json(asdict(status))
-
-
-def _unknown(operations: Operations, name: str) -> Problem:
-    names = [one.name for one in operations.endpoints()]
-    close = get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else "GET /api/endpoints lists them"
-    return Problem(404, f"no endpoint is called {name!r}; {hint}")
 
 
 def _json(value: Any) -> web.Response:

@@ -22,6 +22,8 @@ ASSETS = {
     "dashboard.css": "text/css",
     "dashboard.js": "text/javascript",
     "drawing.js": "text/javascript",
+    "held.js": "text/javascript",
+    "rows.js": "text/javascript",
     "words.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 import activator
 from activator.admin.guard import COOKIE, OPEN
 from activator.admin.ports import ConfigStatus
+from activator.core.held import HeldRequests
 from activator.core.status import EndpointHistory, EndpointStatus
 from activator.core.usage import FIGURES
 from activator.telemetry.events import Event
@@ -100,6 +101,18 @@ CALLS: dict[tuple[str, str], Call] = {
         "What it did in the last day, and its last cold starts, as this activator saw them",
         _reference("EndpointHistory"),
         problems=(404,),
+    ),
+    ("GET", f"{_ONE}/held"): Call(
+        "Requests whose clients wait at this activator, who has waited longest first; `limit` of "
+        "them, from number `first` (0)",
+        _reference("HeldRequests"),
+        problems=(400, 404),
+        query=("first", "limit"),
+    ),
+    ("DELETE", f"{_ONE}/held/{{id}}"): Call(
+        "Tell the client of this held request (its X-Request-Id) that an operator cancelled it",
+        _object(("cancelled",), cancelled={"type": "integer"}),
+        problems=(403, 404, 415),
     ),
     ("GET", "/api/history"): Call("The last day of every endpoint", _DAYS),
     ("POST", f"{_ONE}/activate"): Call("Start it, demand or none", body=_object(), **_CHANGE),
@@ -226,7 +239,7 @@ def _schemas() -> Json:
             "links": {"type": "object"},
         },
     }
-    for shape in (EndpointStatus, EndpointHistory, ConfigStatus, Event):
+    for shape in (EndpointStatus, EndpointHistory, HeldRequests, ConfigStatus, Event):
         schema = TypeAdapter(shape).json_schema(ref_template=_REF + "{model}")
         schemas |= schema.pop("$defs", {})
         schemas[shape.__name__] = schema

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
 
+    from activator.core.held import HeldRequests
     from activator.core.history import Day
     from activator.core.jobs import JobState
     from activator.core.status import EndpointHistory, EndpointStatus
@@ -60,6 +61,13 @@ class Operations(Protocol):
         """By endpoint."""
 
     def history(self, name: str) -> EndpointHistory | None: ...
+
+    def held(self, name: str, *, first: int, most: int) -> HeldRequests | None:
+        """At most so many, from the `first`; 0: who has waited longest."""
+
+    def cancel_held(self, name: str, request_id: str) -> int:
+        """Tell whoever waits here under this id that an operator has cancelled it; how many did.
+        Raises UnknownEndpoint."""
 
     async def costs(self, first: date, last: date) -> Sequence[DayUsage]:
         """By day, of every endpoint that has been booked. Raises Unavailable."""

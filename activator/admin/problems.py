@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from difflib import get_close_matches
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aiohttp.typedefs import Handler
+
+    from activator.admin.ports import Operations
 
 _log = logging.getLogger("activator.admin")
 
@@ -35,6 +38,13 @@ class Problem(Exception):
             headers=self.headers,
             content_type="application/problem+json",
         )
+
+
+def unknown_endpoint(operations: Operations, name: str) -> Problem:
+    names = [one.name for one in operations.endpoints()]
+    close = get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else "GET /api/endpoints lists them"
+    return Problem(404, f"no endpoint is called {name!r}; {hint}")
 
 
 @web.middleware

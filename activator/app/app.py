@@ -142,6 +142,7 @@ class App:
             costs=lambda: self._bookkeeper,
             why_not_ready=lambda: self._why_not_ready or self._declared.why_not_ready,
             settings=self.settings,
+            events=self.events,
         )
         self._declared = DeclaredEndpoints(
             apply=self.supervisor.apply,

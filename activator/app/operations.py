@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from activator.admin.ports import ConfigStatus, Conflict, Unavailable, UnknownEndpoint
 from activator.coordination.base import NoLeader
+from activator.core.held import HeldRequests
 from activator.core.status import EndpointHistory
-from activator.errors import StoreUnavailable
+from activator.errors import Cancelled, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from activator.core.history import Day
     from activator.core.status import EndpointStatus
     from activator.core.usage import DayUsage
+    from activator.telemetry.events import EventLog
 
 SHOWN_WITHIN = 2.0
 """Seconds that an answer waits for the status to show what was ordered."""
@@ -38,12 +40,14 @@ class AppOperations:
         costs: Callable[[], Bookkeeper],
         why_not_ready: Callable[[], str | None],
         settings: Settings,
+        events: EventLog,
     ) -> None:
         self._supervisor = supervisor
         self._wishes = wishes
         self._costs = costs
         self._why_not_ready = why_not_ready
         self._settings = settings
+        self._events = events
         self._refused: tuple[str, ...] = ()
         self._not_declared: tuple[str, ...] = ()
         self._config_status = ConfigStatus(at=time.time())
@@ -83,6 +87,20 @@ class AppOperations:
         if control is None:
             return None
         return EndpointHistory(name, control.day(), tuple(reversed(control.cold_starts.recent)))
+
+    def held(self, name: str, *, first: int, most: int) -> HeldRequests | None:
+        control = self._supervisor.get(name)
+        if control is None:
+            return None
+        gate = control.live.gate
+        requests = tuple(gate.listed(first, most))
+        return HeldRequests(name, requests, gate.held, gate.held_elsewhere()[0])
+
+    def cancel_held(self, name: str, request_id: str) -> int:
+        cancelled = self._control(name).live.gate.cancel(request_id, Cancelled())
+        if cancelled:
+            self._events.record(name, "cancelled", f"{request_id}: an operator asked for it")
+        return cancelled
 
     async def costs(self, first: date, last: date) -> Sequence[DayUsage]:
         try:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from activator.core.dispatch import Ticket
 from activator.core.endpoint import Dialect
+from activator.core.held import HeldRequest, shown_path
 from activator.core.jobs import JobState, Outcome, Superseded
 from activator.core.tokens import counter_of
 from activator.errors import (
     ActivatorError,
+    Cancelled,
     ShuttingDown,
     StoreUnavailable,
     UpstreamTimeout,
@@ -141,6 +143,9 @@ class JobRun:
         except ResultTooLarge as error:
             self._release()
             await self._end(Outcome(JobState.FAILED, TOO_LARGE, str(error)))
+        except Cancelled as error:
+            self._release()
+            await self._end(Outcome(JobState.CANCELLED, error.reason, error.detail))
         except ActivatorError as error:
             self._release()
             await self._try_again(error)
@@ -202,6 +207,21 @@ class JobRun:
     @property
     def request_id(self) -> bytes:
         return self._envelope.request_id
+
+    @property
+    def described(self) -> HeldRequest:
+        envelope, ticket = self._envelope, self._ticket
+        return HeldRequest(
+            id=self.request_id.decode(),
+            place=self._live.gate.place(ticket),
+            seconds=max(0.0, asyncio.get_running_loop().time() - ticket.arrived),
+            key=envelope.owner,
+            method=envelope.method.decode(),
+            path=shown_path(envelope.target),
+            urgency=ticket.urgency,
+            held_bytes=self.held_bytes,
+            job=self.claim.id,
+        )
 
     def refused(self, error: ActivatorError) -> None:
         self._leave_line()

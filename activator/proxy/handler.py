@@ -187,6 +187,7 @@ class Exchange:
             head=self._head,
             body=self._body,
             request_id=self._id,
+            owner=self._admitted.owner,
             within=self._admitted.within,
             waiter=self,
         )

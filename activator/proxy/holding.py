@@ -11,6 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from activator.core.endpoint import Dialect
+from activator.core.held import HeldRequest, shown_path
 from activator.errors import ActivatorError, StoreUnavailable
 from activator.proxy.spool import IN_MEMORY, Spool
 from activator.proxy.waiting import refuse_hopeless, why_over
@@ -63,6 +64,7 @@ class Holding:
         "_head",
         "_live",
         "_most",
+        "_owner",
         "_proxy",
         "_reads_on",
         "_reserved",
@@ -88,10 +90,12 @@ class Holding:
         head: RequestHead,
         body: Body,
         request_id: bytes,
+        owner: str,
         within: float | None,
         waiter: Waiter,
     ) -> None:
-        """`within`: seconds in which the client wants the answer to begin, from now."""
+        """`owner`: as in Admitted. `within`: seconds in which the client wants the answer to begin,
+        from now."""
         self._proxy = proxy
         self._live = live
         self._ticket = ticket
@@ -99,6 +103,7 @@ class Holding:
         self._head = head
         self._body = body
         self.request_id = request_id
+        self._owner = owner
         self._within = within
         self._waiter = waiter
         policy = live.endpoint
@@ -210,6 +215,20 @@ class Holding:
     @property
     def held_bytes(self) -> int:
         return self._body.size
+
+    @property
+    def described(self) -> HeldRequest:
+        ticket, head = self._ticket, self._head
+        return HeldRequest(
+            id=self.request_id.decode(),
+            place=self._live.gate.place(ticket),
+            seconds=max(0.0, self._proxy.clock() - ticket.arrived),
+            key=self._owner,
+            method=head.method.decode(),
+            path=shown_path(head.target),
+            urgency=ticket.urgency,
+            held_bytes=self._body.size,
+        )
 
     def refused(self, error: ActivatorError) -> None:
         self._waiter.refused(error)

@@ -8,6 +8,7 @@ idleness and bounds are judged by.
 from __future__ import annotations
 
 import logging
+from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from activator.coordination.base import Granted, SlotLedger
     from activator.core.dispatch import Ticket
     from activator.core.endpoint import Endpoint, Replica
+    from activator.core.held import HeldRequest
     from activator.errors import ActivatorError
 
 
@@ -45,6 +47,14 @@ class Holder(Protocol):
         """It waits in vain; it leaves before this returns."""
 
 
+class HeldClient(Holder, Protocol):
+    """A request that waits, and its client with it."""
+
+    @property
+    def described(self) -> HeldRequest:
+        """As operators see it."""
+
+
 class Gate:
     """One activator's gate of one endpoint."""
 
@@ -62,7 +72,7 @@ class Gate:
         self._open = 0
         self._paused = False
         self._quiet = False
-        self._held: dict[Holder, float] = {}
+        self._held: dict[HeldClient, float] = {}
         """Whose clients wait, and since when; who has waited longest comes first."""
         self._queued: dict[Holder, None] = {}
         """Detached jobs of this activator that wait for a slot."""
@@ -94,7 +104,7 @@ class Gate:
         if served:
             self._last_ended = self._clock()
 
-    def hold(self, holder: Holder) -> None:
+    def hold(self, holder: HeldClient) -> None:
         """One more waits. Raises QueueFull or Paused at the bound; then nothing is counted."""
         if (crowd := self.crowd()) is not None:
             raise crowd
@@ -104,7 +114,7 @@ class Gate:
         self.stirred()
         self.wake()
 
-    def hold_again(self, holder: Holder) -> None:
+    def hold_again(self, holder: HeldClient) -> None:
         """It was accepted before and comes back: no bound applies to it any more."""
         self._held[holder] = self._clock()
         self.held_bytes += holder.held_bytes
@@ -264,6 +274,19 @@ class Gate:
                 holder.refused(error)
             except Exception:
                 _log.exception("a held request could not be told", extra={"action": "not_told"})
+
+    def listed(self, first: int, most: int) -> list[HeldRequest]:
+        """So many of those whose clients wait, from the `first` (0: has waited longest)."""
+        return [each.described for each in islice(self._held, first, first + most)]
+
+    def cancel(self, request_id: str, error: ActivatorError) -> int:
+        """Whoever waits under this id is told `error`. Returns how many that were: ids are the
+        clients', who may use one twice."""
+        wanted = request_id.encode()
+        found = [each for each in self._held if each.request_id == wanted]
+        for holder in found:
+            holder.refused(error)
+        return len(found)
 
     def close_tunnels(self) -> None:
         for tunnel in list(self._tunnels):

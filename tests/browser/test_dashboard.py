@@ -16,7 +16,7 @@ from activator.core.status import ReplicaStatus
 from tests.browser.conftest import check_accessible
 from tests.redis_server import free_port
 from tests.serving import serving
-from tests.unit.admin.support import TOKEN, running, status
+from tests.unit.admin.support import TOKEN, held, running, status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -108,6 +108,32 @@ async def test_a_lost_connection_is_told_and_comes_back_by_itself(
         await expect(link).to_have_text("live", timeout=30_000)
 
 
+async def test_held_requests_are_seen_one_by_one_and_one_is_cancelled(opening: Opening) -> None:
+    async with running() as admin:
+        admin.house.statuses["llama"] = status("llama", state="activating", held=30)
+        waiting = [held(f"r{number}", place=number + 1) for number in range(29)]
+        admin.house.waiting["llama"] = [*waiting, held("<b>odd</b>", place=30, path="/<i>")]
+        async with opening(admin.url + "/#/endpoint/llama") as page:
+            rows = page.locator("#held tbody tr")
+            await expect(rows).to_have_count(25)
+            await expect(rows.first).to_contain_text("POST /v1/x")
+            await expect(rows.first).to_contain_text("team")
+            await expect(page.locator("#held-elsewhere")).to_contain_text("2 wait at other")
+            await expect(page.locator("#held-page")).to_have_text("1 to 25 of 30")
+            pages = page.get_by_role("navigation", name="Pages of held requests")
+            await pages.get_by_role("button", name="Next").click()
+            await expect(rows).to_have_count(5)
+            await expect(rows.last).to_contain_text("<b>odd</b>")
+            await expect(rows.last).to_contain_text("POST /<i>")
+
+            await page.get_by_role("button", name="Cancel <b>odd</b>").click()
+            dialog = page.get_by_role("dialog")
+            await expect(dialog).to_contain_text("Its client is told so")
+            await dialog.get_by_role("button", name="Cancel the request").click()
+            await expect(rows).to_have_count(4)
+            assert [one.id for one in admin.house.waiting["llama"]] == [one.id for one in waiting]
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 async def test_both_views_are_accessible_at_every_width(opening: Opening, dark: bool) -> None:
     async with running() as admin:
@@ -116,6 +142,8 @@ async def test_both_views_are_accessible_at_every_width(opening: Opening, dark: 
         house.statuses["whisper"] = status("whisper", state="activating", wanted=1)
         await house.activate("whisper")
         admin.events.record("llama", "failed", "exit 3")
+        long = "/" + "very-long-" * 19
+        admin.house.waiting["llama"] = [held("r" * 128, path=long), *[held("x")] * 30]
         for width in (1280, 360):
             async with opening(admin.url + "/", width=width, dark=dark) as page:
                 await expect(page.get_by_role("link", name="llama")).to_be_visible()
@@ -125,6 +153,7 @@ async def test_both_views_are_accessible_at_every_width(opening: Opening, dark: 
                 await page.goto(admin.url + "/#/endpoint/llama")
                 await expect(page.locator("#facts")).to_contain_text("exit 3")
                 await check_accessible(page)
+                assert await page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 async def test_without_the_token_nothing_is_shown_and_with_it_all(opening: Opening) -> None:

@@ -3,6 +3,8 @@
 
 import { ago, bytes, clock, element, money, moment, readyReplicas, reasonOf, setText, span, stateOf } from "./words.js";
 import { starts, strip } from "./drawing.js";
+import { showHeld, turnHeld } from "./held.js";
+import { cells, fill } from "./rows.js";
 
 const EVERY = 3000;
 const DAY_EVERY = 60000;
@@ -12,7 +14,7 @@ const KEPT_EVENTS = 200;
 const ENDED = ["succeeded", "failed", "cancelled", "expired"];
 
 const $ = (id) => document.getElementById(id);
-const seen = { endpoints: [], problems: [], days: new Map(), events: [], page: 0, jobs: [], history: null };
+const seen = { endpoints: [], problems: [], days: new Map(), events: [], page: 0, jobs: [], held: null, history: null };
 let source = null;
 let timer = null;
 let asking = false;
@@ -52,8 +54,10 @@ async function refresh() {
     seen.problems = told.configuration.problems;
     if (name) {
       const path = encodeURIComponent(name);
-      const [history, jobs] = await Promise.allSettled([
-        call(`/api/endpoints/${path}/history`), call(`/api/jobs?endpoint=${path}&limit=50`)]);
+      const [history, jobs, held] = await Promise.allSettled([
+        call(`/api/endpoints/${path}/history`), call(`/api/jobs?endpoint=${path}&limit=50`),
+        call(`/api/endpoints/${path}/held?${turnHeld(name)}`)]);
+      seen.held = held.value ?? null;
       seen.history = history.value ?? null;
       seen.jobs = jobs.value?.jobs ?? [];
     } else if (Date.now() > (seen.daysAt ?? 0) + DAY_EVERY) {
@@ -158,27 +162,6 @@ function filtered() {
   return matching;
 }
 
-// Rows by key: those that stay are updated in place.
-function fill(body, items, keyOf, make, update) {
-  const old = new Map([...body.rows].map((row) => [row.dataset.key, row]));
-  let place = body.firstElementChild;
-  for (const item of items) {
-    const key = keyOf(item);
-    let row = old.get(key);
-    if (row) old.delete(key);
-    else { row = make(item); row.dataset.key = key; }
-    update(row, item);
-    if (row !== place) body.insertBefore(row, place);
-    else place = place.nextElementSibling;
-  }
-  for (const gone of old.values()) gone.remove();
-}
-
-function cells(row, ...labels) {
-  for (const label of labels) row.append(element("td", { "data-label": label }, element("div", {})));
-  return row;
-}
-
 function endpointRow(one) {
   const name = element("a", { href: `#/endpoint/${encodeURIComponent(one.name)}` }, one.name);
   return cells(element("tr", {}, element("th", { scope: "row" }, name)),
@@ -237,6 +220,7 @@ function showDetail(name, one) {
   }
   $("replicas").hidden = !one.replicas.length;
   $("no-replicas").hidden = one.replicas.length > 0;
+  showHeld(seen.held?.name === name ? seen.held : null, { change: cancelHeld, again: () => soon(0) });
   $("jobs").hidden = !seen.jobs.length;
   $("no-jobs").hidden = seen.jobs.length > 0;
   fill($("jobs").tBodies[0], seen.jobs, (job) => job.id, jobRow, updateJob);
@@ -338,12 +322,20 @@ async function change(verb, name, { force = false } = {}) {
 }
 
 async function changeJob(id, verb) {
-  const yes = verb === "retry" ? "Retry" : "Cancel the job";
-  const words = verb === "retry" ? "It is tried again, with all its attempts." : "Queued, it never runs; running, its model is left.";
-  if (!await confirmed(`${yes}?`, `${id}: ${words}`, yes)) return;
   const path = `/api/jobs/${encodeURIComponent(id)}`;
+  if (verb === "retry") await ordered("Retry", `${id}: It is tried again, with all its attempts.`, `${path}/retry`, { method: "POST", body: "{}" });
+  else await ordered("Cancel the job", `${id}: Queued, it never runs; running, its model is left.`, path, { method: "DELETE" });
+}
+
+async function cancelHeld(name, id) {
+  const path = `/api/endpoints/${encodeURIComponent(name)}/held/${encodeURIComponent(id)}`;
+  await ordered("Cancel the request", `${id}: Its client is told so; nothing of it reaches a model.`, path, { method: "DELETE" });
+}
+
+async function ordered(yes, words, path, options) {
+  if (!await confirmed(`${yes}?`, words, yes)) return;
   try {
-    await (verb === "retry" ? call(`${path}/retry`, { method: "POST", body: "{}" }) : call(path, { method: "DELETE" }));
+    await call(path, options);
     setText($("detail-problem"), "");
   } catch (problem) {
     if (problem.status === 401) { askToLogIn(); return; }

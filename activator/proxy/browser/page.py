@@ -17,14 +17,13 @@ from urllib.parse import quote
 from activator.core.durations import in_words
 from activator.core.outlook import STEPS, remaining, usual
 from activator.core.page_template import fill
-from activator.errors import ActivatorError, Paused, Starting
-from activator.proxy.browser.visits import visit
+from activator.errors import Paused, Starting
 from activator.proxy.replies import retry_seconds, status_line
 from activator.upstream.refusals import failed_start
 
 if TYPE_CHECKING:
     from activator.core.outlook import Outlook
-    from activator.proxy.listener import Proxy
+    from activator.errors import ActivatorError
     from activator.upstream.registry import LiveEndpoint
     from activator.wire.heads import RequestHead
     from activator.wire.server import ServerConnection
@@ -55,17 +54,15 @@ def is_shown(live: LiveEndpoint) -> bool:
 
 
 def show_page(
-    proxy: Proxy,
     connection: ServerConnection,
     head: RequestHead,
     live: LiveEndpoint,
+    error: ActivatorError,
     *,
     request_id: bytes,
 ) -> None:
-    """Answer with the page, which is demand."""
-    visit(proxy, live)
+    """Answer with the page. `error`: why the app cannot answer."""
     outlook = live.outlook()
-    error = why_not_yet(live, outlook)
     body = render(live, outlook, target=head.target, nonce=(nonce := secrets.token_urlsafe(16)))
     fields = (
         "Content-Type: text/html; charset=utf-8",
@@ -80,16 +77,15 @@ def show_page(
         "Referrer-Policy: same-origin",
     )
     lines = "".join(f"{field}\r\n" for field in fields).encode("latin-1")
-    live.metrics.request(code=error.status, reason=error.reason, duration=0.0, overhead=0.0)
     connection.begin_answer(status_line(error.status) + lines, length=len(body))
     if head.method != b"HEAD":
         connection.send(body)
     connection.finish()
 
 
-def why_not_yet(live: LiveEndpoint, outlook: Outlook) -> ActivatorError:
+def why_not_yet(live: LiveEndpoint) -> ActivatorError:
     """What a program would be told that does not wait."""
-    refusal = live.refusal()
+    refusal, outlook = live.refusal(), live.outlook()
     if refusal is not None:
         cause, seconds = refusal
         return failed_start(cause, retry_after=seconds)

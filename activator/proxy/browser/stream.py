@@ -93,9 +93,10 @@ class PageStream(Talk):
     ) -> None:
         super().__init__(proxy, connection, head, request_id=request_id)
         self._live = admitted.live
+        self.endpoint = admitted.live.endpoint.name
         self._ticket = admitted.ticket
+        self.owner = admitted.owner
         self._holding: Holding | None = None
-        self._waited = 0.0
         self._ready = False
         self._why: ActivatorError | None = None
         """Why it stands in line no longer, or not now."""
@@ -118,7 +119,7 @@ class PageStream(Talk):
         finally:
             streams.discard(self)
             self._step_out()
-        self.connection.finish()
+        self.finish()
 
     def ended(self, *, code: int, reason: str) -> None:
         self.proxy.metrics.unrouted.request(code=code, reason=reason, duration=0.0, overhead=0.0)
@@ -142,10 +143,11 @@ class PageStream(Talk):
             head=self.head,
             body=NO_BODY,
             request_id=self.id,
+            owner=self.owner,
             within=None,
             waiter=self,
         )
-        holding.waited = self._waited
+        holding.waited = self.waited
         try:
             holding.begin()
         except ActivatorError as error:
@@ -156,7 +158,7 @@ class PageStream(Talk):
         if holding is None:
             return
         holding.end()
-        self._waited = holding.waited
+        self.waited = holding.waited
         self._live.gate.withdraw(self._ticket)
         self._live.gate.leave(served=False)
 

@@ -21,9 +21,11 @@ LINGERS: Final = 12.0
 class Visit:
     """Implements gate's `Holder`. `deadline` as for `aiokit.deadlines`."""
 
-    def __init__(self, proxy: Proxy, live: LiveEndpoint) -> None:
+    def __init__(self, proxy: Proxy, live: LiveEndpoint, *, request_id: bytes) -> None:
+        """`request_id`: of the first who looked."""
         self._proxy = proxy
         self._live = live
+        self.request_id = request_id
         self.deadline = inf
 
     @property
@@ -59,10 +61,10 @@ class Visit:
         self.end()
 
 
-def visit(proxy: Proxy, live: LiveEndpoint) -> None:
+def visit(proxy: Proxy, live: LiveEndpoint, *, request_id: bytes) -> None:
     """Somebody looks at the page now."""
     known = proxy.visits.get(live)
     if known is not None:
         known.go_on()
     else:
-        Visit(proxy, live).begin()
+        Visit(proxy, live, request_id=request_id).begin()

@@ -12,9 +12,15 @@ from aiohttp import web
 
 from activator.admin.api import make_app
 from activator.admin.ports import ConfigStatus, Conflict, Unavailable, UnknownEndpoint
+from activator.core.held import HeldRequest, HeldRequests
 from activator.core.history import Day, History
 from activator.core.lifecycle import State
-from activator.core.status import ColdStart, EndpointHistory, EndpointStatus, ReplicaStatus
+from activator.core.status import (
+    ColdStart,
+    EndpointHistory,
+    EndpointStatus,
+    ReplicaStatus,
+)
 from activator.telemetry.events import EventLog
 from activator.telemetry.metrics import Metrics
 
@@ -54,6 +60,11 @@ def status(name: str, **changed: Any) -> EndpointStatus:
     return dataclasses.replace(calm, **changed)
 
 
+def held(request_id: str, **changed: Any) -> HeldRequest:
+    calm = HeldRequest(request_id, 1, 2.5, "team", "POST", "/v1/x", 3, 2048)
+    return dataclasses.replace(calm, **changed)
+
+
 class House:
     """Operations over plain values: activating is immediate, demand is what the test says."""
 
@@ -62,6 +73,7 @@ class House:
         self.why_not_ready: str | None = None
         self.refused = ConfigStatus(at=1_790_000_000.0)
         self.day = History(State.INACTIVE, at=1_790_000_000.0).day(at=1_790_000_000.0)
+        self.waiting: dict[str, list[HeldRequest]] = {}
         self.booked: list[DayUsage] = []
         self.away = False
         self.broken = False
@@ -82,6 +94,19 @@ class House:
             return None
         start = ColdStart(1_790_000_000.0, "ready", {"requested": 0.5, "started": 30.0})
         return EndpointHistory(name, self.day, (start,))
+
+    def held(self, name: str, *, first: int, most: int) -> HeldRequests | None:
+        if name not in self.statuses:
+            return None
+        waiting = self.waiting.get(name, [])
+        return HeldRequests(name, tuple(waiting[first : first + most]), len(waiting), 2)
+
+    def cancel_held(self, name: str, request_id: str) -> int:
+        if name not in self.statuses:
+            raise UnknownEndpoint(name)
+        waiting = self.waiting.get(name, [])
+        self.waiting[name] = [each for each in waiting if each.id != request_id]
+        return len(waiting) - len(self.waiting[name])
 
     async def costs(self, first: date, last: date) -> list[DayUsage]:
         if self.away:

@@ -75,6 +75,7 @@ class Office:
             costs=lambda: self.bookkeeper,
             why_not_ready=lambda: self.why_not_ready,
             settings=settings("first"),
+            events=h.world.events,
         )
 
     @property

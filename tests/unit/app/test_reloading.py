@@ -76,6 +76,7 @@ class Desk:
             costs=self._bookkeeper,
             why_not_ready=lambda: None,
             settings=settings,
+            events=self.events,
         )
         keys_file = settings.auth.api_keys_file
         keys = load_keys(keys_file) if keys_file else None

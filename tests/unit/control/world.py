@@ -14,6 +14,7 @@ from activator.coordination.memory import MemoryBoard, MemoryLease, MemoryLedger
 from activator.coordination.memory_wishes import MemoryWishes
 from activator.core.dispatch import Ticket
 from activator.core.endpoint import Endpoint, ProbePolicy, ProcessBackend, ScalePolicy
+from activator.core.held import HeldRequest
 from activator.core.readiness import Answer, ProbeOutcome
 from activator.telemetry.events import EventLog
 from activator.telemetry.metrics import Metrics
@@ -89,6 +90,10 @@ class Caller:
             self.replica = gate.acquire(self._ticket, self._granted)
             if self.replica is not None:
                 gate.unhold(self)
+
+    @property
+    def described(self) -> HeldRequest:
+        return HeldRequest("r", None, 0.0, "", "GET", "/", 3, self.held_bytes)
 
     def refused(self, error: ActivatorError) -> None:
         self.error = error

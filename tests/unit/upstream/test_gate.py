@@ -9,7 +9,8 @@ import pytest
 
 from activator.core.dispatch import Ticket
 from activator.core.endpoint import QueuePolicy, ScalePolicy
-from activator.errors import Paused, QueueFull, ShuttingDown
+from activator.core.held import HeldRequest
+from activator.errors import Cancelled, Paused, QueueFull, ShuttingDown
 from tests.unit.upstream.support import ONE, Clock, Later, a_gate, an_endpoint
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ class Request:
         self.held_bytes = held_bytes
         self.request_id = b""
         self.told: list[ActivatorError] = []
+
+    @property
+    def described(self) -> HeldRequest:
+        return HeldRequest(self.request_id.decode(), 1, 0.0, "", "GET", "/", 3, self.held_bytes)
 
     def refused(self, error: ActivatorError) -> None:
         self.told.append(error)
@@ -364,3 +369,18 @@ def test_it_knows_which_request_has_waited_longest() -> None:
     assert g.first_in_line == "first"
     g.unhold(first)
     assert g.first_in_line == "second"
+
+
+def test_those_who_wait_are_listed_by_the_page_and_cancelled_by_their_id() -> None:
+    g = gate()
+    requests = [hold(g) for _ in range(4)]
+    for request, name in zip(requests, (b"a", b"b", b"c", b"a"), strict=True):
+        request.request_id = name
+    assert [each.id for each in g.listed(1, 2)] == ["b", "c"]
+    assert g.listed(4, 2) == []
+
+    assert g.cancel("none", Cancelled()) == 0
+    assert g.cancel("a", Cancelled()) == 2
+    assert [each.id for each in g.listed(0, 9)] == ["b", "c"]
+    assert [len(each.told) for each in requests] == [1, 0, 0, 1]
+    assert g.demand == 2
