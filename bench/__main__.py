@@ -65,14 +65,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         dest="size",
         action="store_const",
         const=Size.QUICK,
-        help="about a minute for all: shows that it works, too short for figures to trust",
+        help="about three minutes for all: shows that it works, too short for figures to trust",
     )
     sizes.add_argument(
         "--smoke",
         dest="size",
         action="store_const",
         const=Size.SMOKE,
-        help="a few seconds each: keeps the harness alive, its figures mean nothing",
+        help="some seconds each: keeps the harness alive, its figures mean nothing",
     )
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the JSON files")
     parser.set_defaults(size=Size.FULL)

@@ -53,10 +53,10 @@ class Cores:
 
 
 @contextmanager
-def pinned(core: int) -> Iterator[None]:
-    """Processes started inside run on `core`, with all that they start."""
+def pinned(*cores: int) -> Iterator[None]:
+    """Processes started inside run on `cores`, with all that they start."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, cores)
     try:
         yield
     finally:

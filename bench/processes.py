@@ -53,9 +53,8 @@ class Running:
         return [pid, *(int(child) for child in children.split())]
 
     def cpu_seconds(self) -> float:
-        """User and system time so far, to the nanosecond (clock_getcpuclockid(3): what
-        /proc/PID/stat tells in hundredths)."""
-        return sum(time.clock_gettime((~pid) << 3 | 2) for pid in self.pids)
+        """User and system time so far."""
+        return sum(map(cpu_seconds, self.pids))
 
     def memory(self) -> Memory:
         return Memory(self.pids)
@@ -74,6 +73,12 @@ class Running:
         if self._process.poll() is not None:
             words = self._log.read_text(encoding="utf-8", errors="replace")[-2000:].strip()
             raise BenchError(f"{self._process.args!r} ended ({self._process.returncode}): {words}")
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far, to the nanosecond (clock_getcpuclockid(3): what
+    /proc/PID/stat tells in hundredths)."""
+    return time.clock_gettime((~pid) << 3 | 2)
 
 
 @contextmanager

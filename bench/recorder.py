@@ -42,10 +42,10 @@ class Recorder:
         self._in_flight = 0
         self._most_in_flight = 0
 
-    def listen(self, port: int) -> None:
+    def listen(self, host: str, port: int) -> None:
         server = self._server = socket.socket()
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind(("127.0.0.1", port))
+        server.bind((host, port))
         server.setblocking(False)
         server.listen(BACKLOG)
         self._listening_at = time.monotonic()
@@ -154,6 +154,7 @@ class Recorder:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--work", type=float, default=0.0, help="seconds a request takes")
     parser.add_argument("--core", type=int, help="the core to run on")
@@ -169,7 +170,7 @@ def main() -> None:
     gc.disable()
     recorder = Recorder(work=options.work)
     time.sleep(random.uniform(*options.load_seconds))
-    recorder.listen(options.port)
+    recorder.listen(options.host, options.port)
     recorder.run()
 
 

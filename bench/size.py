@@ -9,6 +9,6 @@ class Size(Enum):
     FULL = "full"
     """Figures to trust, as far as the machine is quiet."""
     QUICK = "quick"
-    """About a minute for all of them."""
+    """Some minutes for all of them."""
     SMOKE = "smoke"
-    """A few seconds: does the harness still work?"""
+    """Some seconds each: does the harness still work?"""

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from bench.benchmarks import bulk, cold, drain, growth, held, jobs, latency, slots, throughput
+from bench.benchmarks import (
+    bulk,
+    cluster,
+    cold,
+    drain,
+    growth,
+    held,
+    jobs,
+    latency,
+    slots,
+    throughput,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,6 +29,7 @@ ALL: Final[Mapping[str, Callable[[Lab], Result]]] = {
     "held": held.run,
     "drain": drain.run,
     "cold": cold.run,
+    "cluster": cluster.run,
     "bulk": bulk.run,
     "growth": growth.run,
     "slots": slots.run,

@@ -12,9 +12,9 @@ import pytest
 from tests.e2e.control_plane import GPUS
 from tests.e2e.fleet import fleet
 from tests.e2e.kubelet import orders
-from tests.e2e.kubelet.status import timestamp
+from tests.e2e.kubelet.status import CREATING, timestamp
 from tests.e2e.manifests import NAME, PORT, deployment
-from tests.e2e.space import condition, waits_for
+from tests.e2e.space import condition, container, waits_for
 from tests.town import spawn
 
 if TYPE_CHECKING:
@@ -27,6 +27,14 @@ TOLD_WITHIN = 10.0
 CRASHING = ("sh", "-c", "echo CUDA error: no device >&2; exit 3")
 DYING = {"httpGet": {"path": "/health", "port": PORT}, "periodSeconds": 1, "failureThreshold": 1}
 CLAIM: Json = {"persistentVolumeClaim": {"claimName": "weights"}}
+
+
+def is_in_trouble(pod: Json) -> bool:
+    """The cluster knows of something that keeps it from serving."""
+    state = container(pod).get("state", {})
+    is_starting = waits_for(pod) in {"", CREATING}
+    refused = condition(pod, "PodScheduled").get("status") == "False"
+    return "terminated" in state or not is_starting or refused or pod["status"]["phase"] == "Failed"
 
 
 @pytest.mark.usefixtures("control_plane")
@@ -70,8 +78,12 @@ async def test_why_a_start_failed_is_in_the_error(
 ) -> None:
     await space.apply(workload)
     async with fleet(space) as activators:
-        reply = await activators[0].get("/hello", within=60.0)
+        held = spawn(activators[0].get("/hello", within=60.0))
+        await space.until_pod(is_in_trouble)
+        known = time.monotonic()
+        reply = await held
 
+    assert time.monotonic() - known < TOLD_WITHIN
     assert (reply.status, reply.why) == (503, "start_failed")
     for word in words:
         assert word in reply.json()["detail"]
