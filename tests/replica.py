@@ -255,6 +255,7 @@ class Replica:
         """Reset every connection that is open."""
         for writer in list(self._writers):
             reset(writer)
+        self._writers.clear()
 
     async def stop(self) -> None:
         """End it: nothing of it is left."""
@@ -264,6 +265,7 @@ class Replica:
             self._placeholder = None
         self.drop_connections()
         await self._tasks.aclose()
+        self.drop_connections()  # whose tasks had not begun
 
     async def heard(self, count: int = 1, *, within: float = 5.0) -> Heard:
         """The request number `count` (from 1), once its head has come."""
@@ -271,10 +273,13 @@ class Replica:
         return self.requests[count - 1]
 
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._tasks.spawn(self._serve(reader, writer), name="connection")
+        self._writers.add(writer)
+        if self._server is None and self._placeholder is None:
+            self.drop_connections()  # it came while this was ended
+        else:
+            self._tasks.spawn(self._serve(reader, writer), name="connection")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
         number = -1
         try:
             while (heard := await _read_head(reader)) is not None:

@@ -123,7 +123,11 @@ class Serving:
         self._pipe.resume_reading()
         return await self._lines.read()
 
-    def close(self) -> None:
+    async def end(self) -> None:
+        """At once, if it still runs; nothing more is read of what it logs."""
+        if self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
         self._pipe.close()
 
     async def connect(self) -> RawClient:
@@ -183,14 +187,11 @@ async def serving(
     listen = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "drainDelay": 0, **(server or {})}
     one = {"name": "m", "backend": backend, "probe": {"path": "/", "interval": "20ms"}, **keys}
     made = Serving(folder, {"server": listen, "endpoints": [one]})
-    await made.start()
     try:
+        await made.start()
         yield made
     finally:
-        if made.process.returncode is None:
-            made.process.kill()
-            await made.process.wait()
-        made.close()
+        await made.end()
         left = made.living()
         for pid in left:
             with contextlib.suppress(ProcessLookupError):

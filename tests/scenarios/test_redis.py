@@ -99,9 +99,8 @@ async def world(
         for name, replica, limit in (("warm", warm, 4), ("cold", cold, 4), ("free", warm, 0))
     ]
     listen = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "drainDelay": 0, **(server or {})}
-    serving = Serving(
-        folder, {"server": listen, "store": {"url": redis.url}, "endpoints": endpoints}
-    )
+    store = {"url": redis.url, "timeout": "3s"}  # a Redis that is slow, not away, is waited for
+    serving = Serving(folder, {"server": listen, "store": store, "endpoints": endpoints})
     w = World(serving, warm=warm, cold=cold)
     try:
         await serving.start()
@@ -110,9 +109,7 @@ async def world(
         yield w
     finally:
         await w.endings.aclose()
-        if serving.process.returncode is None:
-            serving.process.kill()
-            await serving.process.wait()
+        await serving.end()
         for replica in (warm, cold):
             await replica.stop()
 

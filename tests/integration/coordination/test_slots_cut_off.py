@@ -74,8 +74,9 @@ async def test_cut_at_any_byte_every_ticket_is_served_within_the_limit(direction
         # while one of them is cut off, each keeps to what it has and takes no more than its share:
         # what was in flight when it was cut may overlap with that
         assert most <= 2 * LIMIT
-        await eventually(lambda: not any(ledger.is_alone for ledger in ledgers), within=10.0)
-        await settled(*ledgers)
+        await eventually(
+            lambda: all(each.is_settled and not each.is_alone for each in ledgers), within=10.0
+        )
         assert server.ask("HLEN", near[0].link.keys.of("m", "slots", "tickets")) == 0
         busy = server.ask("HGET", near[0].link.keys.of("m", "slots", "state"), "r:a")
         assert busy.split()[0] == b"0"

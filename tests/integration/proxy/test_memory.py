@@ -64,12 +64,11 @@ async def serving(
         ],
     }
     running = Serving(folder, config)
-    await running.start()
     try:
+        await running.start()
         yield running
     finally:
-        running.process.kill()
-        await running.process.wait()
+        await running.end()
         await replica.stop()
 
 
