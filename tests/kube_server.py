@@ -72,6 +72,8 @@ class KubeServer:
         """Connections are reset."""
         self.refused = 0
         """So many were."""
+        self.stalled = False
+        """Requests are taken and not answered, until it is over."""
         self.oldest = 0
         """Versions before this are forgotten."""
         self.is_mute = False
@@ -155,6 +157,8 @@ class KubeServer:
             if request.transport is not None:
                 request.transport.abort()
             raise web.HTTPServiceUnavailable
+        while self.stalled:
+            await asyncio.sleep(0.02)
         try:
             return await self._handle(request)
         except StatusError as error:
@@ -182,7 +186,7 @@ class KubeServer:
     ) -> web.StreamResponse:
         name, subresource = [*rest, "", ""][:2]
         is_watch = request.query.get("watch") == "1"
-        verb = {"PATCH": "patch", "POST": "create"}.get(
+        verb = {"PATCH": "patch", "POST": "create", "PUT": "update"}.get(
             request.method, "get" if name else "watch" if is_watch else "list"
         )
         full = f"{resource}/{subresource}" if subresource else resource
@@ -215,6 +219,10 @@ class KubeServer:
                 raise StatusError(400, "BadRequest", f"no log of {which}")
             lines = self.logs[which].splitlines(keepends=True)
             return web.Response(text="".join(lines[-int(request.query["tailLines"]) :]))
+        if verb == "update":
+            if body["metadata"].get("resourceVersion") != obj["metadata"]["resourceVersion"]:
+                raise StatusError(409, "Conflict", "the object has been modified")
+            obj = self.put(resource, body)
         if verb == "patch":
             if self.before_patch:
                 self.before_patch.pop(0)(asked)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +18,7 @@ import pytest
 from activator.coordination.base import Outcome, Share
 from activator.coordination.board import SharedBoard
 from activator.coordination.deeds import SharedDeeds
+from activator.coordination.kubernetes_lease import KubernetesLeaseStore
 from activator.coordination.lease import SharedLease
 from activator.coordination.redis_board import RedisBoardStore
 from activator.coordination.redis_deeds import RedisDeedStore
@@ -27,7 +30,10 @@ from activator.coordination.shared_memory import SharedMemory
 from activator.coordination.wishes import SharedWishes
 from activator.core.election import Pace
 from activator.drivers.owned import OwnedDriver
+from activator.kube.access import Access
+from activator.kube.client import KubeClient
 from activator.redisio.link import Link
+from tests.kube_server import kube_server, kubeconfig
 from tests.redis_server import fresh_prefix, shared_server
 from tests.support import eventually
 
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from activator.coordination.board import BoardStore
+    from activator.coordination.lease import LeaseStore
     from activator.coordination.wishes import WishStore
     from activator.drivers.base import Driver
 
@@ -42,6 +49,7 @@ BEAT = 0.05
 SILENCE = 0.3
 PACE = Pace(lapse=0.6, hold=0.4, renew=0.1, look=0.05)
 KINDS = [pytest.param("memory", id="memory"), pytest.param("redis", id="redis")]
+LEASE_KINDS = [*KINDS, pytest.param("kubernetes", id="kubernetes")]
 
 
 def nobody_knows(_record: Mapping[str, object]) -> bool:
@@ -63,7 +71,9 @@ class Hall:
     """Made by `hall`; whatever it opened is closed with it."""
 
     def __init__(self, kind: str, endings: AsyncExitStack, *, url: str, prefix: str) -> None:
-        self.memory = SharedMemory() if kind == "memory" else None
+        self.memory = None if kind == "redis" else SharedMemory()
+        self.cluster: Path | None = None
+        """A kubeconfig, where the lease is in a cluster."""
         self.url = url
         self.prefix = prefix
         self._endings = endings
@@ -132,11 +142,20 @@ class Hall:
         )
 
     async def lease(self, roster: SharedRoster) -> SharedLease:
-        store = self.memory or RedisLeaseStore(await self.link())
+        store: LeaseStore
+        if self.cluster is not None:
+            store = self.lease_store(self.cluster)
+        else:
+            store = self.memory or RedisLeaseStore(await self.link())
         lease = SharedLease(store, roster, pace=PACE)
         lease.open()
         self._endings.push_async_callback(lease.aclose)
         return lease
+
+    def lease_store(self, kubeconfig: Path) -> KubernetesLeaseStore:
+        client = KubeClient(Access({"KUBECONFIG": str(kubeconfig)}))
+        self._endings.push_async_callback(client.aclose)
+        return KubernetesLeaseStore(client, namespace="models", name="activator", pace=PACE)
 
     async def wishes(self, me: str, *, leading: bool = False) -> SharedWishes:
         if self.memory:
@@ -165,7 +184,12 @@ async def hall(kind: str, *, url: str = "") -> AsyncIterator[Hall]:
     async with AsyncExitStack() as endings:
         redis = kind == "redis"
         url = url or (shared_server().url if redis else "")
-        yield Hall(kind, endings, url=url, prefix=fresh_prefix() if redis else "")
+        made = Hall(kind, endings, url=url, prefix=fresh_prefix() if redis else "")
+        if kind == "kubernetes":
+            server = await endings.enter_async_context(kube_server())
+            folder = Path(endings.enter_context(TemporaryDirectory()))
+            made.cluster = kubeconfig(folder, server.port)
+        yield made
 
 
 async def kill(part: SharedRoster | SharedLease) -> None:

@@ -146,10 +146,10 @@ class Stage:
 
     # --- the end
 
-    async def stop(self, *, grace: float = 0.0) -> None:
+    async def stop(self, *, grace: float = 0.0, drain_delay: float = 0.0) -> None:
         """End the activator now; the stage does it otherwise."""
         self.stopped = True
-        await self.app.stop(grace=grace)
+        await self.app.stop(grace=grace, drain_delay=drain_delay)
 
     async def close(self) -> None:
         """End everything, whatever has gone wrong."""

@@ -25,6 +25,7 @@ from tests.support import eventually
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Mapping
 
+    from activator.app.stores import Times
     from activator.control.controller import Controller
     from activator.core.status import EndpointStatus
     from activator.drivers.base import Driver
@@ -181,11 +182,13 @@ async def town(
     scripted: bool = True,
     checked: bool = True,
     root: Mapping[str, Any] | None = None,
+    times: Times | None = None,
     **keys: Any,
 ) -> AsyncIterator[Town]:
     """An activator with these endpoints, all with the same `keys`; or with `endpoints` as given.
 
-    `scripted` False: the drivers are the real ones. `root`: further sections of the file.
+    `scripted` False: the drivers are the real ones. `root`: further sections of the file. `times`:
+    as App's.
     """
     before = asyncio.all_tasks()
     made = endpoints
@@ -200,7 +203,7 @@ async def town(
         t.rewrite()
         for each in made if scripted else ():
             t.build_driver(each["name"])
-        t.app = App(load(t.path), drivers=t.drivers)
+        t.app = App(load(t.path), drivers=t.drivers, times=times)
         await t.app.start()
         yield t
         if checked and not t.stopped:

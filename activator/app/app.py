@@ -25,6 +25,7 @@ from activator.app.declared import DeclaredEndpoints
 from activator.app.job_operations import StoredJobs
 from activator.app.operations import AppOperations
 from activator.app.reloading import Reloading
+from activator.app.standby import Standby
 from activator.app.stores import make_stores
 from activator.app.telling import Telling
 from activator.config.keys import load_keys
@@ -104,6 +105,7 @@ class App:
         self._drivers = drivers or {}
         self._times = times
         self._cluster: OneCluster | None = None
+        self._standby: Standby | None = None
         self._hurry = asyncio.Event()
         self._stop_by: float | None = None
         """Monotonic moment at which what is in flight has had its time, once it is known."""
@@ -140,7 +142,8 @@ class App:
             self.supervisor,
             wishes=lambda: self._stores.wishes,
             costs=lambda: self._bookkeeper,
-            why_not_ready=lambda: self._why_not_ready or self._declared.why_not_ready,
+            why_not_ready=self._why_not,
+            why_not_serving=lambda: self._standby.why_not_serving if self._standby else None,
             settings=self.settings,
             events=self.events,
         )
@@ -167,8 +170,17 @@ class App:
                 metrics=self.metrics,
                 events=self.events,
                 make_local=self._make_ledger,
+                cluster=self._the_cluster,
+                finishing=self._finishing,
                 times=self._times,
             )
+            if self._stores.turn is not None:
+                self._standby = Standby(
+                    self._stores.turn,
+                    registry=self.registry,
+                    supervisor=self.supervisor,
+                    events=self.events,
+                )
             await self._stores.open()
             self._bookkeeper = Bookkeeper(
                 self._stores.costs,
@@ -182,6 +194,8 @@ class App:
                 leading=lambda: self._stores.lease.leading,
             )
             self._proxy = self._make_proxy()
+            if self._standby is not None:
+                self._standby.start(self._proxy)
             self._employ()
             await self._start_admin()
             self._data = await self._proxy.listen(self.settings.server.listen)
@@ -220,6 +234,15 @@ class App:
             await asyncio.sleep(CHRONICLE)
             for control in self.supervisor.all():
                 control.remember()
+
+    def _why_not(self) -> str | None:
+        """It is not ready, for people."""
+        standby = self._standby
+        return (
+            self._why_not_ready
+            or (standby.why_not_serving if standby is not None else None)
+            or self._declared.why_not_ready
+        )
 
     @property
     def data_port(self) -> int:
@@ -331,6 +354,8 @@ class App:
             tasks=self._tasks,
         )
         self._catalogue.follow(live)
+        if self._standby is not None:
+            self._standby.shut(live)
         return live
 
     def _make_controller(self, live: LiveEndpoint) -> Controller:
@@ -391,6 +416,8 @@ class App:
         grace = self.reloading.settings.server.shutdown_grace if grace is None else grace
         self._why_not_ready = "shutting down"
         self._proxy.draining = True
+        if self._standby is not None:
+            self._standby.leave()
         _log.info("draining", extra={"action": "draining", "requests": self._proxy.busy})
         await self._pause(drain_delay)
         self._proxy.stop_accepting()
@@ -413,6 +440,13 @@ class App:
         self._refuse_held()  # whose replica was stopped under them, and who wait for another now
         await self._close_parts()
         _log.info("stopped", extra={"action": "stopped"})
+
+    def _finishing(self) -> float:
+        """Seconds at most in which all that is in flight ends, or may still come to be, when this
+        activator is told to end."""
+        server = self.reloading.settings.server
+        is_idle = not self._data or not (server.drain_delay or self._busy)
+        return 0.0 if is_idle else server.drain_delay + server.shutdown_grace
 
     def hurry(self) -> None:
         """Told to stop once more: nothing is waited for that need not be."""
@@ -450,12 +484,14 @@ class App:
             await self._proxy.aclose()
         await self._upkeep.aclose()
         await self._tasks.aclose()
-        if self._cluster is not None:
-            await self._cluster.aclose()
+        if self._standby is not None:
+            await self._standby.aclose()
         if hasattr(self, "_hooks"):
             await self._hooks.aclose()
         if hasattr(self, "_stores"):
             await self._stores.aclose()
+        if self._cluster is not None:
+            await self._cluster.aclose()
         self.events.close()
         if self._runner is not None:
             await self._runner.cleanup()

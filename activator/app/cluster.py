@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from activator.errors import StartError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from activator.coordination.kubernetes_lease import KubernetesLeaseStore
+    from activator.core.election import Pace
     from activator.core.endpoint import KubernetesBackend
     from activator.drivers.kubernetes import KubernetesDriver
     from activator.kube.errors import KubeError
@@ -44,8 +48,35 @@ class OneCluster:
 
         return KubernetesSource(self._cluster, changed=changed)
 
+    def make_lease_store(
+        self,
+        *,
+        namespace: str,
+        name: str,
+        pace: Pace,
+        finishing: Callable[[], float],
+        troubled: Callable[[str | None], None],
+    ) -> KubernetesLeaseStore:
+        """`namespace`: empty for the one that this pod is in. Raises StartError: it is no pod."""
+        from activator.coordination.kubernetes_lease import (  # noqa: PLC0415 - as above
+            KubernetesLeaseStore,
+        )
+        from activator.kube.access import own_namespace  # noqa: PLC0415 - as above
+
+        where = namespace or own_namespace()
+        if where is None:
+            raise StartError(f"store.url: this is no pod, so write memory+lease://NAMESPACE/{name}")
+        return KubernetesLeaseStore(
+            self._cluster.client,
+            namespace=where,
+            name=name,
+            pace=pace,
+            finishing=finishing,
+            troubled=troubled,
+        )
+
     async def aclose(self) -> None:
-        """After every driver, and the source."""
+        """After every driver, the source, and the lease."""
         await self._cluster.aclose()
 
     def _note(self, endpoint: str, action: str, reason: str) -> None:

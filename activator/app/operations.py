@@ -39,6 +39,7 @@ class AppOperations:
         wishes: Callable[[], Wishes],
         costs: Callable[[], Bookkeeper],
         why_not_ready: Callable[[], str | None],
+        why_not_serving: Callable[[], str | None],
         settings: Settings,
         events: EventLog,
     ) -> None:
@@ -46,6 +47,7 @@ class AppOperations:
         self._wishes = wishes
         self._costs = costs
         self._why_not_ready = why_not_ready
+        self._why_not_serving = why_not_serving
         self._settings = settings
         self._events = events
         self._refused: tuple[str, ...] = ()
@@ -159,9 +161,12 @@ class AppOperations:
         return self._why_not_ready()
 
     def _control(self, name: str) -> Controller:
+        """To do something with. Raises Unavailable: another activator is the one to do it."""
         control = self._supervisor.get(name)
         if control is None:
             raise UnknownEndpoint(name)
+        if (why := self._why_not_serving()) is not None:
+            raise Unavailable(f"This activator {why}")
         return control
 
     def _scalable(self, name: str) -> Controller:

@@ -45,6 +45,8 @@ GOODBYE = 0.5
 class RedisStores:
     """See `stores.Stores`."""
 
+    turn = None
+
     def __init__(
         self,
         store: Store,

@@ -1,4 +1,5 @@
-"""What this activator keeps outside of its own objects, by `store.url`: in memory, or in Redis.
+"""What this activator keeps outside of its own objects, by `store.url`: in memory, in the memory of
+whoever holds a lease, or in Redis.
 
 Decides which implementation is which; what each of them promises is its protocol's business.
 """
@@ -27,6 +28,7 @@ from activator.queueing.memory_jobs import MemoryJobs
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from activator.app.cluster import OneCluster
     from activator.config.settings import Store
     from activator.coordination.base import (
         CostBook,
@@ -38,7 +40,9 @@ if TYPE_CHECKING:
         StartLog,
         Wishes,
     )
+    from activator.coordination.lease import SharedLease
     from activator.coordination.memory import MemoryLedger
+    from activator.coordination.taken_over import TakenBoard
     from activator.core.endpoint import Endpoint
     from activator.core.jobs import JobsPolicy
     from activator.drivers.base import Driver
@@ -87,6 +91,10 @@ class Stores(Protocol):
     @property
     def models(self) -> ModelList: ...
 
+    @property
+    def turn(self) -> Turn | None:
+        """Whose turn it is to serve, where one activator does all there is to do."""
+
     def make_ledger(self, endpoint: Endpoint) -> SlotLedger: ...
 
     def share(
@@ -111,8 +119,24 @@ class Stores(Protocol):
         """After everybody who uses it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Of activators of which one serves."""
+
+    lease: SharedLease
+    board: TakenBoard
+    name: str
+    """Of the lease, for people."""
+    trouble: Callable[[], str]
+    """Why it cannot be asked for just now; empty: it can."""
+
+
 class MemoryStores:
     """Of the only activator there is."""
+
+    turn: Turn | None = None
+    lease: Lease
+    board: MemoryBoard
 
     def __init__(
         self,
@@ -121,10 +145,11 @@ class MemoryStores:
         jobs: JobsPolicy,
         metrics: Metrics,
         make_local: Callable[[Endpoint], MemoryLedger],
+        me: str = "",
     ) -> None:
         budget = Budget(store.max_bytes)
         self.bodies = MemoryStore(max_bytes=budget, failed=metrics.store_failed)
-        self.roster = MemoryRoster()
+        self.roster = MemoryRoster(me)
         self.jobs = MemoryJobs(
             Book(budget), me=self.roster.me, policy=jobs, clock=time.time, dice=random.random
         )
@@ -167,14 +192,30 @@ def make_stores(
     metrics: Metrics,
     events: EventLog,
     make_local: Callable[[Endpoint], MemoryLedger],
+    cluster: Callable[[], OneCluster],
+    finishing: Callable[[], float],
     times: Times | None = None,
 ) -> Stores:
-    """`make_local`: an endpoint's ledger as one process alone has it.
+    """`make_local`: an endpoint's ledger as one process alone has it; `cluster`: made when it is
+    needed; `finishing`: seconds that what is in flight may still take, when this activator ends.
 
     Raises StartError: what is needed for it is not installed, or not in order.
     """
     if store.url.kind is Kind.MEMORY:
         return MemoryStores(store, jobs=jobs, metrics=metrics, make_local=make_local)
+    if store.url.kind is Kind.LEASE:
+        from activator.app.lease_stores import LeaseStores  # noqa: PLC0415 - only where it is used
+
+        return LeaseStores(
+            store,
+            jobs=jobs,
+            metrics=metrics,
+            events=events,
+            make_local=make_local,
+            cluster=cluster(),
+            finishing=finishing,
+            times=times or Times(),
+        )
     try:
         from activator.app.redis_stores import RedisStores  # noqa: PLC0415 - only where it is used
     except ModuleNotFoundError as error:

@@ -17,7 +17,7 @@ from activator.config.endpoint_schema import EndpointSection, Policy
 from activator.config.fields import Section
 from activator.config.references import is_reference, read_secret, resolve
 from activator.config.schema import Document, RootKeys
-from activator.config.store_url import StoreUrl, has_password, parse_store_url
+from activator.config.store_url import Kind, StoreUrl, has_password, parse_store_url
 from activator.config.templates import read_template
 from activator.config.tree import Items, Table, merged, without
 from activator.core.routing import duplicates
@@ -85,6 +85,9 @@ class Reader:
         self._check_names(declared)
         self._check_matches(built)
         store_url = self._store_url(root) if root else None
+        if store_url is not None and store_url.kind is Kind.LEASE:
+            for each in declared:
+                self._tell(each.tree, rules.lease_problems(each.keys), under=each.loc)
         secret = self._webhook_secret(root) if root else ""
         templates = self._templates(built, defaults)
         self._problems.raise_any()

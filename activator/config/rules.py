@@ -19,6 +19,7 @@ from activator.config.endpoint_schema import (
     StaticSection,
 )
 from activator.config.fields import LATER, Section
+from activator.config.store_url import Kind
 from activator.core.endpoint import Balance, Dialect, Owner
 
 if TYPE_CHECKING:
@@ -137,7 +138,20 @@ def _source_problems(source: KubernetesSourceSection) -> Iterator[Finding]:
             yield (*at, "allow", namespace), "is not one of `namespaces`"
 
 
+def lease_problems(endpoint: EndpointSection) -> Iterator[Finding]:
+    """Of an endpoint, where a Lease passes from one activator to the next."""
+    if isinstance(endpoint.backend, ProcessSection | DockerSection):
+        yield (
+            ("backend", "type"),
+            f"`{endpoint.backend.type}` cannot be where store.url is memory+lease://: another"
+            " activator that takes the Lease could not take these replicas over; `kubernetes` and"
+            " `static` can be",
+        )
+
+
 def store_url_problems(url: StoreUrl) -> Iterator[Finding]:
+    if url.kind is Kind.LEASE and find_spec("kubernetes_asyncio") is None:
+        yield ("store", "url"), _NEEDS_KUBERNETES
     if url.tls is not None:
         for file in (url.tls.ca_certs, url.tls.certfile, url.tls.keyfile):
             if file is not None and not is_readable(file):

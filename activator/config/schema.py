@@ -101,7 +101,9 @@ class StoreSection(Section):
         "memory://",
         "`memory://` keeps everything in this process. Several activators share a Redis:"
         " `redis://HOST:PORT/DB`, `rediss://…` with TLS, `redis+sentinel://HOST:PORT,HOST:PORT/NAME`"
-        " or `redis+cluster://HOST:PORT,HOST:PORT`. An address with a password is written `${NAME}`"
+        " or `redis+cluster://HOST:PORT,HOST:PORT`. In Kubernetes without a Redis, several stand"
+        " ready with `memory+lease://NAME` or `memory+lease://NAMESPACE/NAME`, and whoever holds"
+        " this Lease serves, as with `memory://`. An address with a password is written `${NAME}`"
         " or `file:PATH`.",
     )
     prefix: Text = key(

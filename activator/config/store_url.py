@@ -5,6 +5,7 @@ Decides what an address may look like. How one connects to it is `redisio`'s bus
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -12,12 +13,15 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote
 
 MEMORY: Final = "memory://"
+LEASE: Final = "memory+lease://"
 DEFAULT_PORT: Final = 6379
 SENTINEL_PORT: Final = 26379
 
 
 class Kind(Enum):
     MEMORY = "memory"
+    LEASE = "memory+lease"
+    """In the memory of whoever holds a Lease of a Kubernetes cluster."""
     SINGLE = "redis"
     SENTINEL = "redis+sentinel"
     CLUSTER = "redis+cluster"
@@ -47,8 +51,12 @@ class StoreUrl:
     sentinel_username: str | None = None
     sentinel_password: str | None = field(default=None, repr=False)
     tls: StoreTls | None = None
+    lease: str = ""
+    namespace: str = ""
+    """Of the lease; empty: of the pod that this is."""
 
 
+_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SCHEMES: Final = {
     "redis": Kind.SINGLE,
     "rediss": Kind.SINGLE,
@@ -64,11 +72,14 @@ def parse_store_url(text: str, *, base: Path = Path()) -> StoreUrl:
     """Files in it are relative to `base`. Raises ValueError, whose words show nothing secret."""
     if text == MEMORY:
         return StoreUrl(Kind.MEMORY)
+    if text.startswith(LEASE):
+        return _lease(text.removeprefix(LEASE))
     scheme, separator, rest = text.partition("://")
     kind = _SCHEMES.get(scheme.lower())
     if not separator or kind is None:
         raise ValueError(
-            "must be memory://, redis://, rediss://, redis+sentinel:// or redis+cluster://"
+            "must be memory://, memory+lease://, redis://, rediss://, redis+sentinel:// or"
+            " redis+cluster://"
         )
     rest, _, query = rest.partition("?")
     if "#" in rest or "#" in query:
@@ -90,6 +101,17 @@ def parse_store_url(text: str, *, base: Path = Path()) -> StoreUrl:
         sentinel_password=options.get("sentinel_password"),
         tls=_tls(options, always=scheme.lower() == "rediss", base=base),
     )
+
+
+def _lease(text: str) -> StoreUrl:
+    namespace, _, name = text.rpartition("/")
+    for each in (name, namespace) if "/" in text else (name,):
+        if not _LABEL.fullmatch(each):
+            raise ValueError(
+                "names no Lease, as in memory+lease://NAME (in the pod's own namespace) or"
+                " memory+lease://NAMESPACE/NAME"
+            )
+    return StoreUrl(Kind.LEASE, lease=name, namespace=namespace)
 
 
 def has_password(text: str) -> bool:

@@ -20,6 +20,7 @@ from activator.control.report import endpoint_status, gauges, outlook, usage
 from activator.control.scaling import Scaler
 from activator.control.verbs import Verbs
 from activator.core.costs import Ledger
+from activator.core.duty import Duty
 from activator.core.effects import (
     Answer,
     AskQuiet,
@@ -313,6 +314,7 @@ class Controller:
         """Look once and act; the moment at which to look again at the latest."""
         now = self._clock()
         wake_at: float | None = None
+        self.live.gate.turn_away()  # whoever has come to wait although nobody may
         for effect in self.life.observe(self._observation(), now=now):
             if isinstance(effect, WakeAt):
                 wake_at = effect.at
@@ -363,6 +365,7 @@ class Controller:
             remembered=self.snapshot.remembered,
             autoscaler=self.snapshot.autoscaler,
             leading=self._lease.leading,
+            may_start=self._lease.duty is Duty.SERVES,
             unsure_until=self._board.unsure_until(self.name),
         )
 
@@ -437,6 +440,8 @@ class Controller:
     async def _ask_driver(self, order: SetReplicas, seen: Snapshot, *, agreed: bool) -> None:
         """`seen`: what it was decided upon."""
         try:
+            if self._lease.duty is not Duty.SERVES:  # no longer: this process may have been stopped
+                raise DriverError("another activator may serve by now")
             await self._scaler.carry_out(order, agreed=agreed, before=seen.wanted, fence=seen.fence)
         except DriverError as error:
             self._scale_error, self._scale_lasting = str(error), error.lasting

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from activator.core.catalogue import ModelCard
     from activator.core.dispatch import Ticket
+    from activator.core.duty import Duty
     from activator.core.endpoint import Endpoint, Replica
     from activator.core.usage import Booked, DayUsage, Entry
 
@@ -250,8 +251,13 @@ class Lease(Protocol):
     def term(self) -> int:
         """Higher with every holder; this one's while leading."""
 
+    @property
+    def duty(self) -> Duty:
+        """What may be done here just now. Anything but SERVES, where all that activators share is
+        the lease."""
+
     def on_change(self, told: Callable[[], None]) -> Callable[[], None]:
-        """`told` whenever `leading` has changed. Returns what ends it."""
+        """`told` whenever `leading` or `duty` has changed. Returns what ends it."""
 
 
 @dataclass(frozen=True, slots=True)

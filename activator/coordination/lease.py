@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from activator.aiokit.tasks import Tasks
+from activator.core.duty import Duty
 from activator.core.election import Acquire, Election, LeaseRecord, Look, Renew, StepDown, Wait
 from activator.errors import StoreUnavailable
 
@@ -51,8 +52,11 @@ class SharedLease:
         *,
         clock: Callable[[], float] = time.monotonic,
         pace: Pace | None = None,
+        is_all: bool = False,
     ) -> None:
+        """`is_all`: activators share nothing else, so that only its holder is on duty."""
         self._store = store
+        self._is_all = is_all
         self._me = roster.me
         self._clock = clock
         self._election = Election(roster.me, pace=pace)
@@ -60,8 +64,8 @@ class SharedLease:
         self._tasks = Tasks("lease")
         self._wake = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
-        self._told = False
-        """What `leading` was when the listeners were told."""
+        self._told = (False, self.duty)
+        """What `leading` and `duty` were when the listeners were told."""
         roster.on_left(self._left)
         store.listen(self._given_back)
 
@@ -72,6 +76,20 @@ class SharedLease:
     @property
     def term(self) -> int:
         return self._election.record.term
+
+    @property
+    def duty(self) -> Duty:
+        return self._election.duty(now=self._now) if self._is_all else Duty.SERVES
+
+    @property
+    def record(self) -> LeaseRecord:
+        """As last seen."""
+        return self._election.record
+
+    @property
+    def taken_from(self) -> LeaseRecord | None:
+        """While leading: what was found when it was taken."""
+        return self._election.taken_from
 
     def on_change(self, told: Callable[[], None]) -> Callable[[], None]:
         self._listeners.append(told)
@@ -102,7 +120,7 @@ class SharedLease:
                     self._tell()
                 case question:
                     await self._ask(question)
-                    self._tell()
+                    self._tell()  # before anything else runs: whoever is told prepares for it
 
     @property
     def _now(self) -> float:
@@ -135,12 +153,13 @@ class SharedLease:
                 return await self._store.renew(self._me, term=seen.term)
 
     def _tell(self) -> None:
-        leading = self.leading
-        if leading == self._told:
+        leading, duty = self.leading, self.duty
+        before, self._told = self._told, (leading, duty)
+        if before == self._told:
             return
-        self._told = leading
-        action = "leading" if leading else "not_leading"
-        _log.info(action, extra={"action": action, "term": self.term})
+        if leading != before[0]:
+            action = "leading" if leading else "not_leading"
+            _log.info(action, extra={"action": action, "term": self.term})
         for told in tuple(self._listeners):
             told()
 

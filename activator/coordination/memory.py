@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from activator.coordination.base import Share
 from activator.coordination.ledger_entry import shared_id
 from activator.core.dispatch import Dispatcher, Ticket, TicketState
+from activator.core.duty import Duty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -265,6 +266,7 @@ class MemoryLease:
     """`Lease` where nobody else could lead."""
 
     term = 1
+    duty = Duty.SERVES
 
     @property
     def leading(self) -> bool:

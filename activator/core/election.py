@@ -10,8 +10,13 @@ clocks differ in pace, so that two never lead. Asking is the shell's business (`
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+from activator.core.duty import Duty
 
 NEVER = float("-inf")
+CUT_OFF_AFTER: Final = 2
+"""Questions in a row without an answer. One may be that this process was stopped while it asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +28,10 @@ class LeaseRecord:
     term: int = 0
     """Rises with every holder: what an earlier one asks for can be told apart and refused."""
     beat: int = 0
-    """Rises with every renewal of a term."""
+    """Another with every renewal of a term."""
+    finishing: float = 0.0
+    """Seconds that the one who gave it back may need for what it had in flight, if that is known
+    here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,10 @@ class Election:
         self._leads_until = NEVER
         self._ask_at = NEVER
         self._owes_stepping_down = False
+        self._unanswered = 0
+        """Questions since the last answer."""
+        self._has_left = False
+        self._taken_from: LeaseRecord | None = None
         self._gone = ""
         """A holder that has ended: nobody need wait for its record to lapse."""
 
@@ -107,8 +119,23 @@ class Election:
         """As last seen."""
         return self._seen
 
+    @property
+    def taken_from(self) -> LeaseRecord | None:
+        """What was found when it was taken, or when that was tried last; None: it never was."""
+        return self._taken_from
+
     def leads(self, *, now: float) -> bool:
         return now < self._leads_until
+
+    def duty(self, *, now: float) -> Duty:
+        """Of an activator that may do nothing that its lease does not allow."""
+        if self._has_left:
+            return Duty.LEAVING
+        if self.leads(now=now):
+            return Duty.SERVES
+        if self._seen.holder != self._me:
+            return Duty.STANDS_BY
+        return Duty.CUT_OFF if self._unanswered >= CUT_OFF_AFTER else Duty.LAPSED
 
     def step(self, *, now: float) -> Step:
         """What to do now."""
@@ -120,6 +147,7 @@ class Election:
         if self._seen.holder == self._me:
             return Renew(self._seen)
         if self._may_acquire(now=now):
+            self._taken_from = self._seen  # if it succeeds, whether the answer comes or not
             return Acquire(self._seen, self._highest + 1)
         return Look()
 
@@ -134,6 +162,7 @@ class Election:
         if record != self._seen or self._still_since is None or now - asked > self._pace.late:
             self._still_since = now
         self._seen = record
+        self._unanswered = 0
         self._highest = max(self._highest, record.term)
         mine = record.holder == self._me
         if mine and done and not isinstance(question, Look):
@@ -142,7 +171,8 @@ class Election:
         elif not mine:
             self._leads_until = NEVER
         if not mine:
-            self._ask_at = asked + self._pace.look
+            found_free = self._is_free and isinstance(question, Look)
+            self._ask_at = now if found_free else asked + self._pace.look
         else:
             # taken by a question whose answer was lost: it must be moved before it counts
             self._ask_at = asked + self._pace.renew if done else now
@@ -150,6 +180,7 @@ class Election:
     def failed(self, *, now: float) -> None:
         """The store did not answer, or only to refuse."""
         self._still_since = None
+        self._unanswered += 1
         self._ask_at = now + self._pace.look
 
     def is_gone(self, act: str) -> None:
@@ -164,9 +195,12 @@ class Election:
             self._still_since, self._ask_at = None, NEVER
 
     def give_back(self) -> LeaseRecord | None:
-        """Leading ends here and now. The record to give back; None: it is not ours."""
+        """Leading ends here and now, for good. The record to give back; None: it is not ours."""
         self._leads_until = NEVER
-        return self._seen if self._seen.holder == self._me else None
+        if self._seen.holder != self._me or self._has_left:
+            return None
+        self._has_left = True
+        return self._seen
 
     @property
     def _acts_at(self) -> float:
@@ -179,5 +213,8 @@ class Election:
     def _may_acquire(self, *, now: float) -> bool:
         if self._still_since is None:
             return False
-        free = self._seen.holder in {"", self._gone}
-        return free or now >= self._still_since + self._pace.lapse
+        return self._is_free or now >= self._still_since + self._pace.lapse
+
+    @property
+    def _is_free(self) -> bool:
+        return self._seen.holder in {"", self._gone}

@@ -81,6 +81,8 @@ class Lifecycle:
         self._starts = FailedStarts()
         self._fleet = Fleet(policy, starts=self._starts)
         self._wish: _Wish | None = None
+        self._starts_nothing = False
+        """Paused, or another activator does all there is to do."""
         self._kept_down = False
         """`min` does not count: an operator, or somebody else, went to zero."""
         self._declared = False
@@ -140,6 +142,7 @@ class Lifecycle:
     def observe(self, seen: Observation, *, now: float) -> list[Effect]:
         """What to do about these facts, in order; at most one WakeAt, and it comes last."""
         self._out = []
+        self._starts_nothing = self.paused or not seen.may_start
         # one that was ordered away may still end on its own before it is told
         ended = [e for e in self._endings.new(seen.ended) if not self._fleet.is_doomed(e.id)]
         change = self._fleet.look(seen, ended=bool(ended), now=now)
@@ -203,7 +206,7 @@ class Lifecycle:
         """Respected, not fought. Only the leader orders more than a start that there is demand for,
         so it alone can tell what none of our activators has ordered."""
         fleet, owned = self._fleet, self._policy.owner is Owner.ACTIVATOR
-        is_start = not change.expected and bool(view.seen.demand) and not self.paused
+        is_start = not change.expected and bool(view.seen.demand) and not self._starts_nothing
         is_foreign = view.seen.leading and not is_start
         if is_foreign and (owned or not change.wanted):
             who = f"somebody else went from {change.expected} to {change.wanted}"
@@ -250,8 +253,9 @@ class Lifecycle:
             self._revive(view, "an operator asked for it")
         elif self.state not in {State.INACTIVE, State.FAILED} or not starts:
             return
-        elif self.paused:
-            self._record("ignored", "activate: the endpoint is paused")
+        elif self._starts_nothing:
+            why = "the endpoint is paused" if self.paused else "another activator serves"
+            self._record("ignored", f"activate: {why}")
         elif self.state is State.FAILED or not view.seen.wanted or not self._fleet.is_settled:
             self._start(view, OPERATOR, "an operator asked for it")
 
@@ -321,13 +325,15 @@ class Lifecycle:
             return self._become_active(view, "activated", f"after {in_words(now - self.since)}")
         if not self._scalable:
             return False
-        if self.paused and not view.alive and not seen.wanted and self._fleet.is_settled:
-            return self._end(view, "paused, and no replica is there")
+        nothing_comes = not view.alive and not seen.wanted and self._fleet.is_settled
+        if self._starts_nothing and nothing_comes:
+            why = "paused" if self.paused else "another activator serves"
+            return self._end(view, f"{why}, and no replica is there")
         if self._starts.cause and self._starts.gives_up([r.id for r in view.alive], now=now):
             return self._fail(view, self._starts.cause)
         if now >= self._overdue_at:
             return self._fail(view, self._overdue(view))
-        if not self.paused:
+        if not self._starts_nothing:
             self._out += self._fleet.order_missing(view, needed=True)
         return False
 
@@ -339,9 +345,9 @@ class Lifecycle:
         if self._may_drain(view) and view.now >= self._idle_at(view.seen):
             idle_for = in_words(view.now - self._idle_since(view.seen))
             return self._drain(view, "idle", f"no request for {idle_for}")
-        self._out += self._fleet.resize(view, frozen=self.paused)
+        self._out += self._fleet.resize(view, frozen=self._starts_nothing)
         self._out += self._fleet.drop_overdue(view)
-        if not self.paused:
+        if not self._starts_nothing:
             short = self._keeps_up and len(view.alive) < self._policy.min
             needed = bool(view.seen.demand) or short
             self._out += self._fleet.order_missing(view, needed=needed)
@@ -377,7 +383,7 @@ class Lifecycle:
     # the transitions
 
     def _start_if_needed(self, view: View) -> bool:
-        if self.paused:
+        if self._starts_nothing:
             return False
         if view.seen.demand:
             return self._start(view, "demand", f"a demand of {view.seen.demand}")

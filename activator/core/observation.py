@@ -73,6 +73,8 @@ class Observation:
     """Who else changes the count by itself, for people; empty: nobody is known."""
     leading: bool = True
     """Whether this activator is the one that may deactivate, or go beyond what was activated."""
+    may_start: bool = True
+    """Whether this activator may start replicas. False: another does all there is to do."""
     unsure_until: float = float("-inf")
     """Until then an activator that does not answer, and may exist, may have something in flight:
     nothing is stopped."""

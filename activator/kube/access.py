@@ -152,6 +152,14 @@ class Access:
         self._old = self._rest = None
 
 
+def own_namespace(*, service_account: Path = SERVICE_ACCOUNT) -> str | None:
+    """Of the pod that this is; None: it is none."""
+    try:
+        return (service_account / "namespace").read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None
+
+
 def _is_there(paths: str) -> bool:
     return any(os.path.isfile(os.path.expanduser(path)) for path in paths.split(os.pathsep) if path)
 

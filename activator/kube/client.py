@@ -62,6 +62,10 @@ class KubeClient:
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         return await self._object("POST", path, body=body)
 
+    async def put(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Outdated: the object has another `resourceVersion` than `body`."""
+        return await self._object("PUT", path, body=body)
+
     async def text(self, path: str, **params: str) -> str:
         """What is not JSON: logs."""
         return (await self._body("GET", path, params=params)).decode("utf-8", "replace")

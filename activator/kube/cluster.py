@@ -48,6 +48,7 @@ SERVICES = Resource("v1", "services", "Service")
 DEPLOYMENTS = Resource("apps/v1", "deployments", "Deployment")
 STATEFUL_SETS = Resource("apps/v1", "statefulsets", "StatefulSet")
 ENDPOINT_SLICES = Resource("discovery.k8s.io/v1", "endpointslices", "EndpointSlice")
+LEASES = Resource("coordination.k8s.io/v1", "leases", "Lease")
 AUTOSCALERS = Resource("autoscaling/v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
 
 _KNOWN = {

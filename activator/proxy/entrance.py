@@ -69,6 +69,8 @@ class _Arrival:
     def admit(self, peeked: Peeked | None) -> None:
         proxy, head = self._proxy, self._head
         try:
+            if proxy.shut is not None and (why := proxy.shut()) is not None:
+                raise why
             admitted = admit(
                 head,
                 door=proxy.door,

@@ -107,6 +107,8 @@ class Proxy:
         self.via = via_name()
         self.tls = certificate is not None
         self.draining = False
+        self.shut: Callable[[], ActivatorError | None] | None = None
+        """Why no request may come in at all, asked with each; None: one may."""
         self.jobs: JobStore | None = None
         """None: there are no jobs."""
         self.webhook = no_webhooks

@@ -72,6 +72,8 @@ class Gate:
         self._open = 0
         self._paused = False
         self._quiet = False
+        self._is_shut = False
+        self._no_line: ActivatorError | None = None
         self._held: dict[HeldClient, float] = {}
         """Whose clients wait, and since when; who has waited longest comes first."""
         self._queued: dict[Holder, None] = {}
@@ -251,8 +253,7 @@ class Gate:
 
     def resume(self) -> None:
         self._paused = False
-        if not self._quiet:
-            self._ledger.resume()
+        self._resume()
 
     def quiesce(self) -> bool:
         """With nothing held and in flight: hold what comes until `revive` and say True."""
@@ -264,12 +265,32 @@ class Gate:
 
     def revive(self) -> None:
         self._quiet = False
-        if not self._paused:
+        self._resume()
+
+    def shut(self, *, no_slots: bool, no_line: ActivatorError | None) -> None:
+        """Until it is said otherwise: give nobody a slot; have clients not wait, but told this."""
+        self._is_shut, self._no_line = no_slots, no_line
+        if no_slots:
+            self._ledger.hold()
+        else:
+            self._resume()
+        self.wake()
+
+    def turn_away(self) -> None:
+        """Whoever waits although nobody may (`shut`). Detached jobs stay: no client waits."""
+        if self._no_line is not None and self._held:
+            self._tell(list(self._held), self._no_line)
+
+    def _resume(self) -> None:
+        if not (self._paused or self._quiet or self._is_shut):
             self._ledger.resume()
 
     def refuse_held(self, error: ActivatorError) -> None:
         """Everyone who waits now is told `error`."""
-        for holder in [*self._held, *self._queued]:
+        self._tell([*self._held, *self._queued], error)
+
+    def _tell(self, holders: Sequence[Holder], error: ActivatorError) -> None:
+        for holder in holders:
             try:
                 holder.refused(error)
             except Exception:

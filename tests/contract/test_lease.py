@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.coordination.memory import MemoryLease
-from tests.sharing import KINDS, PACE, hall, kill
+from tests.sharing import LEASE_KINDS, PACE, hall, kill
 from tests.support import eventually
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.sharing import Hall
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=LEASE_KINDS)
 async def h(request: pytest.FixtureRequest) -> AsyncIterator[Hall]:
     async with hall(request.param) as opened:
         yield opened

@@ -74,6 +74,7 @@ class Office:
             wishes=lambda: self.wishes,
             costs=lambda: self.bookkeeper,
             why_not_ready=lambda: self.why_not_ready,
+            why_not_serving=lambda: None,
             settings=settings("first"),
             events=h.world.events,
         )

@@ -75,6 +75,7 @@ class Desk:
             wishes=MemoryWishes,
             costs=self._bookkeeper,
             why_not_ready=lambda: None,
+            why_not_serving=lambda: None,
             settings=settings,
             events=self.events,
         )

@@ -237,7 +237,7 @@ def test_the_store_may_be_a_reference(tmp_path: Path) -> None:
     assert settings.store.url == StoreUrl(Kind.MEMORY)
     assert settings.masked()["store"]["url"] == "${STORE}"
     (problem,) = problems_of(tmp_path, text, environ={"STORE": "http://:hush@store"})
-    assert problem.startswith("1: store.url: must be memory://, redis://")
+    assert problem.startswith("1: store.url: must be memory://, memory+lease://, redis://")
     assert "hush" not in problem
 
 

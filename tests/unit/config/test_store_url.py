@@ -16,6 +16,11 @@ ONE = (("store", 6379),)
     ("text", "url"),
     [
         ("memory://", StoreUrl(Kind.MEMORY)),
+        ("memory+lease://activator", StoreUrl(Kind.LEASE, lease="activator")),
+        (
+            "memory+lease://llm/activator-1",
+            StoreUrl(Kind.LEASE, lease="activator-1", namespace="llm"),
+        ),
         ("redis://store", StoreUrl(Kind.SINGLE, ONE)),
         ("redis://store/", StoreUrl(Kind.SINGLE, ONE)),
         ("REDIS://store:7000/3", StoreUrl(Kind.SINGLE, (("store", 7000),), db=3)),
@@ -63,6 +68,11 @@ def test_an_address_is_taken_apart(text: str, url: StoreUrl) -> None:
         ("memory", "must be memory://"),
         ("memory://x", "must be memory://"),
         ("http://store", "must be memory://"),
+        ("memory+lease://", "names no Lease"),
+        ("memory+lease:///activator", "names no Lease"),
+        ("memory+lease://llm/", "names no Lease"),
+        ("memory+lease://a/b/c", "names no Lease"),
+        ("memory+lease://Activator", "names no Lease"),
         ("redis:store", "must be memory://"),
         ("redis://", "names no host"),
         ("redis://:6379", "names no host"),
@@ -147,7 +157,7 @@ def test_a_password_comes_from_outside(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("store", "problem"),
     [
-        ("url: redis", "store.url: must be memory://, redis://, rediss://, redis+sentinel:// or"),
+        ("url: redis", "store.url: must be memory://, memory+lease://, redis://, rediss://"),
         ("url: 'redis://:hush@s'", "store.url: a password is never written here"),
         ("url: 'redis+sentinel://s'", "store.url: names no service"),
         ("url: 'rediss://s?ssl_ca_certs=ca.pem'", "store.url: "),
@@ -158,3 +168,37 @@ def test_a_store_that_cannot_be_is_a_problem(tmp_path: Path, store: str, problem
     (line,) = problems_of(tmp_path, f"store: {{{store}}}\n{MINIMAL}")
     assert line.startswith(f"1: {problem}")
     assert "hush" not in line
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [
+        "{type: process, command: [serve, '{port}']}",
+        "{type: docker, container: llama, port: 8000}",
+    ],
+)
+def test_replicas_that_no_other_could_take_over_cannot_be_with_a_lease(
+    tmp_path: Path, backend: str
+) -> None:
+    text = (
+        "store: {url: 'memory+lease://activator'}\n"
+        f"endpoints: [{{name: a, match: {{hosts: [a.example]}}, backend: {backend}}}]\n"
+    )
+    (line,) = problems_of(tmp_path, text)
+    kind = "process" if "process" in backend else "docker"
+    assert line.startswith(f"2: endpoints[0].backend.type: `{kind}` cannot be where store.url is")
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [
+        "{type: kubernetes, namespace: models, target: Deployment/a, port: http}",
+        "{type: static, urls: ['http://10.0.0.7:8000']}",
+    ],
+)
+def test_replicas_that_belong_to_no_activator_can(tmp_path: Path, backend: str) -> None:
+    text = (
+        "store: {url: 'memory+lease://activator'}\n"
+        f"endpoints: [{{name: a, match: {{hosts: [a.example]}}, backend: {backend}}}]\n"
+    )
+    assert settings_of(tmp_path, text).store.url.lease == "activator"

@@ -90,6 +90,7 @@ async def _given_up_unseen() -> None:
     async with city(Random(5), size=2) as c:
         await c.until(c.leader, within=15.0)
         one, other = c.activators
+        await c.until(lambda: not other.live.gate._quiet, within=5.0)  # it has joined
         assert other.control._member.quiesce(("m-1",))
 
         c.request(one, takes=1.0)

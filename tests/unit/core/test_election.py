@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from activator.core.duty import Duty
 from activator.core.election import (
     Acquire,
     Election,
@@ -55,8 +56,23 @@ def test_reads_before_it_asks_for_anything() -> None:
 def test_a_lease_that_nobody_ever_had_is_taken_at_once() -> None:
     election = follower(LeaseRecord())
 
-    assert election.step(now=0.0) == Wait(1.0)
-    assert election.step(now=1.0) == Acquire(LeaseRecord(), 1)
+    assert election.step(now=0.0) == Acquire(LeaseRecord(), 1)
+
+
+def test_one_that_has_been_given_back_is_taken_as_soon_as_that_is_seen() -> None:
+    election = follower()
+    election.answered(Look(), LeaseRecord("", 4, 10), done=True, asked=1.0, now=1.2)
+
+    assert election.step(now=1.2) == Acquire(LeaseRecord("", 4, 10), 5)
+
+
+def test_who_is_not_the_first_to_take_it_looks_again_in_its_time() -> None:
+    election, free = follower(LeaseRecord("", 4, 1)), LeaseRecord("", 4, 2)
+    question = election.step(now=0.0)
+    assert isinstance(question, Acquire)
+    election.answered(question, free, done=False, asked=0.0, now=0.1)
+
+    assert election.step(now=0.1) == Wait(PACE.look)
 
 
 def test_leading_counts_from_the_moment_of_asking() -> None:
@@ -135,6 +151,56 @@ def test_a_record_that_moves_is_left_alone() -> None:
 
     assert election.step(now=18.9) == Look()
     assert election.step(now=19.0) == Acquire(moved, 5)
+
+
+def test_whoever_holds_no_lease_stands_by() -> None:
+    assert Election("me").duty(now=0.0) is Duty.STANDS_BY
+    assert follower().duty(now=0.0) is Duty.STANDS_BY
+    assert follower(LeaseRecord("", 4, 1)).duty(now=0.0) is Duty.STANDS_BY
+
+
+def test_one_that_could_not_renew_serves_no_longer_than_it_may() -> None:
+    election = leader()
+
+    assert election.duty(now=PACE.hold - 0.01) is Duty.SERVES
+    assert election.duty(now=PACE.hold) is Duty.LAPSED
+
+
+def test_one_is_cut_off_when_two_questions_in_a_row_had_no_answer() -> None:
+    election = leader()
+    election.failed(now=5.0)
+    assert election.duty(now=PACE.hold) is Duty.LAPSED
+    election.failed(now=6.5)
+
+    assert election.duty(now=6.6) is Duty.SERVES
+    assert election.duty(now=PACE.hold) is Duty.CUT_OFF
+    election.answered(Look(), LeaseRecord("me", 1, 1), done=True, asked=8.0, now=8.0)
+    assert election.duty(now=8.0) is Duty.LAPSED  # until it has moved it
+    election.answered(Look(), OTHERS, done=True, asked=9.0, now=9.0)
+    assert election.duty(now=9.0) is Duty.STANDS_BY
+
+
+def test_one_that_gave_it_back_is_leaving_whatever_comes() -> None:
+    election = leader()
+    assert election.give_back() == LeaseRecord("me", 1, 1)
+
+    assert election.duty(now=0.1) is Duty.LEAVING
+    assert election.give_back() is None
+
+
+def test_a_holder_knows_whom_it_took_the_lease_from() -> None:
+    election = follower()
+    assert election.taken_from is None
+    question = election.step(now=PACE.lapse)
+    assert question == Acquire(OTHERS, 5)
+    election.failed(now=PACE.lapse)  # the answer was lost
+    mine = LeaseRecord("me", 5, 10)
+    election.answered(Look(), mine, done=True, asked=12.0, now=12.0)
+    assert election.step(now=12.0 + PACE.renew) == Renew(mine)
+    election.answered(Renew(mine), LeaseRecord("me", 5, 11), done=True, asked=14.0, now=14.0)
+
+    assert election.leads(now=14.0)
+    assert election.taken_from == OTHERS
 
 
 @pytest.mark.parametrize("slow", [True, False])

@@ -218,6 +218,28 @@ def test_paused_an_operators_activate_is_ignored_and_says_so() -> None:
     assert told(life.observe(NOTHING, now=1.0)) == ["ignored: activate: the endpoint is paused"]
 
 
+def test_where_another_serves_it_starts_nothing_until_it_is_its_turn() -> None:
+    life = Lifecycle(replace(POLICY, min=1), now=0.0)
+    others = replace(NOTHING, demand=1, may_start=False, leading=False)
+
+    assert life.observe(others, now=1.0) == []
+    life.activate()
+    assert told(life.observe(others, now=2.0)) == ["ignored: activate: another activator serves"]
+    assert life.state is State.INACTIVE
+    assert acts(life.observe(NOTHING, now=3.0)) == [SetReplicas(1, "min")]
+
+
+def test_where_another_serves_what_it_starts_is_seen_and_left_alone() -> None:
+    life = asleep()
+    life.observe(seen(STARTING, may_start=False, leading=False), now=1.0)
+    life.observe(seen(READY, may_start=False, leading=False), now=2.0)
+    assert told(life.observe(seen(READY, may_start=False, leading=False), now=3.0)) == []
+
+    assert acts(life.observe(seen(READY, may_start=False, leading=False), now=5000.0)) == []
+    assert acts(life.observe(seen(may_start=False, leading=False), now=5001.0)) == []
+    assert life.state is State.INACTIVE
+
+
 def test_an_operator_stops_without_waiting_for_idleness() -> None:
     life = active()
     life.deactivate()

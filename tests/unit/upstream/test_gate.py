@@ -384,3 +384,57 @@ def test_those_who_wait_are_listed_by_the_page_and_cancelled_by_their_id() -> No
     assert [each.id for each in g.listed(0, 9)] == ["b", "c"]
     assert [len(each.told) for each in requests] == [1, 0, 0, 1]
     assert g.demand == 2
+
+
+def test_shut_it_gives_no_slots_and_whoever_waits_may_go_on_waiting() -> None:
+    later = Later()
+    g = gate(later=later)
+    g.offer([(ONE, False)])
+    g.shut(no_slots=True, no_line=None)
+    waiting = hold(g)
+    assert g.acquire(Ticket(), nobody) is None
+
+    g.turn_away()
+    g.resume()
+    g.revive()
+    later.run()
+
+    assert waiting.told == []
+    assert g.held == 1
+
+
+def test_without_a_line_clients_are_told_and_detached_jobs_stay() -> None:
+    g = gate()
+    waiting, job = hold(g), Request(g)
+    g.arrive()
+    g.queue(job)
+    woken: list[int] = []
+    g.wake = lambda: woken.append(1)
+
+    why = ShuttingDown()
+    g.shut(no_slots=False, no_line=why)
+    g.turn_away()
+
+    assert woken
+    assert waiting.told == [why]
+    assert job.told == []
+    assert g.acquire_now(Ticket(), nobody) is None  # there is no replica
+    g.offer([(ONE, False)])
+    assert g.acquire_now(Ticket(), nobody) == ONE
+
+
+def test_open_again_it_grants_unless_paused() -> None:
+    later = Later()
+    g = gate(later=later)
+    granted: list[Replica] = []
+    g.shut(no_slots=True, no_line=None)
+    g.offer([(ONE, False)])
+    g.acquire(Ticket(), lambda _, replica: granted.append(replica))
+    g.pause()
+
+    g.shut(no_slots=False, no_line=None)
+    later.run()
+    assert granted == []
+    g.resume()
+    later.run()
+    assert granted == [ONE]
