@@ -13,6 +13,7 @@ import yaml
 
 from activator.cli.arguments import parse
 from activator.config.settings import load
+from activator.config.store_url import parse_store_url
 from tests.unit.deploy.schemas import problems
 
 if TYPE_CHECKING:
@@ -119,9 +120,10 @@ def test_an_overlay_builds_and_is_valid(overlay: Path) -> None:
     )
     objects = list(yaml.safe_load_all(built.stdout))
     assert [problem for each in objects for problem in problems(each)] == []
-    [binding] = [each for each in objects if each["kind"].endswith("RoleBinding")]
+    bindings = [each for each in objects if each["kind"].endswith("RoleBinding")]
     [account] = [each for each in objects if each["kind"] == "ServiceAccount"]
-    assert binding["subjects"][0]["namespace"] == account["metadata"]["namespace"]
+    for binding in bindings:
+        assert binding["subjects"][0]["namespace"] == account["metadata"]["namespace"]
 
 
 def test_the_configuration_is_one(tmp_path: Path) -> None:
@@ -212,6 +214,44 @@ def test_rights_are_few_and_the_same_in_both_forms() -> None:
             assert "*" not in words
         assert {"create", "delete", "update", "escalate", "bind"}.isdisjoint(rule["verbs"])
         assert "secrets" not in rule["resources"]
+
+
+def _lease_deployment() -> Json:
+    """What `components/lease` changes of the base's."""
+    [told] = read(ROOT / "components" / "lease" / "kustomization.yaml")
+    [patch] = told["patches"]
+    spec: Json = yaml.safe_load(patch["patch"])["spec"]
+    return spec
+
+
+def test_with_a_lease_its_holder_may_have_this_one_and_no_other() -> None:
+    pod = _lease_deployment()["template"]["spec"]
+    [store] = [each["value"] for each in pod["containers"][0]["env"]]
+    name = parse_store_url(store).lease
+    [base] = read(ROOT / "base" / "kustomization.yaml")
+
+    rights = one("Role", below="components/lease", name="activator-lease")["rules"]
+    of_leases = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
+    assert rights == [
+        {**of_leases, "verbs": ["create"]},
+        {**of_leases, "resourceNames": [name], "verbs": ["get", "update"]},
+    ]
+    # kustomize takes it for the name of what it generates, whatever the kind
+    assert name not in {each["name"] for each in base["configMapGenerator"]}
+
+
+def test_with_a_lease_an_update_waits_for_nobody_to_be_ready() -> None:
+    """Of the new pods none is while an old one serves."""
+    changed, pod = _lease_deployment(), one("Deployment")["spec"]["template"]["spec"]
+    assert changed["replicas"] >= 2
+    assert changed["strategy"]["rollingUpdate"] == {"maxSurge": "100%", "maxUnavailable": "100%"}
+    [container] = changed["template"]["spec"]["containers"]
+    [_, seconds] = container["lifecycle"]["preStop"]["exec"]["command"]
+    grace = pod["terminationGracePeriodSeconds"] + int(seconds)
+    assert changed["template"]["spec"]["terminationGracePeriodSeconds"] == grace
+    kinds = {each["kind"] for each in _objects(ROOT / "overlays" / "lease" / "kustomization.yaml")}
+    # with one that is ready, a budget would keep its node from ever being drained
+    assert kinds.isdisjoint({"PodDisruptionBudget", "HorizontalPodAutoscaler"})
 
 
 def test_the_tools_are_not_needed_for_the_rest() -> None:
