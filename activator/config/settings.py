@@ -91,7 +91,7 @@ class OpenAI:
 
 
 @dataclass(frozen=True, slots=True)
-class KubernetesSource:
+class Declarants:
     """Whose annotations declare endpoints."""
 
     namespaces: tuple[str, ...]
@@ -110,7 +110,7 @@ class Settings:
     openai: OpenAI
     endpoints: tuple[Endpoint, ...]
     """Of the file."""
-    declared: KubernetesSource | None
+    declared: Declarants | None
     """Where there may be more."""
     defaults: Table = field(repr=False)
     """Of endpoints that are declared elsewhere; those of the file have them."""
@@ -211,10 +211,10 @@ def _server(keys: ServerSection, *, base: Path) -> Server:
     )
 
 
-def _declared(keys: KubernetesSourceSection | None) -> KubernetesSource | None:
+def _declared(keys: KubernetesSourceSection | None) -> Declarants | None:
     if keys is None:
         return None
-    return KubernetesSource(
+    return Declarants(
         namespaces=tuple(dict.fromkeys(keys.namespaces)),
         allow={
             namespace: Allowance(hosts=each.hosts, models=each.models)

@@ -17,7 +17,7 @@ from activator.core.phases import Phase
 from activator.core.pods import life_name, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from activator.core.pods import Container, Ending, Pod
 
@@ -53,6 +53,8 @@ KEPT_EVENTS: Final = SCALING_UP | {
 
 _INSUFFICIENT = re.compile(r"Insufficient ([\w./-]*[\w])")
 _NO_CLAIM = re.compile(r'persistentvolumeclaims? "([^"]+)" not found')
+_FAILED_PROBE = re.compile(r"(Liveness|Readiness|Startup) probe")
+_KILLING_PROBE = re.compile(r"[Cc]ontainer (\S+) failed (liveness|startup) probe")
 _PREEMPTION = re.compile(r"\.? *preemption:.*$", re.DOTALL)
 
 
@@ -235,7 +237,7 @@ def _cause(
     if ending.reason == "OOMKilled":
         limit = f" (its limit is {container.memory_limit})" if container.memory_limit else ""
         words = f"{whose}ran out of memory and was killed: OOMKilled{limit}"
-    elif (why := _killed_by_probe(told)) and code:
+    elif (why := _killed_by_probe(container, told)) and code:
         words = f"{whose}was killed by the kubelet: {why}"
     elif ending.reason in {"ContainerCannotRun", "StartError"}:
         words = f"{whose}cannot be started"
@@ -247,11 +249,13 @@ def _cause(
     return FailedStart(words, exit_code=128 - code if code > 128 else code, last_lines=lines)
 
 
-def _killed_by_probe(told: Mapping[str, ClusterEvent]) -> str:
-    killing = told.get("Killing")
-    if killing is None or "probe" not in killing.message:
+def _killed_by_probe(container: Container, told: Mapping[str, ClusterEvent]) -> str:
+    """Why, by the probe that did it: another one may have failed later."""
+    killing = told.get(f"Killing {container.name}")
+    if killing is None or (probe := _KILLING_PROBE.search(killing.message)) is None:
         return ""
-    return _unhealthy(told) or killing.message
+    failed = told.get(f"Unhealthy {probe[2]}")
+    return failed.message if failed else killing.message
 
 
 def _unhealthy(told: Mapping[str, ClusterEvent]) -> str:
@@ -260,13 +264,22 @@ def _unhealthy(told: Mapping[str, ClusterEvent]) -> str:
 
 
 def _latest(events: Iterable[ClusterEvent]) -> dict[str, ClusterEvent]:
-    """By reason, the last one."""
+    """By reason, the last one; of what probes have found and done also by `REASON WHOSE`."""
     found: dict[str, ClusterEvent] = {}
     for event in events:
-        known = found.get(event.reason)
-        if known is None or (event.at, event.count) >= (known.at, known.count):
-            found[event.reason] = event
+        for key in (event.reason, *_whose(event)):
+            known = found.get(key)
+            if known is None or (event.at, event.count) >= (known.at, known.count):
+                found[key] = event
     return found
+
+
+def _whose(event: ClusterEvent) -> Iterator[str]:
+    """Which probe failed, or which container is killed for one."""
+    if event.reason == "Unhealthy" and (failed := _FAILED_PROBE.match(event.message)):
+        yield f"Unhealthy {failed[1].lower()}"
+    if event.reason == "Killing" and (killed := _KILLING_PROBE.search(event.message)):
+        yield f"Killing {killed[1]}"
 
 
 def _signal(number: int) -> str:

@@ -301,6 +301,39 @@ FAILURES = {
             )
         ],
     ),
+    "killed by its liveness probe, after which its readiness probe failed once more": (
+        raw_pod(containerStatuses=[{**running(), "state": ended(137)}]),
+        [
+            event("Unhealthy", "Liveness probe failed: HTTP probe failed with statuscode: 500"),
+            event("Killing", "Container server failed liveness probe, will be restarted"),
+            event(
+                "Unhealthy", "Readiness probe failed: connection refused", at="2026-01-01T00:00:09Z"
+            ),
+        ],
+        [
+            (
+                "llama-6b7f9c-x2x7k",
+                FailedStart(
+                    "was killed by the kubelet: Liveness probe failed: HTTP probe failed with"
+                    " statuscode: 500",
+                    exit_code=-9,
+                ),
+            )
+        ],
+    ),
+    "killed by something else than the probe that killed its sidecar": (
+        raw_pod(containerStatuses=[{**running(), "state": ended(137)}]),
+        [
+            event("Unhealthy", "Liveness probe failed: HTTP probe failed with statuscode: 500"),
+            event("Killing", "Container sidecar failed liveness probe, will be restarted"),
+        ],
+        [
+            (
+                "llama-6b7f9c-x2x7k",
+                FailedStart("was killed by SIGKILL (exit code 137)", exit_code=-9),
+            )
+        ],
+    ),
     "killed by its probe": (
         raw_pod(containerStatuses=[{**running(), "state": ended(137)}]),
         [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -252,6 +253,24 @@ def test_with_a_lease_an_update_waits_for_nobody_to_be_ready() -> None:
     kinds = {each["kind"] for each in _objects(ROOT / "overlays" / "lease" / "kustomization.yaml")}
     # with one that is ready, a budget would keep its node from ever being drained
     assert kinds.isdisjoint({"PodDisruptionBudget", "HorizontalPodAutoscaler"})
+
+
+def test_the_rights_are_those_that_the_documentation_explains() -> None:
+    granted: dict[str, set[str]] = {}
+    for rule in one("Role", below="rbac")["rules"]:
+        for resource in rule["resources"]:
+            granted.setdefault(resource, set()).update(rule["verbs"])
+
+    page = (ROOT.parents[1] / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+    table = page.partition("\n## Rights\n")[2].partition("\nWith `sources.kubernetes`")[0]
+    told: dict[str, set[str]] = {}
+    for row in re.findall(r"^\| ([^|]+) \| ([a-z, ]+) \|", table, re.MULTILINE)[1:]:
+        resource = row[0].split()[0].strip("`")
+        told.setdefault(resource, set()).update(row[1].strip().split(", "))
+
+    assert granted.pop("statefulsets") == granted["deployments"]
+    assert granted.pop("statefulsets/scale") == granted["deployments/scale"]
+    assert told == granted
 
 
 def test_the_tools_are_not_needed_for_the_rest() -> None:
