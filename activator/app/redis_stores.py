@@ -14,6 +14,7 @@ from activator.coordination.redis_deeds import RedisDeedStore
 from activator.coordination.redis_lease import RedisLeaseStore
 from activator.coordination.redis_ledgers import RedisLedgers
 from activator.coordination.redis_models import RedisModelList
+from activator.coordination.redis_quotas import RedisQuotas
 from activator.coordination.redis_roster import RedisRosterStore
 from activator.coordination.redis_starts import RedisStartLog
 from activator.coordination.redis_wishes import RedisWishStore
@@ -95,6 +96,7 @@ class RedisStores:
         self.deeds = SharedDeeds(RedisDeedStore(self.link), self.roster, pace=times.pace)
         self.starts = RedisStartLog(self.link)
         self.models = RedisModelList(self.link)
+        self.quotas = RedisQuotas(self.link)
         self._ledgers = RedisLedgers(
             self.link, self.roster, clock=loop.time, call_at=loop.call_at, make_local=make_local
         )

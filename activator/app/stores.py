@@ -15,6 +15,7 @@ from activator.config.store_url import Kind
 from activator.coordination.memory import MemoryBoard, MemoryLease, MemoryRoster
 from activator.coordination.memory_costs import MemoryCostBook
 from activator.coordination.memory_models import MemoryModelList
+from activator.coordination.memory_quotas import MemoryQuotas
 from activator.coordination.memory_starts import MemoryStartLog
 from activator.coordination.memory_wishes import MemoryWishes
 from activator.core.election import Pace
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         DemandBoard,
         Lease,
         ModelList,
+        Quotas,
         Roster,
         SlotLedger,
         StartLog,
@@ -90,6 +92,9 @@ class Stores(Protocol):
 
     @property
     def models(self) -> ModelList: ...
+
+    @property
+    def quotas(self) -> Quotas: ...
 
     @property
     def turn(self) -> Turn | None:
@@ -159,6 +164,7 @@ class MemoryStores:
         self.costs = MemoryCostBook()
         self.starts = MemoryStartLog()
         self.models = MemoryModelList()
+        self.quotas = MemoryQuotas()
         self._make_local = make_local
 
     def make_ledger(self, endpoint: Endpoint) -> MemoryLedger:

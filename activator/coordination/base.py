@@ -347,3 +347,11 @@ class StartLog(Protocol):
 
     async def last(self, endpoints: Collection[str]) -> Mapping[str, Sequence[Mapping[str, float]]]:
         """Of each, the oldest first."""
+
+
+class Quotas(Protocol):
+    """What endpoints may spend in a day, all activators together."""
+
+    async def take(self, endpoint: str, day: date, *, most: int) -> int | None:
+        """One more of this day: how many were taken with it; None: `most` were taken before.
+        Raises StoreUnavailable: whether it was taken is not known."""
