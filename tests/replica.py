@@ -17,6 +17,7 @@ from activator.aiokit.tasks import Tasks
 from tests.support import eventually
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable
 
 PROBE_PATH = "/ready"
@@ -210,8 +211,15 @@ def says_and_closes(raw: bytes) -> Behaviour:
 class Replica:
     """See the module. `behave` may be exchanged at any time and holds for the next request."""
 
-    def __init__(self, behave: Behaviour = hello, *, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        behave: Behaviour = hello,
+        *,
+        host: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.behave = behave
+        self._tls = tls
         self.host = host
         self.port = 0
         self.ready = True
@@ -238,7 +246,7 @@ class Replica:
             self._placeholder.close()
             self._placeholder = None
         self._server = await asyncio.start_server(
-            self._accepted, self.host, self.port, limit=LIMIT, reuse_address=True
+            self._accepted, self.host, self.port, limit=LIMIT, reuse_address=True, ssl=self._tls
         )
         self.port = self._server.sockets[0].getsockname()[1]
 

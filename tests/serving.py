@@ -141,10 +141,13 @@ class Serving:
         finally:
             await client.close()
 
-    async def ask_admin(self, target: str) -> Reply:
+    async def ask_admin(self, target: str, *, method: str = "GET") -> Reply:
+        headers = {} if method == "GET" else {"Content-Type": "application/json"}
+        body = None if method == "GET" else b"{}"
+        host = f"127.0.0.1:{self.admin}"
         client = await RawClient.connect("127.0.0.1", self.admin)
         try:
-            client.send(request(target, host=f"127.0.0.1:{self.admin}"))
+            client.send(request(target, method=method, headers=headers, body=body, host=host))
             return await client.reply()
         finally:
             await client.close()

@@ -266,6 +266,7 @@ class App:
             registry=self.registry,
             door=Door(keys=keys, trusted=server.trusted_proxies),
             store=self._stores.bodies,
+            quotas=self._stores.quotas,
             held_memory=HeldMemory(server.held_memory),
             metrics=self.metrics,
             deadlines=self._deadlines,

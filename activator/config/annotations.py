@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from activator.config.decode import plain
 from activator.config.problems import Problems, nearest, spelled
 from activator.config.reading import Reader
-from activator.config.tree import Items, Table
+from activator.config.tree import Items, Table, without
 from activator.core.declarations import ENABLED, PREFIX
 
 if TYPE_CHECKING:
@@ -78,6 +78,9 @@ KEYS: Final[dict[str, tuple[Loc, Form]]] = {
     "waiting-page": (("waitingPage",), Form.WORD),
     "cost-per-replica-hour": (("costPerReplicaHour",), Form.WORD),
 }
+_FILES_OWN: Final = (("fallback",),)
+"""Of the defaults: where the file's endpoints send requests, and with which key, is not meant for
+whoever may annotate something."""
 _NAMES: Final = {loc: name for name, (loc, _) in KEYS.items()}
 
 _SERVICE: Final = "Service"
@@ -111,7 +114,7 @@ def read_declaration(declaration: Declaration, *, defaults: Table, base: Path) -
             _put(tree, loc, _read(text.strip(), form))
     # nothing here refers to a file or a variable; the defaults may
     reader = Reader(tree, base=base, environ={}, problems=problems)
-    return reader.read_endpoint(tree, defaults=defaults)
+    return reader.read_endpoint(tree, defaults=without(defaults, _FILES_OWN))
 
 
 def _put(tree: Table, loc: Loc, value: object) -> None:

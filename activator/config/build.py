@@ -15,14 +15,15 @@ from activator.config.docker_schema import (
     engine_address,
 )
 from activator.config.endpoint_schema import KubernetesSection, ProcessSection, StaticSection
-from activator.config.fields import parse_workload
-from activator.config.references import variable
+from activator.config.fields import parse_service, parse_workload
+from activator.config.references import read_secret, variable
 from activator.config.templates import read_template
 from activator.core.endpoint import (
     Backend,
     Dialect,
     DockerBackend,
     Endpoint,
+    Fallback,
     KubernetesBackend,
     Match,
     NeverWake,
@@ -30,6 +31,7 @@ from activator.core.endpoint import (
     ProcessBackend,
     QueuePolicy,
     ScalePolicy,
+    Service,
     StaticBackend,
     Timeouts,
 )
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
     from activator.config.endpoint_schema import (
         EndpointSection,
+        FallbackSection,
         MatchSection,
         QueueSection,
         ScaleSection,
@@ -49,6 +52,8 @@ if TYPE_CHECKING:
 
 USUAL_TARGET = 8.0
 """Requests for one replica where nothing else is said: what common batch sizes bear."""
+USUAL_MOST_PER_DAY = 1000
+"""Requests that a service is asked where nothing is said: it may cost money."""
 
 
 def build_endpoint(
@@ -61,6 +66,7 @@ def build_endpoint(
     """None if something outside the file is missing; `problem` has been told what."""
     backend = _backend(keys, base=base, environ=environ, problem=problem)
     template = _page_template(keys, base=base, problem=problem)
+    fallback = _fallback(keys.fallback, base=base, problem=problem) if keys.fallback else None
     if backend is None:
         return None
     return Endpoint(
@@ -91,6 +97,7 @@ def build_endpoint(
         aliases=keys.aliases,
         heartbeat=keys.heartbeat,
         keep_alive_whitespace=keys.keep_alive_whitespace,
+        fallback=fallback,
         stall=keys.stall,
         block_paths=_blocked(keys),
         never_wake=tuple(NeverWake(quiet.path, quiet.status) for quiet in keys.never_wake),
@@ -116,6 +123,26 @@ def _blocked(keys: EndpointSection) -> tuple[str, ...]:
     if keys.block_paths is not None:
         return keys.block_paths
     return OPERATING_PATHS if keys.dialect is Dialect.OPENAI else ()
+
+
+def _fallback(
+    keys: FallbackSection, *, base: Path, problem: Callable[[Loc, str], None]
+) -> Fallback | None:
+    if keys.endpoint is not None:
+        return Fallback(keys.endpoint, max_per_day=keys.max_per_day or 0, model=keys.model)
+    if keys.url is None:
+        return None  # which is a problem already
+    secret = ""
+    if keys.key_file is not None:
+        try:
+            secret = read_secret(base / keys.key_file)
+        except ValueError as error:
+            problem(("fallback", "keyFile"), str(error))
+        if not secret.isascii() or not secret.isprintable():
+            problem(("fallback", "keyFile"), "a key is one line of printable ASCII")
+    host, port, tls, path = parse_service(keys.url)
+    most = USUAL_MOST_PER_DAY if keys.max_per_day is None else keys.max_per_day
+    return Fallback(Service(host, port, tls, path, secret), max_per_day=most, model=keys.model)
 
 
 def _match(keys: MatchSection) -> Match:

@@ -31,12 +31,12 @@ from activator.config.fields import (
     PositiveDuration,
     PositiveSize,
     Section,
+    ServiceUrl,
     Target,
     Text,
     Upstream,
     Workload,
     key,
-    later,
     required,
 )
 from activator.core.endpoint import Balance, Dialect, Owner  # noqa: TC001 -- pydantic needs them
@@ -266,12 +266,36 @@ class NeverWakeSection(Section):
 
 
 class FallbackSection(Section):
-    """Who answers when the endpoint cannot."""
+    """Who answers while the endpoint has no replica that could: a service, or another endpoint."""
 
-    url: Text | None = key(None, "Another service.")
-    key_file: Text | None = key(None, "File with the key for it.")
-    max_per_day: Count = key(1000, "Requests a day at most: what that service may cost.")
-    endpoint: Name | None = key(None, "Another endpoint of this file.")
+    url: ServiceUrl | None = key(
+        None,
+        "A service, `https://api.example.com`; the request's path follows the URL's. Its"
+        " certificate is checked against the system's authorities, or those of `SSL_CERT_FILE`. It"
+        " is told nothing of who asks: no credentials, cookies or addresses.",
+    )
+    key_file: Text | None = key(
+        None,
+        "File with the key for that service, sent as `Authorization: Bearer KEY`; read with this"
+        " file. Null: it needs none.",
+    )
+    endpoint: Name | None = key(
+        None,
+        "Another endpoint of this file, without a fallback of its own. It answers while it has a"
+        " replica with a free slot, and is not woken for it.",
+    )
+    model: Text | None = key(
+        None,
+        "With `dialect: openai`: what `model` in a body is to be there. Null: for a service as the"
+        " endpoint's replicas would get it; for another endpoint what its replicas know"
+        " (`upstreamModel`, or the first of its `match.models` without `*`).",
+    )
+    max_per_day: Count | None = key(
+        None,
+        "Requests a day (UTC) at most, all activators together: what it may cost. Beyond it they"
+        " are held; so they are while the store is away, since nobody could count. Null: 1000 for a"
+        " `url`, no limit for an `endpoint`. 0: no limit.",
+    )
 
 
 class Policy(Section):
@@ -323,7 +347,11 @@ class Policy(Section):
         "Further names by which clients may ask for the model. A replica is given the name it"
         " knows: `upstreamModel`, or the first of `match.models` without `*`.",
     )
-    fallback: FallbackSection | None = later(None, "Who answers when the endpoint cannot.")
+    fallback: FallbackSection | None = key(
+        None,
+        "Who answers while the endpoint has no replica that could; its start goes on meanwhile, and"
+        " what the fallback does not answer is held as usual. Null: nobody.",
+    )
     stall: Duration = key(
         "2m",
         "A replica with requests in flight and not one byte from it for so long gets nothing new."

@@ -213,6 +213,28 @@ def parse_upstream(value: object) -> tuple[str, int]:
     return url.hostname, url.port or 80
 
 
+def parse_service(value: str) -> tuple[str, int, bool, str]:
+    """(host, port, whether over TLS, path without a slash at its end) of a URL. Raises
+    ValueError."""
+    url = urlsplit(value)
+    if url.scheme not in ("https", "http") or not url.hostname:
+        raise ValueError("must be a URL like https://api.example.com")
+    if url.query or url.fragment or "@" in url.netloc:
+        raise ValueError("has only a host and a path; a key belongs into `keyFile`")
+    if not url.path.isascii() or not url.path.isprintable() or " " in url.path:
+        raise ValueError("must have only what a request target may have")
+    normal_host(url.netloc.encode("ascii", "replace"))
+    if url.port == 0:
+        raise ValueError("nothing can be reached at port 0")
+    tls = url.scheme == "https"
+    return url.hostname, url.port or (443 if tls else 80), tls, url.path.rstrip("/")
+
+
+def _service(value: str) -> str:
+    parse_service(value)
+    return value
+
+
 def _network(value: object) -> object:
     if not isinstance(value, str):
         raise ValueError("must be an address or a network like 10.0.0.0/8")
@@ -339,6 +361,9 @@ Upstream = Annotated[
     BeforeValidator(parse_upstream),
     PlainSerializer(lambda it: "http://" + format_address(it), return_type=str),
     WithJsonSchema({"type": "string", "pattern": "^http://"}),
+]
+ServiceUrl = Annotated[
+    str, AfterValidator(_service), Field(json_schema_extra={"pattern": "^https?://"})
 ]
 Network = Annotated[
     IPv4Network | IPv6Network,

@@ -83,6 +83,7 @@ class Reader:
         whole = [each for each in declared if each.whole]
         built = [(each, endpoint) for each in whole if (endpoint := self._built(each))]
         self._check_names(declared)
+        self._check_fallbacks(declared)
         self._check_matches(built)
         store_url = self._store_url(root) if root else None
         if store_url is not None and store_url.kind is Kind.LEASE:
@@ -171,6 +172,13 @@ class Reader:
                 line = owner.tree.lines["name"]
                 said = f"`{each.keys.name}` is the endpoint on line {line} already"
                 self._problems.at(each.tree, ("name",), said, under=each.loc)
+
+    def _check_fallbacks(self, declared: Iterable[Declared]) -> None:
+        others = {each.keys.name: each.keys for each in declared}
+        for each in declared:
+            found = rules.fallback_problem(each.keys, others)
+            if found is not None:
+                self._problems.at(each.tree, found[0], found[1], under=each.loc)
 
     def _check_matches(self, built: Iterable[tuple[Declared, Endpoint]]) -> None:
         places = {id(endpoint): declared for declared, endpoint in built}

@@ -18,12 +18,12 @@ from activator.config.endpoint_schema import (
     ProcessSection,
     StaticSection,
 )
-from activator.config.fields import LATER, Section
+from activator.config.fields import LATER, Section, parse_service
 from activator.config.store_url import Kind
 from activator.core.endpoint import Balance, Dialect, Owner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from activator.config.endpoint_schema import Policy
@@ -58,7 +58,13 @@ def unavailable(section: Section, *, at: Loc = ()) -> Iterator[Finding]:
 
 def policy_problems(policy: Policy) -> Iterator[Finding]:
     """For `defaults` and, after them, for each endpoint."""
-    yield from unavailable(policy)
+    fallback = policy.fallback
+    if fallback is None:
+        return
+    if (fallback.url is None) == (fallback.endpoint is None):
+        yield ("fallback",), "has either `url` or `endpoint`, and not both"
+    elif fallback.endpoint is not None and fallback.key_file is not None:
+        yield ("fallback", "keyFile"), "belongs to `url`: an endpoint of this file needs no key"
 
 
 def endpoint_problems(endpoint: EndpointSection) -> Iterator[Finding]:
@@ -88,10 +94,55 @@ def _needs_openai(endpoint: EndpointSection) -> Iterator[Finding]:
         (("upstreamModel",), endpoint.upstream_model),
         (("aliases",), endpoint.aliases),
         (("keepAliveWhitespace",), endpoint.keep_alive_whitespace),
+        (("fallback", "model"), endpoint.fallback and endpoint.fallback.model),
     )
     for loc, value in named:
         if value:
             yield loc, "needs `dialect: openai`: other bodies are not read"
+
+
+def fallback_problem(
+    endpoint: EndpointSection, others: Mapping[str, EndpointSection]
+) -> Finding | None:
+    """What is wrong with the endpoint that is to answer for this one. `others`: by name, this one
+    included."""
+    name = endpoint.fallback.endpoint if endpoint.fallback is not None else None
+    if name is None:
+        return None
+    loc, other = ("fallback", "endpoint"), others.get(name)
+    if other is None:
+        return loc, f"there is no endpoint `{name}`"
+    if other is endpoint:
+        return loc, "is the endpoint itself"
+    if other.fallback is not None:
+        return loc, f"`{name}` has a fallback itself: a request goes no further than to one"
+    return None
+
+
+def fallback_warnings(
+    endpoint: EndpointSection, others: Mapping[str, EndpointSection]
+) -> Iterator[Finding]:
+    """`others` as in `fallback_problem`."""
+    fallback = endpoint.fallback
+    if fallback is None:
+        return
+    if fallback.endpoint is not None:
+        other = others[fallback.endpoint]
+        if other.scale.min == 0 and not isinstance(other.backend, StaticSection):
+            yield (
+                ("fallback", "endpoint"),
+                f"`{other.name}` may be at zero too (scale.min), and is not woken for it",
+            )
+    if fallback.url is not None:
+        host, _, tls, path = parse_service(fallback.url)
+        if fallback.key_file is not None and not tls and not is_loopback(host):
+            yield ("fallback", "url"), "is not https: the key crosses the network unencrypted"
+        if endpoint.dialect is Dialect.OPENAI and path.endswith("/v1"):
+            yield (
+                ("fallback", "url"),
+                "ends with /v1, with which the paths of requests begin: it would be asked for"
+                f" {path}/v1/…",
+            )
 
 
 def _docker_problems(docker: DockerSection, *, most: int) -> Iterator[Finding]:

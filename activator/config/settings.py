@@ -239,13 +239,14 @@ def _warnings(reading: Reading, *, tree: Table, found: Problems) -> tuple[str, .
         found.at(tree, loc, said)
     if not reading.declared and reading.root.sources.kubernetes is None:
         found.at(tree, ("endpoints",), "there is none: every request is a 404")
+    others = {each.keys.name: each.keys for each in reading.declared}
     for each in reading.declared:
         warnings = rules.endpoint_warnings(
             each.keys,
             store_bytes=reading.root.store.max_bytes,
             shared=reading.store_url.kind is not Kind.MEMORY,
         )
-        for loc, said in warnings:
+        for loc, said in (*warnings, *rules.fallback_warnings(each.keys, others)):
             found.at(each.tree, loc, said, under=each.loc)
     return tuple(found.lines())
 

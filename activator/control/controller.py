@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -162,6 +163,7 @@ class Controller:
         live.unreachable = self.prober.refused
         live.answered = self._answered
         live.state = lambda: self.life.state.value
+        live.record = partial(self._events.record, self.name)
         live.metrics.gauges = self._gauges
         live.gate.held_elsewhere = self._held_elsewhere
         self._board.join(self.name, self._member)
@@ -344,7 +346,9 @@ class Controller:
         # with a limit, what is in flight at a replica is known over all activators
         loads = {} if self.live.endpoint.concurrency else self._board.elsewhere(self.name).loads
         return Observation(
-            demand=self._board.demand(self.name) + self.live.queued(),
+            demand=self._board.demand(self.name)
+            + self.live.queued()
+            + self.live.gate.take_sought(),
             wanted=self.snapshot.wanted,
             replicas=tuple(
                 self._seen_replica(each, elsewhere=loads.get(each.id, 0))

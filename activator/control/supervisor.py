@@ -123,7 +123,7 @@ class Supervisor:
             if successor is not None:
                 successor.start()
             elif all(other.live is not control.live for other in self._controllers.values()):
-                control.live.gate.close()
+                control.live.close()
 
     def _at_work(self) -> list[Controller]:
         return [*self._controllers.values(), *self._finishing.values()]
@@ -139,7 +139,7 @@ class Supervisor:
         await self._tasks.aclose()
         await asyncio.gather(*(control.aclose() for control in self._at_work()))
         for control in self._controllers.values():
-            control.live.gate.close()
+            control.live.close()
         self._controllers.clear()
 
 

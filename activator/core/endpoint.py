@@ -174,6 +174,42 @@ class DockerBackend:
     engine: str = "unix:///var/run/docker.sock"
 
 
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A server that is nobody's replica, and how it is asked."""
+
+    host: str
+    port: int
+    tls: bool = True
+    path: str = ""
+    """What its paths begin with; without a slash at the end."""
+    key: str = field(default="", repr=False)
+    """By which it lets us in; empty: it asks for none."""
+
+    @property
+    def authority(self) -> str:
+        """As in `Host`: without the port that goes without saying."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """Who answers for an endpoint while it has no replica that could."""
+
+    to: Service | str
+    """A service, or the name of another endpoint."""
+    max_per_day: int = 0
+    """Requests a day (UTC), over all activators; 0 = no limit."""
+    model: str | None = None
+    """What it calls the model; None: as the endpoint does."""
+
+    @property
+    def name(self) -> str:
+        """For clients and operators."""
+        return self.to if isinstance(self.to, str) else self.to.authority
+
+
 Backend = StaticBackend | ProcessBackend | DockerBackend | KubernetesBackend
 
 
@@ -202,6 +238,7 @@ class Endpoint:
     """Signs of life also where the answer is not a stream: they commit its status to 200."""
     aliases: tuple[str, ...] = ()
     """Further names it is asked for by; its replicas do not know them."""
+    fallback: Fallback | None = None
     stall: float = 120.0
     """Requests in flight and not one byte for so long: out of rotation; 0 = never."""
     block_paths: tuple[str, ...] = ()

@@ -183,7 +183,7 @@ def admit(
         raise NoRoute(_nothing_matches(head, path, model=model))
     endpoint = routed.endpoint
     if peeked is None and endpoint.dialect is Dialect.OPENAI and head.length:
-        _need_body(endpoint, head, path)
+        _need_body(registry[endpoint.name], head, path)
     shown = replica_path(routed, path)
     if endpoint.block_paths and is_blocked(endpoint, shown):
         raise Forbidden
@@ -297,12 +297,16 @@ def _nothing_matches(head: RequestHead, path: str, *, model: str | None) -> str:
     return f"The model {model[:200]!r} does not exist at {where}, or this key may not use it"
 
 
-def _need_body(endpoint: Endpoint, head: RequestHead, path: str) -> None:
+def _need_body(live: LiveEndpoint, head: RequestHead, path: str) -> None:
     """Raises BodyNeeded where its endpoint is known and wants to know more."""
+    endpoint, fallback = live.endpoint, live.endpoint.fallback
     hashed = endpoint.balance is Balance.PREFIX_HASH and not _is_form(head)
     prompt = hashed and _affinity(head, endpoint, None) is None
     whole = _creates_response(head, path)
-    if prompt or whole or endpoint.upstream_model is not None or endpoint.aliases:
+    renames = endpoint.upstream_model is not None or bool(endpoint.aliases)
+    if fallback is not None and live.cold:
+        renames |= fallback.model is not None or isinstance(fallback.to, str)
+    if prompt or whole or renames:
         raise BodyNeeded(prompt=prompt, whole=whole)
 
 

@@ -103,7 +103,8 @@ class Body:
             spool.write(chunk)
 
     def change(self, edits: Sequence[Edit]) -> None:
-        """Of bytes that have come; all of it is still kept. Once only."""
+        """Of bytes that have come; all of it is still kept. Where one edit has changed it another
+        may again."""
         self.size += sum(edit.growth for edit in edits)
         if self.spool is not None:
             self.spool.change(edits)

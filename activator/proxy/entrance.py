@@ -7,6 +7,7 @@ to be one; before them `Peeking`, where that depends on the body. Whether it may
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from activator.errors import ActivatorError
@@ -140,7 +141,7 @@ class _Arrival:
             self._turn_away(admitted, peeked, error)
             return
         if peeked is not None:
-            self._rewrite(admitted, peeked, background)
+            peeked = self._rewrite(admitted, peeked, background)
         if background is not None and peeked is not None:
             BackgroundAsking(
                 self._proxy,
@@ -186,17 +187,21 @@ class _Arrival:
         self._log(error.status, error.reason, endpoint=live.endpoint.name, key=key)
         show_page(self._connection, self._head, live, error, request_id=self._id)
 
-    def _rewrite(self, admitted: Admitted, peeked: Peeked, background: Background | None) -> None:
+    def _rewrite(self, admitted: Admitted, peeked: Peeked, background: Background | None) -> Peeked:
+        """As it goes on from here; where the model stands is not followed beyond a job's edit."""
         edits = [] if background is None else [background.edit]
         value = peeked.value
         if value is not None and admitted.model is not None:
-            edits.append(Edit(value.start, value.end, written(admitted.model, value)))
+            new = written(admitted.model, value)
+            edits.append(Edit(value.start, value.end, new))
+            peeked = replace(peeked, value=replace(value, raw=new, end=value.start + len(new)))
         if not edits:
-            return
+            return peeked
         peeked.body.change(edits)
         if self._head.length != CHUNKED:
             length = self._head.length + sum(edit.growth for edit in edits)
             self._head = resized(self._head, length)
+        return peeked
 
     def _turn_away(self, admitted: Admitted, peeked: Peeked | None, error: ActivatorError) -> None:
         if peeked is not None:

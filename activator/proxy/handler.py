@@ -15,6 +15,7 @@ from activator.core.endpoint import Dialect
 from activator.errors import ActivatorError, UpstreamTimeout, UpstreamUnreachable
 from activator.proxy.admission import Preflight
 from activator.proxy.body import NO_BODY, Body
+from activator.proxy.detour import detour_of
 from activator.proxy.headers import downstream_head, interim_head
 from activator.proxy.holding import Holding
 from activator.proxy.openai.early import EarlyAnswer
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from activator.core.dispatch import Ticket
     from activator.core.endpoint import NeverWake, Replica
     from activator.proxy.admission import Admitted, Peeked
+    from activator.proxy.detour import Detour
     from activator.proxy.listener import Proxy
     from activator.proxy.spool import Spool
     from activator.upstream.registry import LiveReplica
@@ -57,6 +59,8 @@ class _State:
     FORWARDING = 4
     TUNNEL = 5
     OVER = 6
+    DETOUR = 7
+    """It gets ready to go to the fallback."""
 
 
 class Exchange:
@@ -71,8 +75,10 @@ class Exchange:
         "_body",
         "_clogged",
         "_connection",
+        "_detour",
         "_dispatched_at",
         "_early",
+        "_elsewhere",
         "_failures",
         "_granted",
         "_head",
@@ -118,6 +124,10 @@ class Exchange:
         self._attempt: Attempt | None = None
         self._replica: LiveReplica | None = None
         self._holding: Holding | None = None
+        self._detour: Detour | None = None
+        """Until it has turned back, whatever else becomes of it."""
+        self._elsewhere = 0.0
+        """Seconds that went by until it could go there, or was back."""
         self._failures: Failures | None = None
         """None: no replica has failed it."""
         self._arrived = arrived
@@ -162,10 +172,59 @@ class Exchange:
         passive = self._admitted.passive
         if replica is not None:
             self._dispatch(replica)
-        elif passive is None:
-            self._hold()
-        else:
+        elif passive is not None:
             self._answer_passive(passive)
+        elif not self._leave_for_fallback():
+            self._hold()
+
+    # --- at the fallback ------------------------------------------------------------------------
+
+    def _leave_for_fallback(self) -> bool:
+        """False: nobody there would take it."""
+        detour = detour_of(
+            self._proxy,
+            self._live,
+            self,
+            connection=self._connection,
+            head=self._head,
+            body=self._body,
+            admitted=self._admitted,
+            peeked=self._peeked,
+            request_id=self._id,
+        )
+        if detour is None:
+            return False
+        self._state = _State.DETOUR
+        self._detour = detour
+        self._live.gate.leave_for_elsewhere()
+        self._wait_aloud()
+        detour.begin()
+        return True
+
+    def set_out(self) -> None:
+        assert self._detour is not None
+        self._state = _State.FORWARDING
+        self._clogged = False
+        self._attempts += 1
+        self._dispatched_at = self._proxy.clock()
+        self._elsewhere = self._detour.whole_at - self._arrived
+        identity = False
+        if self._early is not None:
+            identity, self._early.elsewhere = self._early.waits_aloud, self._detour.name
+        self._attempt = self._detour.attempt(identity=identity)
+        self._attempt.begin()
+
+    def turned_back(self) -> None:
+        self._attempt = self._detour = None
+        self._dispatched_at = 0.0
+        self._elsewhere = self._proxy.clock() - self._arrived
+        if self._early is not None:
+            self._early.elsewhere = ""
+        self._live.gate.arrive()
+        self._hold()
+
+    def broken(self, error: ActivatorError) -> None:
+        self._fail(error)
 
     # --- held -----------------------------------------------------------------------------------
 
@@ -179,6 +238,9 @@ class Exchange:
             self._fail(error)
 
     def _new_holding(self) -> Holding:
+        within = self._admitted.within
+        if within is not None:
+            within -= self._elsewhere
         return Holding(
             self._proxy,
             self._live,
@@ -188,7 +250,7 @@ class Exchange:
             body=self._body,
             request_id=self._id,
             owner=self._admitted.owner,
-            within=self._admitted.within,
+            within=within,
             waiter=self,
         )
 
@@ -287,12 +349,18 @@ class Exchange:
 
     def _finish_request(self, attempt: Attempt) -> None:
         attempt.finish(self._body.trailers)
-        if self._head.method not in IDEMPOTENT:
+        if self._head.method not in IDEMPOTENT and self._detour is None:
             self._body.forget()  # from here on the model may have worked on it
 
     def failed(self, failure: Failure) -> None:
         self._attempt = None
-        if failure.unreachable and self._replica is not None:
+        detour = self._detour
+        if detour is not None and failure.ending != Ending.MIDWAY:
+            detour.failed(failure)
+            return
+        if detour is not None:
+            detour.broke_off(failure)
+        elif failure.unreachable and self._replica is not None:
             self._live.unreachable(self._replica.replica.id, failure.detail)
         if failure.ending == Ending.MIDWAY:
             self._end(code=self._status, reason="broken_off")
@@ -343,14 +411,21 @@ class Exchange:
     # --- the answer -----------------------------------------------------------------------------
 
     def interim(self, head: ResponseHead) -> None:
-        if self._connection.answering:
-            return  # it has begun with a sign of life: nothing may precede it any more
+        if self._connection.answering or self._detour is not None:
+            # it has begun with a sign of life: nothing may precede it any more; or it may turn out
+            # that the fallback has no answer
+            return
         if head.status != 100:
             self._connection.send_interim(interim_head(head))
         elif self._head.expects_continue:
             self._connection.send_continue()
 
     def answered(self, head: ResponseHead, *, followed: bool) -> None:
+        if self._detour is not None:
+            passed_on = self._detour.answered(head)
+            if passed_on is None:
+                return
+            head = passed_on
         self._note_answer(head.status)
         self._body.forget()
         if self._live.endpoint.dialect is Dialect.OPENAI:
@@ -366,11 +441,14 @@ class Exchange:
             request_id=self._id,
             cold=self._holding is not None and self._holding.cold,
             timing=timing(self._holding, upstream=self._answered_at - self._dispatched_at),
+            served_by="" if self._detour is None else self._detour.name,
         )
 
     def _note_answer(self, status: int) -> None:
         self._status = status
         self._answered_at = self._proxy.clock()
+        if self._detour is not None:
+            return
         self._live.gate.answered(self._admitted.ticket)
         self._live.retries.earn()
         if self._replica is not None and self._replica.unproven:
@@ -386,7 +464,7 @@ class Exchange:
     def ended(self, trailers: list[Field]) -> None:
         self._attempt = None
         connection = self._connection
-        self._end(code=self._status, reason="")
+        self._end(code=self._status, reason="" if self._detour is None else "fallback")
         if self._early is not None:
             trailers = self._early.ended(trailers)
         connection.finish(trailers)
@@ -435,8 +513,8 @@ class Exchange:
         elif state == _State.RESUMING:
             if self._keep(data):
                 self._dispatch(self._granted)
-        elif self._holding is not None:
-            self._holding.more(data)
+        elif (keeper := self._detour or self._holding) is not None:
+            keeper.more(data)
             if self._early is not None:
                 self._early.more(data)
 
@@ -454,6 +532,8 @@ class Exchange:
             self._early.whole()
         if self._state == _State.RESUMING:
             self._dispatch(self._granted)
+        elif self._state == _State.DETOUR and self._detour is not None:
+            self._detour.whole()
         elif self._state == _State.HELD and self._holding is not None:
             self._holding.whole()
         elif self._attempt is not None and self._attempt.connected and self._sent == _ALL:
@@ -519,7 +599,9 @@ class Exchange:
             self._body.forget()
         if self._early is not None:
             self._early.close()
-        if admitted.passive is None:
+        if self._detour is not None:
+            self._detour.end()
+        elif admitted.passive is None:
             live.gate.leave(served=served)
         if holding is not None:
             live.metrics.waited(holding.waited)
@@ -535,11 +617,16 @@ class Exchange:
                 until=self._dispatched_at or now,
                 holding=holding,
                 failures=self._failures,
+                elsewhere=self._elsewhere,
             ),
         )
 
     def _log(self, code: int, reason: str, *, seconds: float) -> None:
-        connection, holding, replica = self._connection, self._holding, self._replica
+        connection, holding, replica = self._connection, self._holding, ""
+        if self._detour is not None:
+            replica = self._detour.name
+        elif self._replica is not None:
+            replica = self._replica.replica.id
         request_ended(
             request_id=self._id,
             endpoint=self._live.endpoint.name,
@@ -553,7 +640,7 @@ class Exchange:
             remote=self._proxy.door.client(self._head, connection.peer),
             held=0.0 if holding is None else holding.waited,
             cold=holding is not None and holding.cold,
-            replica="" if replica is None else replica.replica.id,
+            replica=replica,
             attempts=self._attempts,
             key=self._admitted.owner,
         )

@@ -198,8 +198,10 @@ def downstream_head(
     request_id: bytes,
     cold: bool,
     timing: bytes,
+    served_by: str = "",
 ) -> bytes:
-    """The answer's head as the client gets it, without framing and empty line."""
+    """The answer's head as the client gets it, without framing and empty line. `served_by`: whose
+    answer it is, if it is not a replica's."""
     lines = [b"HTTP/1.1 %d %b" % (head.status, head.reason)]
     dropped = head.connection - _NEVER_NAMED if head.connection else head.connection
     bodiless = head.status in (101, 204)
@@ -211,6 +213,8 @@ def downstream_head(
         lines.append(line)
     if head.status == Loop.status and is_loop(head, via):
         lines.append(b"X-Activator-Reason: " + Loop.reason.encode())
+    if served_by:
+        lines.append(b"X-Activator-Served-By: " + served_by.encode("ascii"))
     lines.append(
         b"Via: 1.%d %b\r\nX-Request-Id: %b\r\nX-Activator-Cold-Start: %b\r\nServer-Timing: %b\r\n"
         % (head.minor, via, request_id, b"true" if cold else b"false", timing)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from activator.aiokit.deadlines import Deadlines
     from activator.config.settings import OpenAI
+    from activator.coordination.base import Quotas
     from activator.errors import ActivatorError
     from activator.proxy.body import HeldMemory
     from activator.proxy.browser.stream import PageStream
@@ -86,6 +87,7 @@ class Proxy:
         registry: Registry,
         door: Door,
         store: BodyStore,
+        quotas: Quotas,
         held_memory: HeldMemory,
         metrics: Metrics,
         deadlines: Deadlines,
@@ -111,6 +113,7 @@ class Proxy:
         """Why no request may come in at all, asked with each; None: one may."""
         self.jobs: JobStore | None = None
         """None: there are no jobs."""
+        self.quotas = quotas
         self.webhook = no_webhooks
         """The webhook of a job as it is kept; ValueError says why it may not be called."""
         self.tasks = Tasks("proxy")

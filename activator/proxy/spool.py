@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from activator.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from activator.proxy.edits import Edit
     from activator.proxy.intake import Intake
@@ -61,8 +61,12 @@ class Spool:
             detail = f"A body could not be put into a temporary file: {error.strerror}"
             raise StoreUnavailable(detail, retry_after=10) from error
 
-    def change(self, edits: Iterable[Edit]) -> None:
-        """From now on `read` gives it changed. Once only."""
+    def change(self, edits: Sequence[Edit]) -> None:
+        """From now on `read` gives it changed. Where one edit has changed it another may again."""
+        if self._edits:
+            (before,), (edit,) = self._edits, edits
+            assert (edit.start, edit.end) == (before.start, before.start + len(before.new))
+            edits = [before._replace(new=edit.new)]
         self._edits = sorted(edits)
 
     def read(self, at: int) -> bytes:

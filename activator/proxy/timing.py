@@ -10,13 +10,18 @@ if TYPE_CHECKING:
 
 
 def overhead(
-    *, since: float, until: float, holding: Holding | None, failures: Failures | None
+    *,
+    since: float,
+    until: float,
+    holding: Holding | None,
+    failures: Failures | None,
+    elsewhere: float = 0.0,
 ) -> float:
-    """Seconds in the proxy itself: from arrival to the last dispatch, less the time in line and
-    at replicas that failed it."""
+    """Seconds in the proxy itself: from arrival to the last dispatch, less the time in line, at
+    replicas that failed it and at a fallback that did (`elsewhere`)."""
     waited = holding.waited if holding is not None else 0.0
     failed = failures.seconds if failures is not None else 0.0
-    return max(0.0, until - since - waited - failed)
+    return max(0.0, until - since - waited - failed - elsewhere)
 
 
 def timing(holding: Holding | None, *, upstream: float) -> bytes:

@@ -107,6 +107,7 @@ class EndpointMetrics:
     __slots__ = (
         "cold_starts",
         "durations",
+        "fallbacks",
         "gauges",
         "jobs",
         "overheads",
@@ -127,6 +128,7 @@ class EndpointMetrics:
         self.phases: dict[str, Histogram] = {}
         self.scale_actions: dict[tuple[str, str], int] = {}
         self.retries: dict[str, int] = {}
+        self.fallbacks: dict[str, int] = {}
         self.tokens: dict[tuple[str, str, str], int] = {}
         """By API key, direction and how they were counted."""
         self.gauges: Callable[[], Gauges] | None = None
@@ -180,6 +182,10 @@ class EndpointMetrics:
 
     def retried(self, reason: str) -> None:
         _count(self.retries, reason, beyond=OTHER)
+
+    def fell_back(self, outcome: str) -> None:
+        """A request that nothing was ready for has gone to the fallback, or why it has not."""
+        _count(self.fallbacks, outcome, beyond=OTHER)
 
     def used(self, tokens: Tokens | None, *, key: str) -> None:
         """By one answer. `key`: the API key's name, empty where none is needed."""
@@ -324,6 +330,12 @@ def _of_requests(rows: _Rows) -> Iterator[Metric]:
         "Requests sent to another replica",
         ("endpoint", "reason"),
         [((name, why), count) for name, one in rows for why, count in one.retries.items()],
+    )
+    yield _counter(
+        "activator_fallback_requests",
+        "Requests that nothing was ready for, of endpoints with a fallback, by what became of them",
+        ("endpoint", "outcome"),
+        [((name, how), count) for name, one in rows for how, count in one.fallbacks.items()],
     )
 
 

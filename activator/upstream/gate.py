@@ -80,6 +80,7 @@ class Gate:
         """Detached jobs of this activator that wait for a slot."""
         self._tunnels: set[OpenTunnel] = set()
         self.held_bytes = 0
+        self._sought = False
         self._last_ended = -inf
         self.wake: Callable[[], None] = _nobody
         self.stirred: Callable[[], None] = _nobody
@@ -105,6 +106,13 @@ class Gate:
         self._open -= 1
         if served:
             self._last_ended = self._clock()
+
+    def leave_for_elsewhere(self) -> None:
+        """Ends what `arrive` has begun: somebody else answers the request, but what it came for is
+        to be there for the next."""
+        self._open -= 1
+        self._sought = True
+        self.wake()
 
     def hold(self, holder: HeldClient) -> None:
         """One more waits. Raises QueueFull or Paused at the bound; then nothing is counted."""
@@ -198,6 +206,12 @@ class Gate:
             return self._open
         now = self._clock()
         return self._open - sum(now - tunnel.last_byte >= silent for tunnel in self._tunnels)
+
+    def take_sought(self) -> bool:
+        """Whether a request has gone elsewhere since this was asked: it was demand for a start,
+        however soon it was answered, and is none for keeping up what has started."""
+        sought, self._sought = self._sought, False
+        return sought
 
     @property
     def last_ended(self) -> float:

@@ -8,8 +8,10 @@ for a while carries only requests that may be repeated (CONTRACT: "Retries").
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from activator.wire.client import ClientConnection
@@ -31,7 +33,7 @@ IDLE_CONNECTIONS: Final = 256
 """Resting connections kept to one replica; more are closed as they come back."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class UpstreamKit:
     """What everything towards the replicas shares."""
 
@@ -42,14 +44,24 @@ class UpstreamKit:
     limits: HeadLimits = field(default_factory=lambda: HeadLimits(total=256 << 10, fields=500))
     """Of answers' heads: wider than for clients, since a replica is ours."""
 
+    @cached_property
+    def tls(self) -> ssl.SSLContext:
+        """For servers that are not ours: they prove who they are to the system's authorities, or
+        those of `SSL_CERT_FILE`. Reading these takes some ten milliseconds."""
+        context = ssl.create_default_context()
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
 
 class Pool:
     """The connections to one replica."""
 
-    __slots__ = ("_closed", "_idle", "_kit", "_open", "_replica")
+    __slots__ = ("_closed", "_idle", "_kit", "_open", "_replica", "_tls")
 
-    def __init__(self, replica: Replica, kit: UpstreamKit) -> None:
+    def __init__(self, replica: Replica, kit: UpstreamKit, *, tls: bool = False) -> None:
         self._replica = replica
+        self._tls = tls
         self._kit = kit
         self._idle: list[ClientConnection] = []
         self._open: set[ClientConnection] = set()
@@ -74,7 +86,10 @@ class Pool:
         """A new connection. Raises OSError (TimeoutError included) when there is none."""
         async with asyncio.timeout(within or None):
             _, connection = await self._kit.loop.create_connection(
-                self._make, self._replica.host, self._replica.port
+                self._make,
+                self._replica.host,
+                self._replica.port,
+                ssl=self._kit.tls if self._tls else None,
             )
         if not connection.usable:
             raise ConnectionResetError("it was accepted and closed at once")

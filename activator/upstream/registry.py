@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from activator.core.endpoint import Replica, Service
+from activator.core.fallback import Conduct
 from activator.core.outlook import Outlook
 from activator.core.routing import RouteTable
 from activator.upstream.pool import Pool, UpstreamKit
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from activator.aiokit.tasks import Tasks
     from activator.core.catalogue import ModelCard
     from activator.core.effects import FailedStart
-    from activator.core.endpoint import Endpoint, Replica
+    from activator.core.endpoint import Endpoint, Fallback
     from activator.queueing.jobs import Claim
     from activator.telemetry.metrics import EndpointMetrics
     from activator.upstream.gate import Gate
@@ -29,9 +31,9 @@ class LiveReplica:
 
     __slots__ = ("_clock", "_moved_at", "_owed", "pool", "replica", "unproven")
 
-    def __init__(self, replica: Replica, kit: UpstreamKit) -> None:
+    def __init__(self, replica: Replica, kit: UpstreamKit, *, tls: bool = False) -> None:
         self.replica = replica
-        self.pool = Pool(replica, kit)
+        self.pool = Pool(replica, kit, tls=tls)
         self.unproven = True
         """It has not begun an answer yet."""
         self._clock = kit.clock
@@ -84,6 +86,37 @@ class RetryBudget:
         return True
 
 
+class LiveFallback:
+    """Who answers for an endpoint while it is cold, and how that has gone."""
+
+    __slots__ = ("_told", "_told_since", "conduct", "fallback", "server")
+
+    def __init__(self, fallback: Fallback, kit: UpstreamKit) -> None:
+        self.fallback = fallback
+        self.conduct = Conduct()
+        self._told: set[str] = set()
+        self._told_since = 0.0
+        self.server: LiveReplica | None = None
+        """None: it is another endpoint."""
+        if isinstance(fallback.to, Service):
+            where = Replica("fallback", fallback.to.host, fallback.to.port)
+            self.server = LiveReplica(where, kit, tls=fallback.to.tls)
+            self.server.unproven = False
+
+    def is_news(self, words: str, *, since: float) -> bool:
+        """Not told before of this cold period; `since`: when the endpoint was last warm."""
+        if since != self._told_since:
+            self._told_since = since
+            self._told.clear()
+        is_news = words not in self._told
+        self._told.add(words)
+        return is_news
+
+    def close(self) -> None:
+        if self.server is not None:
+            self.server.pool.close()
+
+
 class LiveEndpoint:
     """One endpoint at work: its gate, its replicas, and what control lets the proxy know."""
 
@@ -102,6 +135,7 @@ class LiveEndpoint:
         self.kit = kit
         self.tasks = tasks
         self.retries = RetryBudget()
+        self.fallback = self._made_fallback()
         self.replicas: dict[str, LiveReplica] = {}
         self.warm_since = -1.0
         """When the first of the present replicas became ready (loop time)."""
@@ -129,6 +163,8 @@ class LiveEndpoint:
         """Jobs in line that nobody has claimed, over all activators."""
         self.take_claim: Callable[[Claim], None] = _nobody_works
         """Run a job that this activator has claimed."""
+        self.record: Callable[[str, str], object] = _unrecorded
+        """Tell operators of an outcome: its name, and in words."""
 
     @property
     def cold(self) -> bool:
@@ -153,8 +189,22 @@ class LiveEndpoint:
             self.warmed()
 
     def reconfigure(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
+        before, self.endpoint = self.endpoint, endpoint
         self.gate.configure(endpoint)
+        if endpoint.fallback != before.fallback:
+            if self.fallback is not None:
+                self.fallback.close()
+            self.fallback = self._made_fallback()
+
+    def close(self) -> None:
+        """After its last request, and its replicas."""
+        self.gate.close()
+        if self.fallback is not None:
+            self.fallback.close()
+
+    def _made_fallback(self) -> LiveFallback | None:
+        fallback = self.endpoint.fallback
+        return None if fallback is None else LiveFallback(fallback, self.kit)
 
 
 class Registry:
@@ -223,6 +273,10 @@ def _unnoticed(replica: Replica) -> None:
 
 def _nobody_works(claim: Claim) -> None:
     raise AssertionError("jobs of this endpoint have no worker")
+
+
+def _unrecorded(action: str, reason: str) -> None:
+    """Nobody keeps events yet."""
 
 
 def _unheard(live: LiveEndpoint) -> None:

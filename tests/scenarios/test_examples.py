@@ -14,6 +14,7 @@ from activator.config.settings import load
 from activator.demo.show import Options, configuration
 from tests.redis_server import fresh_prefix, shared_server
 from tests.replica import PROBE_PATH, Replica, hello
+from tests.support import eventually
 
 CONFIG = Path(__file__).parents[2] / "config"
 SHIPPED = sorted(CONFIG.rglob("*.yaml"))
@@ -83,5 +84,31 @@ async def test_the_quickstart_answers_from_zero_on_both_endpoints(tmp_path: Path
                 assert response.status == 200, told
                 assert told["choices"][0]["text"]
                 assert response.headers["X-Activator-Cold-Start"] == "true"
+    finally:
+        await activator.stop()
+
+
+async def test_the_small_model_answers_for_the_one_that_starts_as_shipped(tmp_path: Path) -> None:
+    config = yaml.safe_load((CONFIG / "examples/fallback.yaml").read_text(encoding="utf-8"))
+    config["server"] |= {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0"}
+    command = config["endpoints"][0]["backend"]["command"]
+    command[command.index("--load-seconds") + 1] = "1"
+    activator = build(written(config, tmp_path))
+    await activator.start()
+    try:
+        mini = activator.registry["mini"]
+        await eventually(lambda: not mini.cold, within=20)
+        async with ClientSession(f"http://127.0.0.1:{activator.data_port}") as client:
+
+            async def ask() -> tuple[str, str | None]:
+                body = {"prompt": "In the morning", "model": "tiny", "max_tokens": 4}
+                async with client.post("/v1/completions", json=body) as answer:
+                    told = await answer.json()
+                    assert answer.status == 200, told
+                    return told["model"], answer.headers.get("X-Activator-Served-By")
+
+            assert await ask() == ("mini", "mini")
+            await eventually(lambda: not activator.registry["tiny"].cold, within=20)
+            assert await ask() == ("tiny", None)
     finally:
         await activator.stop()

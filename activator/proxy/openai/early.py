@@ -50,6 +50,7 @@ class EarlyAnswer:
         "_arrived", "_connection", "_error", "_events", "_full", "_give_up", "_head", "_id",
         "_kind", "_live", "_owner", "_proxy", "_reading", "_status", "_tail", "_ticket", "_tokens",
         "_way", "begun", "deadline",
+        "elsewhere",
     )  # fmt: skip
 
     def __init__(
@@ -88,6 +89,8 @@ class EarlyAnswer:
         self._status = 0
         self._error = bytearray()
         self._full = False
+        self.elsewhere = ""
+        """Who has the request, if it is not at a replica."""
         self.begun = False
         """The head has been sent before the replica's came."""
         self.deadline = inf
@@ -174,6 +177,8 @@ class EarlyAnswer:
     def _sign(self) -> bytes:
         if self._kind == _SPACE:
             return b" "
+        if self.elsewhere:
+            return f": {self.elsewhere} has it\n".encode()
         return comment(self._live, self._live.gate.place(self._ticket))
 
     def close(self) -> None:

@@ -71,6 +71,17 @@ def test_words_are_read_as_in_a_file() -> None:
     assert (endpoint.strip_prefix, endpoint.concurrency) == (True, 8)
 
 
+def test_the_files_fallback_is_not_for_what_is_declared(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("hush")
+    text = "sources: {kubernetes: {namespaces: [models]}}\nendpoints: []\n"
+    text += "defaults: {concurrency: 4, fallback: {url: 'https://x.example', keyFile: key}}\n"
+    defaults = settings_of(tmp_path, text).defaults
+    endpoint = read(declaration(port="1"), defaults=defaults)
+    assert (endpoint.concurrency, endpoint.fallback) == (4, None)
+    with pytest.raises(ConfigError, match="fallback: is not known"):
+        read(declaration(port="1", fallback="https://x.example"))
+
+
 def test_the_defaults_of_the_file_hold_here_too(tmp_path: Path) -> None:
     text = "sources: {kubernetes: {namespaces: [models]}}\n"
     text += "defaults: {concurrency: 4, scale: {max: 3}}\nendpoints: []\n"

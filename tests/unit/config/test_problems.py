@@ -134,7 +134,7 @@ server:
   limits: {headerz: 3}
 jobs: {attempts: 0}
 defaults:
-  fallback: {url: "https://x"}
+  fallback: {keyFile: k}
   scale: {idleTimeout: long}
 endpoints:
   - name: A

@@ -16,28 +16,6 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(
-    ("keys", "key"),
-    [
-        ("fallback: {url: 'https://x'}", "fallback"),
-    ],
-)
-def test_what_comes_later_is_refused_when_it_is_used(tmp_path: Path, keys: str, key: str) -> None:
-    (problem,) = problems_of(tmp_path, endpoint(keys))
-    assert problem.startswith(f"5: endpoints[0].{key}: ")
-    assert "not available in this version" in problem
-
-
-@pytest.mark.parametrize(
-    "keys",
-    [
-        "fallback: null",
-    ],
-)
-def test_what_comes_later_may_be_switched_off(tmp_path: Path, keys: str) -> None:
-    assert settings_of(tmp_path, endpoint(keys)).endpoints
-
-
-@pytest.mark.parametrize(
     ("text", "key"),
     [
         ("tracing: {endpoint: 'http://x'}\n", "tracing"),

@@ -300,7 +300,6 @@ def test_what_is_shown_cannot_change_what_is_in_force(tmp_path: Path) -> None:
 def test_keys_that_are_not_available_yet_are_not_shown(tmp_path: Path) -> None:
     shown = settings_of(tmp_path, MINIMAL).masked()
     assert "tracing" not in shown
-    assert "fallback" not in shown["endpoints"][0]
 
 
 def test_settings_are_equal_if_they_mean_the_same(tmp_path: Path) -> None:

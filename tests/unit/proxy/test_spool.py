@@ -69,6 +69,17 @@ async def test_bytes_of_it_can_be_exchanged(intake: Intake, start: int, new: byt
     body.forget()
 
 
+async def test_what_was_replaced_may_be_replaced_again(intake: Intake) -> None:
+    body = Body(complete=False)
+    body.add(b"x" * PIECE + b'"one", tail')
+    body.spill(spool(intake))
+    for old, new in ((b'"one"', b'"three"'), (b'"three"', b'"2"'), (b'"2"', b'"one"')):
+        body.change([Edit(PIECE, PIECE + len(old), new)])
+        assert b"".join(body.pieces()) == b"x" * PIECE + new + b", tail"
+        assert body.size == PIECE + len(new) + 6
+    body.forget()
+
+
 async def test_one_that_finds_no_room_is_told_when_there_is(intake: Intake) -> None:
     told: list[int] = []
     first = spool(intake, room=10 * PIECE)

@@ -38,6 +38,7 @@ DOCUMENTED = {
     "activator_cost": {"endpoint"},
     "activator_cost_saved": {"endpoint"},
     "activator_retries": {"endpoint", "reason"},
+    "activator_fallback_requests": {"endpoint", "outcome"},
     "activator_tokens": {"endpoint", "key", "direction", "counted"},
     "activator_store_errors": set(),
     "activator_overruled": set(),
@@ -57,6 +58,7 @@ def busy() -> Metrics:
     one.phase("started", 4.0)
     one.scaled(direction="up", reason="demand")
     one.retried("refused")
+    one.fell_back("served")
     one.used(Tokens(7, 5, told=True), key="team")
     one.jobs = {"queued": 4}
     one.gauges = lambda: Gauges(

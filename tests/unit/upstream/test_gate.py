@@ -103,6 +103,21 @@ def test_only_what_was_at_a_replica_counts_against_idleness() -> None:
     assert g.last_ended == clock.now
 
 
+def test_what_goes_elsewhere_is_asked_for_once_and_keeps_nothing_up() -> None:
+    woken: list[str] = []
+    clock = Clock()
+    door = gate(clock)
+    door.wake = lambda: woken.append("woken")
+    assert not door.take_sought()
+    door.arrive()
+    door.leave_for_elsewhere()
+
+    assert woken == ["woken"]
+    assert (door.demand, door.in_flight, door.is_at_rest) == (0, 0, True)
+    assert door.last_ended == -inf
+    assert [door.take_sought(), door.take_sought()] == [True, False]
+
+
 def test_whoever_waits_wakes_control() -> None:
     g = gate()
     woken: list[int] = []

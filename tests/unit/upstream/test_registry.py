@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from activator.core.endpoint import Match
+from activator.core.endpoint import Fallback, Match, Service
 from activator.upstream.registry import LiveReplica, Registry, RetryBudget
 from tests.unit.upstream.support import ONE, TWO, Clock, an_endpoint, live_endpoint
 
@@ -132,3 +132,36 @@ def test_a_changed_endpoint_keeps_its_replicas() -> None:
 
     assert live.endpoint is changed
     assert list(live.replicas) == ["m-1"]
+
+
+CLOUD = Fallback(Service("api.example.com", 443, key="one"))
+
+
+def test_a_fallback_is_at_hand_as_configured() -> None:
+    assert live_endpoint().fallback is None
+    assert getattr(live_endpoint(fallback=Fallback("small")).fallback, "server", 1) is None
+    made = live_endpoint(fallback=CLOUD).fallback
+    assert made is not None
+    assert made.server is not None
+    assert (made.server.replica.host, made.server.replica.port) == ("api.example.com", 443)
+
+
+def test_what_is_known_of_a_fallback_holds_until_it_is_another() -> None:
+    live = live_endpoint(fallback=CLOUD)
+    before = live.fallback
+    live.reconfigure(an_endpoint(fallback=CLOUD, concurrency=3))
+    assert live.fallback is before
+
+    live.reconfigure(an_endpoint(fallback=Fallback(Service("api.example.com", 443, key="two"))))
+    assert live.fallback not in (None, before)
+    live.reconfigure(an_endpoint())
+    assert live.fallback is None
+
+
+def test_what_a_fallback_does_is_news_once_in_a_cold_period() -> None:
+    fallback = live_endpoint(fallback=CLOUD).fallback
+    assert fallback is not None
+    assert fallback.is_news("it answers", since=-1.0)
+    assert not fallback.is_news("it answers", since=-1.0)
+    assert fallback.is_news("it does not", since=-1.0)
+    assert fallback.is_news("it answers", since=7.0)

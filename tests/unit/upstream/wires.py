@@ -69,7 +69,7 @@ class Network:
         self.closes_at_once = False
 
     async def create_connection(
-        self, make: Callable[[], ClientConnection], host: str, port: int
+        self, make: Callable[[], ClientConnection], host: str, port: int, *, ssl: object
     ) -> tuple[Wire, ClientConnection]:
         if self.hangs:
             await asyncio.Event().wait()

@@ -1,0 +1,200 @@
+"""Fallbacks in OpenAI's dialect: another endpoint, names of models, and streams that wait."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.integration.openai.support import CHAT, JSON, ask, chat, house
+from tests.redis_server import fresh_prefix, shared_server
+from tests.replica import PROBE_PATH, Replica, Talk
+from tests.stage import request
+from tests.support import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.integration.openai.support import House
+
+
+@contextlib.asynccontextmanager
+async def with_small(
+    *, small: dict[str, Any] | None = None, **options: Any
+) -> AsyncIterator[House]:
+    """`m`, which is not ready, with the endpoint `small` as its fallback."""
+    options = {"match": {"models": ["m"]}, "dialect": "openai", **options}
+    async with house(ready=False, **options) as h:
+        await h.add("small", **{"match": {"models": ["small-v1"]}, **(small or {})})
+        h.stage.config["endpoints"][0]["fallback"] = {"endpoint": "small"}
+        await h.open()
+        yield h
+
+
+@contextlib.asynccontextmanager
+async def with_service(**options: Any) -> AsyncIterator[tuple[House, Replica]]:
+    """`m`, which is not ready, with a service that calls the model `far`."""
+    service = Replica(echoes)
+    await service.start()
+    options = {"match": {"models": ["m"]}, "dialect": "openai", **options}
+    to = {"url": f"http://127.0.0.1:{service.port}", "model": "far"}
+    try:
+        async with house(ready=False, fallback=to, **options) as h:
+            yield h, service
+    finally:
+        await service.stop()
+        assert not service.failures
+
+
+async def echoes(talk: Talk) -> None:
+    await talk.answer(200, await talk.body())
+
+
+async def busy(talk: Talk) -> None:
+    await talk.answer(503)
+
+
+def outcomes(h: House) -> dict[str, int]:
+    return h.stage.live.metrics.fallbacks
+
+
+async def test_another_endpoint_answers_by_the_name_that_it_knows() -> None:
+    async with with_small() as h:
+        reply = await ask(h.stage, chat("m"), Authorization="Bearer mine")
+        assert (reply.status, reply.body) == (200, b"small")
+        assert reply.get("x-activator-served-by") == b"small"
+
+        (heard,) = h.replicas["small"].requests
+        assert bytes(heard.body) == chat("small-v1")
+        assert heard.get("authorization") == b"Bearer mine"  # as to a replica: it is our own house
+        assert heard.get("host") == b"m.example"
+        small = h.stage.app.registry["small"]
+        assert small.metrics.requests == {}
+        assert h.stage.live.metrics.requests == {(200, "fallback"): 1}
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["memory", "redis"])
+async def test_it_gives_slots_that_are_free_and_no_others(*, shared: bool) -> None:
+    async def waits(talk: Talk) -> None:
+        await go_on.wait()
+        await talk.answer(200, b"small")
+
+    go_on = asyncio.Event()
+    config = {"store": {"url": shared_server().url, "prefix": fresh_prefix()}} if shared else {}
+    async with with_small(small={"concurrency": 1}, config=config) as h:
+        h.replicas["small"].behave = waits
+        raw = request(CHAT, method="POST", headers=JSON, body=chat("m"))
+        first = await h.stage.send(raw)
+        await h.replicas["small"].heard()
+        assert h.stage.app.registry["small"].gate.in_flight == 1
+        second = await h.stage.send(raw)
+        await h.stage.until_in_line(1)
+        assert outcomes(h) == {"unavailable": 1}
+
+        go_on.set()
+        assert (await first.reply()).body == b"small"
+        assert h.stage.app.registry["small"].gate.in_flight == 0
+        await h.stage.replica.start()
+        assert (await second.reply()).body == b"hello"
+
+
+async def test_it_is_not_woken() -> None:
+    probe = {"path": PROBE_PATH, "readyInterval": "20ms"}
+    async with with_small(small={"probe": probe}) as h:
+        await h.replicas["small"].stop()
+        small = h.stage.app.registry["small"]
+        await eventually(lambda: small.cold, within=10)
+        await h.stage.send(request(CHAT, method="POST", headers=JSON, body=chat("m")))
+        await h.stage.until_in_line(1)
+        assert outcomes(h) == {"unavailable": 1}
+        assert small.gate.demand == 0
+
+
+async def test_what_it_blocks_is_blocked_for_guests_too() -> None:
+    async with with_small(blockPaths=[], small={"blockPaths": ["/sleep"]}) as h:
+        for path in ("/sleep", "/%73leep/now", "//x/../sleep?a"):
+            client = await h.stage.send(request(path, method="POST", headers=JSON, body=chat("m")))
+            await h.stage.until_in_line(1)
+            client.reset()
+            await h.stage.until_in_line(0)
+        assert h.replicas["small"].requests == []
+
+
+async def test_a_service_is_asked_by_its_own_name_and_the_replica_by_its() -> None:
+    async with with_service(aliases=["gpt-4"], upstreamModel="org/m") as (h, service):
+        body = chat("gpt-4", n=1)
+        assert (await ask(h.stage, body)).body == chat("far", n=1)
+
+        service.behave = busy
+        client = await h.stage.send(request(CHAT, method="POST", headers=JSON, body=body))
+        await h.stage.until_in_line(1)
+        await h.stage.replica.start()
+        assert (await client.reply()).status == 200
+        assert bytes(h.stage.replica.requests[0].body) == chat("org/m", n=1)
+
+
+async def test_a_large_body_keeps_its_name_in_its_file() -> None:
+    async with with_service() as (h, service):
+        body = json.dumps({"prompt": "x" * (2 << 20), "model": "m"}).encode()
+        wanted = body.replace(b'"m"', b'"far"')
+        assert (await ask(h.stage, body)).body == wanted
+
+        service.behave = busy
+        client = await h.stage.send(request(CHAT, method="POST", headers=JSON, body=body))
+        await h.stage.until_in_line(1)
+        await h.stage.replica.start()
+        assert (await client.reply()).status == 200
+        assert bytes(h.stage.replica.requests[0].body) == body
+
+
+async def test_a_body_without_a_model_goes_as_it_is() -> None:
+    async with with_service(match={}) as (h, service):
+        assert (await ask(h.stage, chat())).body == chat()
+        assert len(service.requests) == 1
+
+
+async def test_signs_of_life_while_it_takes_its_time_and_when_it_has_failed() -> None:
+    async def fails_late(talk: Talk) -> None:
+        await talk.body()
+        await go_on.wait()
+        await talk.answer(503)
+
+    async def streams(talk: Talk) -> None:
+        await talk.body()
+        talk.begin_chunks(fields=b"Content-Type: text/event-stream\r\n")
+        talk.chunk(b"data: [DONE]\n\n")
+        talk.chunk(b"")
+
+    go_on = asyncio.Event()
+    async with with_service(heartbeat="20ms") as (h, service):
+        service.behave = fails_late
+        body = chat("m", stream=True)
+        client = await h.stage.send(request(CHAT, method="POST", headers=JSON, body=body))
+        head = await client.head()
+        assert head.status == 200
+        assert await client.chunk() == f": 127.0.0.1:{service.port} has it\n".encode()
+        assert service.requests[0].get("accept-encoding") == b"identity"
+        go_on.set()
+        while (sign := await client.chunk()).endswith(b"has it\n"):
+            pass
+        assert sign.startswith(b": waiting for m, place 1 in line")
+
+        h.stage.replica.behave = streams
+        await h.stage.replica.start()
+        while (sign := await client.chunk()).startswith(b": "):
+            pass
+        assert sign == b"data: [DONE]\n\n"
+
+
+async def test_tokens_of_the_fallbacks_answers_are_counted_too() -> None:
+    async def answers(talk: Talk) -> None:
+        used = b'{"usage": {"prompt_tokens": 3, "completion_tokens": 5}}'
+        await talk.answer(200, used, fields=b"Content-Type: application/json\r\n")
+
+    async with with_service() as (h, service):
+        service.behave = answers
+        await ask(h.stage, chat("m"))
+        assert h.stage.live.metrics.tokens[("", "out", "usage")] == 5

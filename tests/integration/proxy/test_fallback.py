@@ -1,0 +1,545 @@
+"""Requests that nothing is ready for, answered by the endpoint's fallback: a service over TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from activator.errors import StoreUnavailable
+from tests.rawclient import Cut
+from tests.redis_server import CERTIFICATES
+from tests.replica import Behaviour, Replica, Talk, says, says_and_closes
+from tests.stage import Stage, request, stage
+from tests.support import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from datetime import date
+    from pathlib import Path
+
+    from tests.rawclient import Reply
+
+POST = request("/v1/chat?x=1", method="POST", body=b"x" * 1000)
+answers = says(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nfrom far")
+
+
+def status(code: int, fields: bytes = b"") -> Behaviour:
+    return says(b"HTTP/1.1 %d Whatever\r\nContent-Length: 4\r\n%b\r\nsad!" % (code, fields))
+
+
+async def resets(talk: Talk) -> None:
+    await talk.body()
+    talk.reset()
+
+
+def outcomes(s: Stage) -> dict[str, int]:
+    return s.live.metrics.fallbacks
+
+
+def told(s: Stage, action: str) -> list[str]:
+    return [event.reason for event in s.app.events.since(0) if event.action == action]
+
+
+def later(s: Stage, seconds: float) -> None:
+    """So much time has passed for requests."""
+    clock = s.proxy.clock
+    s.proxy.clock = lambda: clock() + seconds
+
+
+def served_by(reply: Reply) -> bytes | None:
+    return reply.get("x-activator-served-by")
+
+
+@pytest.fixture(autouse=True)
+def _trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATES / "localhost.pem"))
+
+
+@contextlib.asynccontextmanager
+async def cloud(behave: Behaviour = answers) -> AsyncIterator[Replica]:
+    """A service over TLS, at `localhost`."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(CERTIFICATES / "localhost.pem", CERTIFICATES / "localhost.key")
+    service = Replica(behave, tls=context)
+    await service.start()
+    try:
+        yield service
+    finally:
+        await service.stop()
+        assert not service.failures
+
+
+@contextlib.asynccontextmanager
+async def cold(
+    service: Replica, *, path: str = "", fallback: dict[str, Any] | None = None, **options: Any
+) -> AsyncIterator[Stage]:
+    """An endpoint whose replica is not ready until it is started."""
+    to = {"url": f"https://localhost:{service.port}{path}", **(fallback or {})}
+    async with stage(ready=False, fallback=to, **options) as s:
+        yield s
+
+
+# --- the way there and back
+
+
+async def test_it_answers_at_once_and_the_replica_as_soon_as_it_is_ready() -> None:
+    async with cloud() as service:
+        to = {"url": f"https://localhost:{service.port}"}
+        async with stage(from_zero=True, fallback=to) as s:
+            assert s.driver is not None
+            s.driver.start_delay = 0.3
+            reply = await s.ask(POST)
+            assert (reply.status, reply.body) == (200, b"from far")
+            assert served_by(reply) == f"localhost:{service.port}".encode()
+            assert reply.get("x-activator-cold-start") == b"false"
+            assert s.replicas == []
+
+            await s.until_warm()  # nobody has waited for it
+            reply = await s.ask(POST)
+            assert (reply.body, served_by(reply)) == (b"hello", None)
+            assert outcomes(s) == {"served": 1}
+            assert s.live.metrics.requests == {(200, "fallback"): 1, (200, ""): 1}
+            assert told(s, "fell_back") == [f"{to['url'][8:]} answers until a replica is ready"]
+
+
+async def test_however_soon_it_has_answered_the_start_is_ordered() -> None:
+    """The controller may look only when the request has gone again."""
+    wakes: list[Stage] = []
+    async with cloud() as service:
+        to = {"url": f"https://localhost:{service.port}"}
+        async with stage(from_zero=True, fallback=to) as s:
+            wake, s.live.gate.wake = s.live.gate.wake, lambda: wakes.append(s)
+            await s.ask(POST)
+            await eventually(lambda: not s.proxy.busy)
+            assert wakes
+            assert s.live.gate.demand == 0
+
+            wake()
+            await s.until_warm()
+
+
+async def test_a_stream_at_the_fallback_keeps_no_replica_up() -> None:
+    async def streams(talk: Talk) -> None:
+        talk.begin_chunks()
+        talk.chunk(b"first")
+        await ends.wait()
+        talk.chunk(b"last")
+        talk.chunk(b"")
+
+    ends = asyncio.Event()
+    async with cloud(streams) as service:
+        to = {"url": f"https://localhost:{service.port}"}
+        async with stage(from_zero=True, fallback=to, scale={"idleTimeout": "100ms"}) as s:
+            client = await s.send(POST)
+            assert served_by(await client.head()) is not None
+            assert await client.chunk() == b"first"
+            await s.until_warm()
+            assert s.live.gate.in_flight == 0
+
+            await s.until_cold()  # while it still streams, and it does not start anew
+            await eventually(lambda: s.live.state() == "inactive")
+            assert s.live.state() == "inactive"
+            ends.set()
+            assert await client.chunk() == b"last"
+
+
+async def test_what_it_is_told_and_what_it_is_not(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("sesame\n")
+    headers = {
+        "Authorization": "Bearer mine",
+        "X-Api-Key": "mine",
+        "Cookie": "session=mine",
+        "X-Team-Token": "mine",
+        "Referer": "https://intranet.example/mine",
+        "X-Forwarded-For": "10.1.2.3",
+        "Content-Type": "application/json",
+        "Accept": "text/event-stream",
+        "User-Agent": "curl",
+    }
+    keyed = {"keyFile": str(tmp_path / "key")}
+    async with cloud() as service, cold(service, path="/base/", fallback=keyed) as s:
+        await s.post(b"{}", "/v1/chat?x=1", headers=headers)
+
+        heard = service.requests[0]
+        assert heard.target == b"/base/v1/chat?x=1"
+        assert {name.lower(): value for name, value in heard.fields} == {
+            b"host": f"localhost:{service.port}".encode(),
+            b"authorization": b"Bearer sesame",
+            b"content-type": b"application/json",
+            b"accept": b"text/event-stream",
+            b"user-agent": b"curl",
+            b"content-length": b"2",
+            b"via": b"1.1 " + s.proxy.via,
+            b"x-request-id": heard.get("x-request-id"),
+        }
+        assert len(heard.fields) == 8
+        assert b"mine" not in heard.raw
+
+
+async def test_what_is_passed_on_of_its_answer() -> None:
+    answer = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\nETag: 1\r\n"
+        b"Set-Cookie: theirs=1\r\nAlt-Svc: h3\r\nOpenAI-Organization: acme\r\n"
+        b"X-Activator-Reason: loop\r\nAccess-Control-Allow-Origin: *\r\n\r\nhi"
+    )
+    async with cloud(says(answer)) as service, cold(service) as s:
+        reply = await s.ask(POST)
+
+        assert reply.body == b"hi"
+        for name in ("content-type", "etag", "access-control-allow-origin"):
+            assert reply.get(name) is not None, name
+        for name in ("set-cookie", "alt-svc", "openai-organization", "x-activator-reason"):
+            assert reply.get(name) is None, name
+
+
+async def test_bodies_reach_it_unchanged_whatever_their_framing() -> None:
+    async def echoes(talk: Talk) -> None:
+        await talk.answer(200, await talk.body())
+
+    body = bytes(range(256)) * 3000
+    chunked = request("/", method="POST", headers={"Transfer-Encoding": "chunked"})
+    async with cloud(echoes) as service, cold(service) as s:
+        assert (await s.post(body)).body == body
+        client = await s.send(chunked + b"3\r\nabc\r\n")
+        client.send(b"2\r\nde\r\n0\r\n\r\n")
+        assert (await client.reply()).body == b"abcde"
+        assert (await s.get()).body == b""
+        assert [heard.get("content-length") for heard in service.requests] == [
+            b"768000",
+            b"5",
+            None,
+        ]
+
+
+async def test_its_connections_are_kept_and_closed_in_the_end() -> None:
+    async with cloud() as service:
+        async with cold(service) as s:
+            for _ in range(3):
+                await s.ask(POST)
+            assert service.connections == 1
+        await eventually(lambda: service.open == 0)
+
+
+async def test_a_stream_passes_as_it_comes() -> None:
+    async def streams(talk: Talk) -> None:
+        await talk.body()
+        talk.begin_chunks()
+        for piece in (b"one", b"two"):
+            talk.chunk(piece)
+            await talk.drain()
+            await go_on.wait()
+            go_on.clear()
+        talk.chunk(b"")
+
+    go_on = asyncio.Event()
+    async with cloud(streams) as service, cold(service) as s:
+        client = await s.send(POST)
+        await client.head()
+        assert s.proxy.held_memory.used == 0  # its body will not be needed again
+        for piece in (b"one", b"two"):
+            assert await client.chunk() == piece
+            go_on.set()
+        assert await client.chunk() == b""
+
+
+# --- it does not answer
+
+
+@pytest.mark.parametrize(
+    ("behave", "outcome"),
+    [
+        pytest.param(status(503), "refused", id="busy"),
+        pytest.param(status(429, b"Retry-After: 7\r\n"), "refused", id="too many"),
+        pytest.param(status(401), "refused", id="wrong key"),
+        pytest.param(status(404), "refused", id="unknown model"),
+        pytest.param(status(307, b"Location: https://x.example/\r\n"), "refused", id="elsewhere"),
+        pytest.param(resets, "failed", id="reset"),
+        pytest.param(says_and_closes(b""), "failed", id="closed"),
+        pytest.param(says(b"SSH-2.0\r\n\r\n"), "failed", id="no http"),
+    ],
+)
+async def test_then_the_request_is_held_as_ever_with_its_body(
+    behave: Behaviour, outcome: str
+) -> None:
+    async with cloud(behave) as service, cold(service) as s:
+        client = await s.send(POST)
+        await s.until_in_line(1)
+        assert len(service.requests) == 1
+        assert s.proxy.store.bytes_kept == 1000
+        await s.replica.start()
+
+        reply = await client.reply()
+        assert (reply.body, served_by(reply)) == (b"hello", None)
+        assert bytes(s.replica.requests[0].body) == b"x" * 1000
+        assert s.replica.requests[0].target == b"/v1/chat?x=1"
+        assert outcomes(s) == {outcome: 1}
+
+
+@pytest.mark.parametrize("code", [400, 422])
+async def test_that_the_request_is_wrong_is_an_answer(code: int) -> None:
+    async with cloud(status(code)) as service, cold(service) as s:
+        reply = await s.ask(POST)
+        assert (reply.status, reply.body) == (code, b"sad!")
+        assert served_by(reply) is not None
+
+
+async def test_one_that_cannot_be_reached_is_left_alone_for_a_while() -> None:
+    async with cloud() as service, cold(service) as s:
+        await service.refuse()
+        clients = [await s.send(POST)]
+        await s.until_in_line(1)
+        clients.append(await s.send(POST))
+        await s.until_in_line(2)
+        assert outcomes(s) == {"failed": 1, "resting": 1}
+        (why,) = told(s, "fallback_failed")
+        assert f"localhost:{service.port}" in why
+        assert why.endswith("; not asked for 1 s")
+
+        await service.start()
+        later(s, 1.0)
+        assert (await s.ask(POST)).body == b"from far"
+        await s.replica.start()
+        for client in clients:
+            assert (await client.reply()).body == b"hello"
+
+
+async def test_it_is_left_alone_for_as_long_as_it_asks() -> None:
+    async with cloud(status(429, b"Retry-After: 30\r\n")) as service, cold(service) as s:
+        await s.send(POST)
+        await s.until_in_line(1)
+        service.behave = answers
+        later(s, 29.0)
+        await s.send(POST)
+        await s.until_in_line(2)
+        later(s, 1.0)
+        assert (await s.ask(POST)).body == b"from far"
+
+
+async def test_what_it_only_cannot_do_for_one_request_is_no_reason_to_leave_it_alone() -> None:
+    async with cloud(status(404)) as service, cold(service) as s:
+        for count in (1, 2):
+            await s.send(POST)
+            await s.until_in_line(count)
+        assert len(service.requests) == 2
+        assert told(s, "fallback_refused") == [f"localhost:{service.port} answered 404 to POST"]
+
+
+async def test_a_stranger_at_its_address_gets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    async with cloud() as service, cold(service) as s:
+        await s.send(POST)
+        await s.until_in_line(1)
+        assert service.requests == []
+        (why,) = told(s, "fallback_failed")
+        assert "certificate verify failed" in why
+
+
+async def test_one_that_is_silent_for_too_long_has_failed() -> None:
+    async def hangs(talk: Talk) -> None:
+        await talk.gone()
+
+    timeouts = {"firstByte": "100ms"}
+    async with cloud(hangs) as service, cold(service, timeouts=timeouts) as s:
+        client = await s.send(POST)
+        await s.until_in_line(1)
+        assert outcomes(s) == {"failed": 1}
+        await s.replica.start()
+        assert (await client.reply()).body == b"hello"
+
+
+async def test_an_answer_that_breaks_off_is_broken_off() -> None:
+    async def breaks(talk: Talk) -> None:
+        await talk.body()
+        talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+        await talk.drain()
+        await seen.wait()
+        talk.reset()
+
+    seen = asyncio.Event()
+    async with cloud(breaks) as service, cold(service) as s:
+        client = await s.send(POST)
+        await client.head()
+        assert await client.exactly(4) == b"half"
+        seen.set()
+        with pytest.raises(Cut):
+            await client.rest()
+        await eventually(lambda: s.live.metrics.requests == {(200, "broken_off"): 1})
+
+
+async def test_a_client_that_leaves_ends_it_there_too() -> None:
+    async def hangs(talk: Talk) -> None:
+        await talk.gone()
+
+    async with cloud(hangs) as service, cold(service) as s:
+        client = await s.send(POST)
+        await service.heard()
+        client.reset()
+        await eventually(lambda: service.open == 0)
+        assert s.live.metrics.requests == {(499, "client_left"): 1}
+
+
+async def test_a_deadline_counts_what_was_lost_there() -> None:
+    async def fails_late(talk: Talk) -> None:
+        await go_on.wait()
+        await talk.answer(503)
+
+    go_on = asyncio.Event()
+    headers = {"X-Activator-Deadline": "5s"}
+    async with cloud(fails_late) as service, cold(service) as s:
+        later(s, -6.0)
+        client = await s.send(request(headers=headers))
+        await service.heard()
+        later(s, 6.0)
+        go_on.set()
+        reply = await client.reply()
+        assert (reply.status, reply.why) == (503, "deadline")
+
+
+# --- it is not asked
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(
+            request("/", headers={"Connection": "Upgrade", "Upgrade": "websocket"}), id="a tunnel"
+        ),
+        pytest.param(request("/", method="POST", body=b"x" * 2000), id="a large body"),
+    ],
+)
+async def test_some_requests_are_held_at_once(raw: bytes) -> None:
+    async with cloud() as service, cold(service, queue={"bufferBytes": "1999"}) as s:
+        await s.send(raw)
+        await s.until_in_line(1)
+        assert service.requests == []
+
+
+async def test_a_body_that_turns_out_to_be_large_is_held_and_arrives_whole() -> None:
+    chunked = request("/", method="POST", headers={"Transfer-Encoding": "chunked"})
+    async with cloud() as service, cold(service, queue={"bufferBytes": "1KiB"}) as s:
+        client = await s.send(chunked)
+        for _ in range(20):
+            client.send(b"64\r\n" + b"x" * 100 + b"\r\n")
+        client.send(b"0\r\n\r\n")
+        await s.until_in_line(1)
+        await s.replica.start()
+        assert (await client.reply()).body == b"hello"
+        assert bytes(s.replica.requests[0].body) == b"x" * 2000
+        assert (outcomes(s), service.requests) == ({"too_large": 1}, [])
+
+
+async def test_a_body_for_which_there_is_no_memory_goes_to_the_store() -> None:
+    async with cloud() as service, cold(service, server={"heldMemory": "999"}) as s:
+        await s.send(POST)
+        await s.until_in_line(1)
+        assert (outcomes(s), service.requests) == ({"too_large": 1}, [])
+
+
+async def test_jobs_are_the_replicas_own() -> None:
+    async with cloud() as service, cold(service) as s:
+        detached = await s.post(b"x", headers={"Prefer": "respond-async"})
+        assert detached.status == 202
+        await s.send(request("/", method="POST", body=b"x", headers={"Idempotency-Key": "k"}))
+        await s.replica.start()
+        await eventually(lambda: len(s.replica.requests) == 2)
+        assert (outcomes(s), service.requests) == ({}, [])
+
+
+async def test_what_never_wakes_is_not_asked_elsewhere() -> None:
+    async with cloud() as service, cold(service) as s:
+        assert (await s.get("/favicon.ico")).status == 404
+        assert (outcomes(s), service.requests) == ({}, [])
+
+
+async def test_a_paused_endpoint_holds_what_comes() -> None:
+    async with cloud() as service, cold(service) as s:
+        s.live.gate.pause()
+        await s.send(POST)
+        await s.until_in_line(1)
+        assert service.requests == []
+        s.live.gate.resume()
+
+
+async def test_a_replica_that_is_only_busy_keeps_its_requests() -> None:
+    async def waits(talk: Talk) -> None:
+        await go_on.wait()
+        await talk.answer(200, b"mine")
+
+    go_on = asyncio.Event()
+    async with cloud() as service:
+        to = {"url": f"https://localhost:{service.port}"}
+        async with stage(waits, fallback=to, concurrency=1) as s:
+            clients = [await s.send(POST) for _ in range(2)]
+            await s.until_in_line(1)
+            go_on.set()
+            assert {(await client.reply()).body for client in clients} == {b"mine"}
+            assert service.requests == []
+
+
+async def test_while_starts_fail_it_answers_all_the_same() -> None:
+    async with cloud() as service:
+        to = {"url": f"https://localhost:{service.port}"}
+        async with stage(from_zero=True, fallback=to) as s:
+            assert s.driver is not None
+            s.driver.fail_next("no such image", times=20)
+            await s.ask(POST)
+            await eventually(lambda: s.live.refusal() is not None, within=15)
+            assert (await s.ask(POST)).body == b"from far"
+
+
+# --- what it may cost
+
+
+async def test_beyond_the_days_requests_the_next_is_held() -> None:
+    async with cloud() as service, cold(service, fallback={"maxPerDay": 2}) as s:
+        for _ in range(2):
+            assert (await s.ask(POST)).body == b"from far"
+        clients = []
+        for count in (1, 2):
+            clients.append(await s.send(POST))
+            await s.until_in_line(count)
+        assert outcomes(s) == {"served": 2, "capped": 2}
+        (why,) = told(s, "fallback_used_up")
+        assert why.startswith(f"localhost:{service.port} has had its 2 requests of 20")
+
+        wall = s.proxy.wall
+        s.proxy.wall = lambda: wall() + 86400
+        assert (await s.ask(POST)).body == b"from far"
+        await s.replica.start()
+        for client in clients:
+            assert (await client.reply()).body == b"hello"
+
+
+class Away:
+    async def take(self, endpoint: str, day: date, *, most: int) -> int | None:
+        raise StoreUnavailable("The store does not answer")
+
+
+@pytest.mark.parametrize(("most", "asked"), [(1000, False), (0, True)])
+async def test_what_nobody_can_count_is_not_spent(*, most: int, asked: bool) -> None:
+    async with cloud() as service, cold(service, fallback={"maxPerDay": most}) as s:
+        s.proxy.quotas = Away()
+        client = await s.send(POST)
+        if asked:
+            assert (await client.reply()).body == b"from far"
+        else:
+            await s.until_in_line(1)
+            assert outcomes(s) == {"unavailable": 1}
+            assert service.requests == []
+
+
+async def test_another_key_holds_from_the_next_reading_of_the_file(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("old")
+    async with cloud() as service, cold(service, fallback={"keyFile": str(key)}) as s:
+        await s.ask(POST)
+        key.write_text("new")
+        s.rewrite()
+        await eventually(lambda: told(s, "reconfigured"))
+        await s.ask(POST)
+        sent = [heard.get("authorization") for heard in service.requests]
+        assert sent == [b"Bearer old", b"Bearer new"]
