@@ -174,11 +174,12 @@ async def serving(
     server: dict[str, Any] | None = None,
     stubborn: bool = False,
     before: str = "",
+    root: dict[str, Any] | None = None,
     **keys: Any,
 ) -> AsyncIterator[Serving]:
     """A running `activator serve` with one endpoint; killed at the end if it still runs, and so is
     every model that is left. `stubborn`: models ignore SIGTERM and have half a minute to end.
-    `before`: what a shell does before it is a model."""
+    `before`: what a shell does before it is a model. `root`: more sections of the file."""
     script = folder / "model.py"
     script.write_text(MODEL, encoding="utf-8")
     command = [sys.executable, "-I", "-S", str(script), "{port}", str(folder / "pids")]
@@ -189,7 +190,7 @@ async def serving(
     backend = {"type": "process", "command": command, "stopGrace": grace}
     listen = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "drainDelay": 0, **(server or {})}
     one = {"name": "m", "backend": backend, "probe": {"path": "/", "interval": "20ms"}, **keys}
-    made = Serving(folder, {"server": listen, "endpoints": [one]})
+    made = Serving(folder, {"server": listen, "endpoints": [one], **(root or {})})
     try:
         await made.start()
         yield made

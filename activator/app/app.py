@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from activator.config.settings import Limits, Settings
     from activator.core.endpoint import Endpoint
     from activator.drivers.base import Driver
+    from activator.telemetry.tracing import OtelTracer
 
 _log = logging.getLogger("activator.app")
 
@@ -117,6 +118,7 @@ class App:
         self._why_not_ready: str | None = "starting"
         self._data: list[tuple[str, int]] = []
         self._runner: web.AppRunner | None = None
+        self._tracer: OtelTracer | None = None
         self.admin_port = 0
 
     # --- starting -------------------------------------------------------------------------------
@@ -196,6 +198,7 @@ class App:
             self._proxy = self._make_proxy()
             if self._standby is not None:
                 self._standby.start(self._proxy)
+            self._trace()
             self._employ()
             await self._start_admin()
             self._data = await self._proxy.listen(self.settings.server.listen)
@@ -277,6 +280,17 @@ class App:
             certificate=self._certificate,
         )
 
+    def _trace(self) -> None:
+        """Requests, if that is asked for."""
+        tracing = self.settings.tracing
+        if tracing is not None:
+            # imported only where it is used: it costs a quarter of a second
+            from activator.telemetry.tracing import to_collector  # noqa: PLC0415
+
+            self._tracer = self._proxy.tracer = to_collector(
+                tracing.endpoint, sample=tracing.sample, clock=self._clock
+            )
+
     def _employ(self) -> None:
         """Workers for the endpoints."""
         jobs = self._proxy.jobs = self._stores.jobs
@@ -286,13 +300,14 @@ class App:
             return Worker(
                 live,
                 jobs,
-                outbound=lambda envelope, replica: outbound_of(
-                    envelope, replica, via=self._proxy.via
+                outbound=lambda envelope, replica, parent: outbound_of(
+                    envelope, replica, via=self._proxy.via, parent=parent
                 ),
                 is_gone=lambda act: roster.is_gone(act) or roster.silent_since(act) is not None,
                 call_hooks=self._hooks.call_due,
                 clock=self._clock,
                 wall=time.time,
+                tracer=self._proxy.tracer,
             )
 
         self._proxy.webhook = lambda url: checked_url(url, self.reloading.settings.webhooks)
@@ -494,6 +509,8 @@ class App:
         if self._cluster is not None:
             await self._cluster.aclose()
         self.events.close()
+        if self._tracer is not None:
+            await asyncio.to_thread(self._tracer.close)
         if self._runner is not None:
             await self._runner.cleanup()
         await self._catalogue.aclose()

@@ -125,5 +125,6 @@ def _needs_restart(before: Settings, after: Settings) -> list[str]:
         ("server.heldMemory", before.server.held_memory, after.server.held_memory),
         ("store", before.store, after.store),
         ("auth", before.auth, after.auth),
+        ("tracing", before.tracing, after.tracing),
     )
     return [key for key, old, new in sections if old != new]

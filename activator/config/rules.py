@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 Finding = tuple["Loc", str]
 
 _NOT_YET = "is not available in this version"
+_NEEDS_TRACING = "needs a package more: pip install 'activator[tracing]'"
 _NEEDS_KUBERNETES = "`kubernetes` needs a package more: pip install 'activator[kubernetes]'"
 _OF_AN_IMAGE = {"command", "env", "gpus", "volumes", "shm_size"}
 _AROUND = "is not loopback: clients can reach replicas around keys and limits"
@@ -160,12 +161,21 @@ def _docker_problems(docker: DockerSection, *, most: int) -> Iterator[Finding]:
         yield ("scale", "max"), f"is {most}, but there is one container {docker.container}"
 
 
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even what it is part of
+        return False
+
+
 def root_problems(root: RootKeys) -> Iterator[Finding]:
     yield from unavailable(root)
     if "{" in root.store.prefix or "}" in root.store.prefix:
         yield ("store", "prefix"), "cannot have braces: they decide where in a cluster a key lies"
     if root.webhooks.allow and root.webhooks.secret is None:
         yield ("webhooks", "secret"), "is needed: a call that is not signed could be anybody's"
+    if root.tracing is not None and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+        yield ("tracing",), _NEEDS_TRACING
     if root.sources.kubernetes is not None:
         yield from _source_problems(root.sources.kubernetes)
     server = root.server

@@ -18,16 +18,16 @@ from activator.config.fields import (
     HostPattern,
     Name,
     Network,
-    Number,
     PositiveCount,
     PositiveDuration,
     PositiveSize,
     Secret,
     Section,
+    ServiceUrl,
+    Share,
     Size,
     Text,
     key,
-    later,
     required,
 )
 
@@ -212,10 +212,16 @@ class SourcesSection(Section):
 
 
 class TracingSection(Section):
-    """Where traces go."""
+    """Where traces go (OpenTelemetry). Needs a package more: `activator[tracing]`."""
 
-    endpoint: Text | None = key(None, "OTLP endpoint.")
-    sample: Number = key(0.1, "Share of requests that are traced, 0 to 1.")
+    endpoint: ServiceUrl = required(
+        "The collector's address for OTLP over HTTP, `http://otel:4318`; `/v1/traces` is added."
+    )
+    sample: Share = key(
+        0.1,
+        "Share of the requests that are traced, 0 to 1. Where a caller has decided"
+        " (`traceparent`), its decision holds.",
+    )
 
 
 class OpenAISection(Section):
@@ -240,7 +246,7 @@ class RootKeys(Section):
     jobs: JobsSection = key({}, "Requests that outlive their connection.")
     webhooks: WebhooksSection = key({}, "Who is told when a job is done.")
     sources: SourcesSection = key({}, "Where endpoints are declared besides this file.")
-    tracing: TracingSection | None = later(None, "Where traces go.")
+    tracing: TracingSection | None = key(None, "Where traces go. Null: there are none.")
     openai: OpenAISection = key(
         {}, "How endpoints are found by the model that a request's body asks for."
     )

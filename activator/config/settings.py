@@ -91,6 +91,13 @@ class OpenAI:
 
 
 @dataclass(frozen=True, slots=True)
+class Tracing:
+    endpoint: str
+    """The collector's, without the path of traces."""
+    sample: float
+
+
+@dataclass(frozen=True, slots=True)
 class Declarants:
     """Whose annotations declare endpoints."""
 
@@ -108,6 +115,7 @@ class Settings:
     webhooks: WebhookPolicy
     auth: Auth
     openai: OpenAI
+    tracing: Tracing | None
     endpoints: tuple[Endpoint, ...]
     """Of the file."""
     declared: Declarants | None
@@ -168,6 +176,7 @@ def load(
             admin_token_file=base / auth.admin_token_file if auth.admin_token_file else None,
         ),
         openai=OpenAI(root.openai.default_model, root.openai.peek_bytes),
+        tracing=Tracing(root.tracing.endpoint, root.tracing.sample) if root.tracing else None,
         endpoints=reading.endpoints,
         declared=_declared(root.sources.kubernetes),
         templates=reading.templates,

@@ -24,6 +24,7 @@ from activator.errors import (
     UpstreamUnreachable,
 )
 from activator.queueing.jobs import Output, ResultHead, ResultTooLarge
+from activator.telemetry.spans import JobAttempt
 from activator.upstream.forward import IDEMPOTENT, Attempt, Ending, Failure, Outbound
 
 if TYPE_CHECKING:
@@ -33,11 +34,13 @@ if TYPE_CHECKING:
     from activator.core.endpoint import Replica
     from activator.core.tokens import TokenCounter
     from activator.queueing.jobs import Claim, Envelope, JobStore
+    from activator.telemetry.spans import Trace, Tracer
     from activator.upstream.registry import LiveEndpoint, LiveReplica
     from activator.wire.client import ClientConnection
     from activator.wire.heads import Field, ResponseHead
 
-    MakeOutbound: TypeAlias = Callable[[Envelope, Replica], Outbound]
+    MakeOutbound: TypeAlias = Callable[[Envelope, Replica, bytes | None], Outbound]
+    """The last one: its `traceparent`, where it is traced."""
 
 
 _log = logging.getLogger("activator.jobs")
@@ -71,6 +74,7 @@ class JobRun:
         tasks: Tasks,
         arrived: float,
         began: Callable[[], None],
+        tracer: Tracer | None = None,
     ) -> None:
         """`arrived`: its place in line, monotonic seconds. `began` is told when it leaves it."""
         self.claim = claim
@@ -83,6 +87,7 @@ class JobRun:
         self._tasks = tasks
         self._began = began
         self._envelope = claim.record.envelope
+        self._claimed_at = live.kit.clock()
         self._ticket = Ticket(
             urgency=claim.record.job.urgency,
             affinity=self._envelope.affinity,
@@ -113,6 +118,7 @@ class JobRun:
         self._received = 0
         """Bytes of the answer's body."""
         self._began_at = 0.0
+        self._trace = None if tracer is None else self._begin_trace(tracer)
 
     def cancel(self) -> None:
         if self.task is not None:
@@ -152,8 +158,31 @@ class JobRun:
         finally:
             self._release()
             gate.leave(served=self.begun)
-            if self.begun:
-                self._log()
+            self._tell()
+
+    def _begin_trace(self, tracer: Tracer) -> Trace | None:
+        job, envelope = self.claim.record.job, self._envelope
+        parents = [line for line in envelope.lines if line.lower().startswith(b"traceparent:")]
+        return tracer.job(
+            JobAttempt(
+                id=job.id,
+                endpoint=job.endpoint,
+                attempt=job.attempt,
+                asked_by=parents[-1][12:].strip() if parents else None,
+                method=envelope.method,
+                target=envelope.target,
+                request_id=envelope.request_id,
+                began=self._claimed_at,
+            )
+        )
+
+    def _tell(self) -> None:
+        """How this attempt has ended, if it was one."""
+        if self._trace is not None:
+            reason = "" if self._outcome == JobState.SUCCEEDED else self._outcome
+            self._trace.ended(status=self._status, reason=reason, sent=self._received)
+        if self.begun:
+            self._log()
 
     def _log(self) -> None:
         envelope, replica = self._envelope, self._replica
@@ -188,6 +217,8 @@ class JobRun:
                 self._outcome = JobState.SUCCEEDED
                 return
             self._release()
+            if self._trace is not None:
+                self._trace.failed(failure.detail)
             if failure.unreachable:
                 self._live.unreachable(replica.replica.id, failure.detail)
             self._ticket.exclude += (replica.replica.id,)
@@ -273,7 +304,12 @@ class JobRun:
         self._failure = None
         self._connected.clear()
         self._writable.set()
-        outbound = self._make_outbound(self._envelope, replica.replica)
+        parent = None
+        if self._trace is not None:
+            waited = self._began_at - self._claimed_at
+            self._trace.held(waited=waited, woken_after=0.0, is_cold=False)
+            parent = self._trace.forward(replica.replica)
+        outbound = self._make_outbound(self._envelope, replica.replica, parent)
         attempt = self._attempt = Attempt(self._live, replica, outbound, self)
         feeding = None
         if outbound.length:
@@ -322,7 +358,10 @@ class JobRun:
         """Of what has come, also if it is cut or left: the model has made them."""
         counter, self._tokens = self._tokens, None
         if counter is not None:
-            self._live.metrics.used(counter.tokens(), key=self._envelope.owner)
+            tokens = counter.tokens()
+            self._live.metrics.used(tokens, key=self._envelope.owner)
+            if self._trace is not None and tokens is not None:
+                self._trace.used(tokens)
 
     def _take(self) -> Output:
         joined = b"".join(self._unstored)
@@ -359,6 +398,8 @@ class JobRun:
                 is_encoded=head.get(b"content-encoding") is not None,
             )
         self._status = head.status
+        if self._trace is not None:
+            self._trace.answered(head.status)
         self._head = ResultHead(
             status=head.status,
             reason=head.reason,

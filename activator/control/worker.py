@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from activator.control.run import MakeOutbound
     from activator.queueing.jobs import Claim, JobStore, Told
+    from activator.telemetry.spans import Tracer
     from activator.upstream.registry import LiveEndpoint
 
 _log = logging.getLogger("activator.jobs")
@@ -52,6 +53,7 @@ class Worker:
         call_hooks: Callable[[str], None],
         clock: Callable[[], float],
         wall: Callable[[], float],
+        tracer: Tracer | None = None,
     ) -> None:
         self._live = live
         self._name = live.endpoint.name
@@ -61,6 +63,7 @@ class Worker:
         self._call_hooks = call_hooks
         self._clock = clock
         self._wall = wall
+        self._tracer = tracer
         self._runs: dict[str, JobRun] = {}
         self._tasks = Tasks(f"worker/{self._name}")
         self._wake = asyncio.Event()
@@ -91,6 +94,7 @@ class Worker:
             tasks=self._tasks,
             arrived=self._clock() - (self._wall() - claim.record.job.arrived),
             began=self._wake.set,
+            tracer=self._tracer,
         )
         self._runs[claim.id] = run
         self._heard()

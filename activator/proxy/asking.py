@@ -88,6 +88,8 @@ class Asking(Talk):
         return self.proxy.jobs
 
     async def work(self) -> None:
+        if self.trace is not None:
+            self.trace.routed(self.endpoint, key=self.owner)
         if self._reading:
             refuse_hopeless(self._live, within=self._admitted.within)
         try:
@@ -206,6 +208,7 @@ class Asking(Talk):
             trailers=self.trailers,
             webhook=webhook,
             identity=self._identity,
+            parent=None if self.trace is None else self.trace.traceparent,
         )
 
     def _key(self) -> str:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from activator.proxy.admission import Admitted, Peeked
     from activator.proxy.body import Body
     from activator.proxy.listener import Proxy
+    from activator.telemetry.spans import Trace
     from activator.upstream.forward import Failure, Outbound
     from activator.upstream.registry import LiveEndpoint, LiveFallback, LiveReplica
     from activator.wire.heads import RequestHead, ResponseHead
@@ -203,9 +204,10 @@ class Detour:
             self._live.record("fallback_used_up", words)
         return Outcome.CAPPED
 
-    def attempt(self, *, identity: bool) -> Attempt:
+    def attempt(self, *, identity: bool, trace: Trace | None) -> Attempt:
         """`identity`: the answer is not to be compressed."""
         assert self._replica is not None
+        parent = None if trace is None else trace.forward(self._replica.replica)
         head = self._rewritten()
         guest, to = self._guest, self._fallback.fallback.to
         if guest is not None or not isinstance(to, Service):
@@ -218,6 +220,7 @@ class Detour:
                 self._admitted,
                 request_id=self._id,
                 identity=identity,
+                parent=parent,
             )
             self._attempt = Attempt(guest.host, self._replica, outbound, self._traveller)
             return self._attempt

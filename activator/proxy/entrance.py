@@ -35,6 +35,7 @@ from activator.proxy.openai.response_pages import ResponsePage
 from activator.proxy.openai.responses import background_of
 from activator.proxy.preferences import wanted
 from activator.proxy.replies import refuse
+from activator.proxy.traced import begin_trace
 from activator.telemetry.requests import is_logged, request_ended
 from activator.wire.heads import CHUNKED
 
@@ -115,7 +116,7 @@ class _Arrival:
             self._refuse(error)
         else:
             metrics.request(code=200, reason="", duration=0.0, overhead=0.0)
-            self._log(200, "")
+            self._tell(200, "")
 
     def _peek(self, needed: BodyNeeded) -> None:
         Peeking(
@@ -184,7 +185,7 @@ class _Arrival:
         visit(self._proxy, live, request_id=self._id)
         error = why_not_yet(live)
         _count(live.metrics, error)
-        self._log(error.status, error.reason, endpoint=live.endpoint.name, key=key)
+        self._tell(error.status, error.reason, endpoint=live.endpoint.name, key=key)
         show_page(self._connection, self._head, live, error, request_id=self._id)
 
     def _rewrite(self, admitted: Admitted, peeked: Peeked, background: Background | None) -> Peeked:
@@ -208,14 +209,14 @@ class _Arrival:
             peeked.body.forget()
         endpoint = admitted.live.endpoint
         _count(admitted.live.metrics, error)
-        self._log(error.status, error.reason, endpoint=endpoint.name, key=admitted.owner)
+        self._tell(error.status, error.reason, endpoint=endpoint.name, key=admitted.owner)
         dialect = endpoint.dialect
         refuse(self._connection, self._head, error, request_id=self._id, dialect=dialect)
 
     def _refuse(self, error: ActivatorError) -> None:
         """It belongs to no endpoint."""
         _count(self._proxy.metrics.unrouted, error)
-        self._log(error.status, error.reason)
+        self._tell(error.status, error.reason)
         dialect = dialect_at(self._head, registry=self._proxy.registry)
         refuse(self._connection, self._head, error, request_id=self._id, dialect=dialect)
 
@@ -224,11 +225,19 @@ class _Arrival:
         self._proxy.metrics.unrouted.request(
             code=CLIENT_LEFT, reason="client_left", duration=duration, overhead=0.0
         )
-        self._log(CLIENT_LEFT, "client_left")
+        self._tell(CLIENT_LEFT, "client_left")
 
-    def _log(self, status: int, reason: str, *, endpoint: str = "", key: str = "") -> None:
+    def _tell(self, status: int, reason: str, *, endpoint: str = "", key: str = "") -> None:
+        """It has ended here."""
+        proxy, connection, head = self._proxy, self._connection, self._head
+        trace = begin_trace(proxy, connection, head, request_id=self._id, arrived=self._arrived)
+        if trace is not None:
+            if endpoint:
+                trace.routed(endpoint, key=key)
+            trace.ended(
+                status=status, reason=reason, received=connection.received, sent=connection.sent
+            )
         if is_logged(status, reason):
-            proxy, connection, head = self._proxy, self._connection, self._head
             request_ended(
                 request_id=self._id,
                 endpoint=endpoint,

@@ -23,6 +23,7 @@ from activator.proxy.outbound import outbound_to
 from activator.proxy.replies import plain_reply, preflight_reply, refuse
 from activator.proxy.retrying import Failures
 from activator.proxy.timing import overhead, timing
+from activator.proxy.traced import begin_trace
 from activator.telemetry.requests import is_logged, request_ended
 from activator.upstream.forward import IDEMPOTENT, Attempt, Ending, Failure
 from activator.wire.heads import CHUNKED
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from activator.proxy.detour import Detour
     from activator.proxy.listener import Proxy
     from activator.proxy.spool import Spool
+    from activator.telemetry.spans import Trace
     from activator.upstream.registry import LiveReplica
     from activator.wire.client import ClientConnection
     from activator.wire.heads import Field, RequestHead, ResponseHead
@@ -91,6 +93,7 @@ class Exchange:
         "_sent",
         "_state",
         "_status",
+        "_trace",
     )
 
     _granted: Replica
@@ -135,6 +138,7 @@ class Exchange:
         """Bytes of the body's spool that were sent on."""
         self._clogged = False
         """The replica takes no more for now."""
+        self._trace = None if proxy.tracer is None else self._begin_trace()
         self._attempts = 0
         self._dispatched_at = 0.0
         self._answered_at = 0.0
@@ -211,11 +215,13 @@ class Exchange:
         identity = False
         if self._early is not None:
             identity, self._early.elsewhere = self._early.waits_aloud, self._detour.name
-        self._attempt = self._detour.attempt(identity=identity)
+        self._attempt = self._detour.attempt(identity=identity, trace=self._trace)
         self._attempt.begin()
 
     def turned_back(self) -> None:
         self._attempt = self._detour = None
+        if self._trace is not None:
+            self._trace.failed("the fallback gave no answer")
         self._dispatched_at = 0.0
         self._elsewhere = self._proxy.clock() - self._arrived
         if self._early is not None:
@@ -298,6 +304,10 @@ class Exchange:
         if live_replica is None:
             self.failed(Failure(Ending.UNREACHABLE, f"replica {replica.id} has just gone"))
             return
+        trace, parent = self._trace, None
+        if trace is not None:
+            self._tell_held(trace)
+            parent = trace.forward(replica)
         outbound = outbound_to(
             replica,
             self._proxy,
@@ -306,6 +316,7 @@ class Exchange:
             self._admitted,
             request_id=self._id,
             identity=self._early is not None and self._early.waits_aloud,
+            parent=parent,
         )
         self._attempt = Attempt(self._live, live_replica, outbound, self)
         self._attempt.begin()
@@ -354,6 +365,8 @@ class Exchange:
 
     def failed(self, failure: Failure) -> None:
         self._attempt = None
+        if self._trace is not None:
+            self._trace.failed(failure.detail)
         detour = self._detour
         if detour is not None and failure.ending != Ending.MIDWAY:
             detour.failed(failure)
@@ -446,6 +459,8 @@ class Exchange:
 
     def _note_answer(self, status: int) -> None:
         self._status = status
+        if self._trace is not None:
+            self._trace.answered(status)
         self._answered_at = self._proxy.clock()
         if self._detour is not None:
             return
@@ -606,6 +621,8 @@ class Exchange:
         if holding is not None:
             live.metrics.waited(holding.waited)
         now = self._proxy.clock()
+        if self._trace is not None:
+            self._end_trace(self._trace, code, reason)
         if is_logged(code, reason):
             self._log(code, reason, seconds=now - self._arrived)
         live.metrics.request(
@@ -620,6 +637,30 @@ class Exchange:
                 elsewhere=self._elsewhere,
             ),
         )
+
+    # --- what is told of it ---------------------------------------------------------------------
+
+    def _begin_trace(self) -> Trace | None:
+        trace = begin_trace(
+            self._proxy, self._connection, self._head, request_id=self._id, arrived=self._arrived
+        )
+        if trace is not None:
+            model = None if self._peeked is None else self._peeked.model
+            trace.routed(self._live.endpoint.name, model=model, key=self._admitted.owner)
+        return trace
+
+    def _tell_held(self, trace: Trace) -> None:
+        holding = self._holding
+        if holding is not None:
+            trace.held(waited=holding.waited, woken_after=holding.woken_after, is_cold=holding.cold)
+
+    def _end_trace(self, trace: Trace, code: int, reason: str) -> None:
+        self._tell_held(trace)
+        tokens = None if self._early is None else self._early.used
+        if tokens is not None:
+            trace.used(tokens)
+        connection = self._connection
+        trace.ended(status=code, reason=reason, received=connection.received, sent=connection.sent)
 
     def _log(self, code: int, reason: str, *, seconds: float) -> None:
         connection, holding, replica = self._connection, self._holding, ""

@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from activator.errors import Loop
+from activator.telemetry.spans import valid_traceparent
 from activator.wire.heads import CHUNKED, RequestHead
 
 if TYPE_CHECKING:
@@ -40,9 +41,6 @@ like ours."""
 _NEVER_NAMED: Final = frozenset({b"content-length", b"host"})
 """`Connection` may not take these away from a message: they say where it ends and to whom it is."""
 _REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
-_TRACEPARENT: Final = re.compile(
-    rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?"
-)
 
 _dice = random.Random(os.urandom(16))
 
@@ -91,13 +89,14 @@ def upstream_head(
     credentials: frozenset[bytes],
     continued: bool,
     identity: bool = False,
+    parent: bytes | None = None,
 ) -> bytes:
     """The request's head as the replica gets it, framing included.
 
     `trusted`: the peer's forwarding fields are believed. `credentials`: lower-case names
     of the fields that carry a key of our door; they are not passed on. `continued`: the client
     has had its 100, so the replica is not asked for one. `identity`: the answer is not to be
-    compressed.
+    compressed. `parent`: its `traceparent`; None: as it came, or a new one.
     """
     lines = [b"%b %b HTTP/1.1" % (head.method, target), b"Host: " + host]
     dropped = (head.connection - _NEVER_NAMED) | credentials
@@ -123,7 +122,7 @@ def upstream_head(
     lines.append(b"X-Request-Id: " + request_id)
     if identity:
         lines.append(b"Accept-Encoding: identity")
-    _add_forwarding(lines, head, host=host, peer=peer, tls=tls, trusted=trusted)
+    _add_forwarding(lines, head, host=host, peer=peer, tls=tls, trusted=trusted, parent=parent)
     if takes_trailers:
         lines.append(b"TE: trailers\r\nConnection: TE")
     if head.length == CHUNKED:
@@ -169,7 +168,14 @@ def _members(value: bytes) -> list[bytes]:
 
 
 def _add_forwarding(
-    lines: list[bytes], head: RequestHead, *, host: bytes, peer: str, tls: bool, trusted: bool
+    lines: list[bytes],
+    head: RequestHead,
+    *,
+    host: bytes,
+    peer: str,
+    tls: bool,
+    trusted: bool,
+    parent: bytes | None,
 ) -> None:
     proto = b"https" if tls else b"http"
     chain = peer.encode()
@@ -183,8 +189,8 @@ def _add_forwarding(
         b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b"
         % (chain, proto, shown)
     )
-    parent = head.get(b"traceparent")
-    if parent is None or not _TRACEPARENT.fullmatch(parent):
+    parent = parent or valid_traceparent(head.get(b"traceparent"))
+    if parent is None:
         # W3C Trace Context: whoever begins a trace names it; not sampled, since nobody has asked
         trace, span = divmod(_dice.getrandbits(192), 1 << 64)
         parent = b"00-%032x-%016x-00" % (trace or 1, span or 1)

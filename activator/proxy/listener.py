@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from activator.queueing.base import BodyStore
     from activator.queueing.jobs import JobStore
     from activator.telemetry.metrics import Metrics
+    from activator.telemetry.spans import Tracer
     from activator.upstream.registry import LiveEndpoint, Registry
     from activator.wire.hangup import HangupWatch
     from activator.wire.heads import RequestHead
@@ -125,6 +126,7 @@ class Proxy:
         """Waiting pages that are told what changes."""
         self.crowded = False
         self.intake = Intake(loop=loop, crowded=self._crowd)
+        self.tracer: Tracer | None = None
         self.openai = openai
         """May be exchanged while running."""
         self.turns = Turns(loop, clock)

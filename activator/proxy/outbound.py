@@ -24,8 +24,10 @@ def outbound_to(
     *,
     request_id: bytes,
     identity: bool,
+    parent: bytes | None,
 ) -> Outbound:
-    """`identity`: the answer is not to be compressed."""
+    """`identity`: the answer is not to be compressed. `parent`: its `traceparent`, where it is
+    traced."""
     return Outbound(
         head=upstream_head(
             head,
@@ -39,6 +41,7 @@ def outbound_to(
             credentials=admitted.credentials,
             continued=connection.continued,
             identity=identity,
+            parent=parent,
         ),
         method=head.method,
         length=head.length,

@@ -34,13 +34,18 @@ def envelope_of(
     trailers: list[Field],
     webhook: str,
     identity: bool,
+    parent: bytes | None,
 ) -> Envelope:
-    """`identity`: the answer is not to be compressed."""
+    """`identity`: the answer is not to be compressed. `parent`: the `traceparent` of what follows
+    from it, where it is traced."""
     dropped = (head.connection - _KEPT) | admitted.credentials | _OURS
     lines = [line for name, _, line in head.fields if name not in dropped]
     if identity:
         lines = [line for line in lines if field_of(line)[0] != b"accept-encoding"]
         lines.append(b"Accept-Encoding: identity")
+    if parent is not None:
+        lines = [line for line in lines if field_of(line)[0] != b"traceparent"]
+        lines.append(b"traceparent: " + parent)
     return Envelope(
         method=head.method,
         target=admitted.target,
@@ -59,8 +64,10 @@ def envelope_of(
     )
 
 
-def outbound_of(envelope: Envelope, replica: Replica, *, via: bytes) -> Outbound:
-    """The request as this replica gets it."""
+def outbound_of(
+    envelope: Envelope, replica: Replica, *, via: bytes, parent: bytes | None = None
+) -> Outbound:
+    """The request as this replica gets it. `parent`: its `traceparent`, where it is traced."""
     fields = [field_of(line) for line in envelope.lines]
     head = RequestHead(envelope.method, envelope.target, envelope.minor, fields)
     head.length = envelope.length
@@ -76,6 +83,7 @@ def outbound_of(envelope: Envelope, replica: Replica, *, via: bytes) -> Outbound
             trusted=envelope.trusted,
             credentials=frozenset(),
             continued=True,
+            parent=parent,
         ),
         method=envelope.method,
         length=envelope.length,

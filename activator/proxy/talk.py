@@ -17,6 +17,7 @@ from activator.errors import ActivatorError, JobGone
 from activator.proxy.headers import downstream_head
 from activator.proxy.recorded import answer_of, field_of
 from activator.proxy.replies import error_reply, status_line
+from activator.proxy.traced import begin_trace
 from activator.telemetry.requests import BROKEN_OFF, is_logged, request_ended
 from activator.wire.heads import CHUNKED, UNTIL_CLOSE
 
@@ -78,6 +79,9 @@ class Talk(ABC):
         self._writable = asyncio.Event()
         self._writable.set()
         self._task: asyncio.Task[None] | None = None
+        self.trace = begin_trace(
+            proxy, connection, head, request_id=request_id, arrived=self.arrived
+        )
         if begun is not None and begun.complete:
             self.body_ended(begun.trailers)
 
@@ -101,6 +105,9 @@ class Talk(ABC):
             if self._begun is not None:
                 self._begun.forget()
             self.ended(code=code, reason=reason)
+            if self.trace is not None:
+                received, sent = self._bytes
+                self.trace.ended(status=code, reason=reason, received=received, sent=sent)
             if is_logged(code, reason):
                 self._log(code, reason)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from activator.core.dispatch import Ticket
-    from activator.core.tokens import TokenCounter
+    from activator.core.tokens import TokenCounter, Tokens
     from activator.errors import ActivatorError
     from activator.proxy.body import Body
     from activator.proxy.listener import Proxy
@@ -50,7 +50,7 @@ class EarlyAnswer:
         "_arrived", "_connection", "_error", "_events", "_full", "_give_up", "_head", "_id",
         "_kind", "_live", "_owner", "_proxy", "_reading", "_status", "_tail", "_ticket", "_tokens",
         "_way", "begun", "deadline",
-        "elsewhere",
+        "elsewhere", "used",
     )  # fmt: skip
 
     def __init__(
@@ -76,6 +76,8 @@ class EarlyAnswer:
         self._owner = owner
         self._tokens: TokenCounter | None = None
         """Counts the answer's tokens."""
+        self.used: Tokens | None = None
+        """By the answer, once it has ended, if that can be told."""
         self._id = request_id
         self._arrived = arrived
         self._give_up = give_up
@@ -190,7 +192,8 @@ class EarlyAnswer:
             self._reading = None
         counter, self._tokens = self._tokens, None
         if counter is not None:
-            self._live.metrics.used(counter.tokens(), key=self._owner)
+            self.used = counter.tokens()
+            self._live.metrics.used(self.used, key=self._owner)
 
     # --- what the replica answers ---------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.config.rules import is_loopback
+from activator.config.settings import Tracing
 from activator.core.endpoint import KubernetesBackend
 from tests.unit.config.support import MINIMAL, endpoint, problems_of, settings_of, warnings_of
 
@@ -15,17 +16,56 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+TRACING = "tracing: {endpoint: 'http://otel:4318', sample: 0.5}\n"
+
+
+def test_tracing_is_off_unless_a_collector_is_named(tmp_path: Path) -> None:
+    assert settings_of(tmp_path, MINIMAL).tracing is None
+    assert settings_of(tmp_path, "tracing:\n" + MINIMAL).tracing is None
+    assert settings_of(tmp_path, TRACING + MINIMAL).tracing == Tracing("http://otel:4318", 0.5)
+
+
 @pytest.mark.parametrize(
-    ("text", "key"),
+    "keys",
     [
-        ("tracing: {endpoint: 'http://x'}\n", "tracing"),
+        "endpoint: otel:4318",
+        "endpoint: 'http://u:p@otel'",
+        "endpoint: 'http://x/?a=b'",
+        "sample: 1",
     ],
 )
-def test_sections_that_come_later_are_refused(tmp_path: Path, text: str, key: str) -> None:
+def test_a_collector_is_named_by_a_url_without_secrets(tmp_path: Path, keys: str) -> None:
+    (problem,) = problems_of(tmp_path, f"tracing: {{{keys}}}\n" + MINIMAL)
+    assert problem.startswith("1: tracing")
+
+
+@pytest.mark.parametrize("sample", ["1.5", "-0.1", ".nan"])
+def test_a_share_of_requests_is_between_none_and_all(tmp_path: Path, sample: str) -> None:
+    text = f"tracing: {{endpoint: 'http://otel', sample: {sample}}}\n"
     (problem,) = problems_of(tmp_path, text + MINIMAL)
-    assert problem.startswith(f"1: {key}: ")
-    assert "not available in this version" in problem
-    assert settings_of(tmp_path, "tracing:\n" + MINIMAL)
+    assert problem.startswith("1: tracing.sample")
+
+
+@pytest.mark.parametrize("missing", ["opentelemetry", "opentelemetry.exporter.otlp.proto.http"])
+def test_tracing_without_its_package_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    for name in [one for one in sys.modules if one.startswith("opentelemetry")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [_Without(missing), *sys.meta_path])
+    (problem,) = problems_of(tmp_path, TRACING + MINIMAL)
+    assert problem == "1: tracing: needs a package more: pip install 'activator[tracing]'"
+
+
+class _Without:
+    """Of `sys.meta_path`: as if a package were not installed."""
+
+    def __init__(self, missing: str) -> None:
+        self._missing = missing
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name == self._missing:
+            raise ModuleNotFoundError(name=name)
 
 
 def test_what_a_namespace_may_claim_is_said_of_namespaces_that_are_watched(tmp_path: Path) -> None:

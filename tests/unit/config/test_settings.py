@@ -297,11 +297,6 @@ def test_what_is_shown_cannot_change_what_is_in_force(tmp_path: Path) -> None:
     assert len(settings.masked()["endpoints"]) == 1
 
 
-def test_keys_that_are_not_available_yet_are_not_shown(tmp_path: Path) -> None:
-    shown = settings_of(tmp_path, MINIMAL).masked()
-    assert "tracing" not in shown
-
-
 def test_settings_are_equal_if_they_mean_the_same(tmp_path: Path) -> None:
     assert settings_of(tmp_path, MINIMAL) == settings_of(tmp_path, "# a comment\n" + MINIMAL)
     assert settings_of(tmp_path, MINIMAL) != settings_of(tmp_path, endpoint(""))

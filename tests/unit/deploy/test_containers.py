@@ -85,7 +85,7 @@ def test_what_it_copies_is_there_and_not_ignored(dockerfile: list[tuple[str, str
 def test_it_has_every_extra_that_serving_can_need(dockerfile: list[tuple[str, str]]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     [installed] = re.findall(r"'\.\[([\w,]+)\]'", " ".join(arguments(dockerfile, "RUN")))
-    wanted = set(project["optional-dependencies"]) & {"redis", "kubernetes"}
+    wanted = set(project["optional-dependencies"]) & {"redis", "kubernetes", "tracing"}
     assert set(installed.split(",")) == wanted
 
 
