@@ -33,8 +33,6 @@ from activator.config.units import (
 )
 from activator.core.targets import normal_host, normal_path
 
-LATER: Final = "x-activator-later"
-"""Marks a key that is known but not available in this version."""
 KIND: Final = "x-activator-kind"
 """What a value is called in the documentation where JSON Schema has no short word for it."""
 RESERVED_PATH: Final = "/.activator"
@@ -84,17 +82,6 @@ def key(default: Any, why: str, **bounds: Any) -> Any:
 
 def required(why: str, **bounds: Any) -> Any:
     return Field(description=why, **bounds)
-
-
-def later(default: Any, why: str, **bounds: Any) -> Any:
-    """A key that a later version will honour: in the schema, but refused when it is used."""
-    return Field(
-        default=default,
-        description=f"{why} Not available in this version.",
-        exclude=True,
-        json_schema_extra={LATER: True},
-        **bounds,
-    )
 
 
 def _positive(value: float) -> float:

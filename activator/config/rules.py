@@ -1,4 +1,4 @@
-"""What values mean together: contradictions, keys that are not available yet, and warnings.
+"""What values mean together: contradictions, and warnings.
 
 Decides on whole sections that `schema` has found well-formed. Each finding is (key, words); where
 the key stands in the file is `problems`' business.
@@ -18,7 +18,7 @@ from activator.config.endpoint_schema import (
     ProcessSection,
     StaticSection,
 )
-from activator.config.fields import LATER, Section, parse_service
+from activator.config.fields import parse_service
 from activator.config.store_url import Kind
 from activator.core.endpoint import Balance, Dialect, Owner
 
@@ -33,28 +33,12 @@ if TYPE_CHECKING:
 
 Finding = tuple["Loc", str]
 
-_NOT_YET = "is not available in this version"
 _NEEDS_TRACING = "needs a package more: pip install 'activator[tracing]'"
 _NEEDS_KUBERNETES = "`kubernetes` needs a package more: pip install 'activator[kubernetes]'"
 _OF_AN_IMAGE = {"command", "env", "gpus", "volumes", "shm_size"}
 _AROUND = "is not loopback: clients can reach replicas around keys and limits"
 _SHORT_IDLE = 5.0
 """Seconds. Requests of one person come further apart; every one would pay for a start."""
-
-
-def unavailable(section: Section, *, at: Loc = ()) -> Iterator[Finding]:
-    """Keys that are used although this version cannot honour them; off and empty use nothing."""
-    for name in sorted(section.model_fields_set):
-        field = type(section).model_fields[name]
-        loc = (*at, field.alias or name)
-        value = getattr(section, name)
-        extra = field.json_schema_extra
-        if isinstance(extra, dict) and extra.get(LATER):
-            used = value.model_fields_set if isinstance(value, Section) else value
-            if used:
-                yield loc, _NOT_YET
-        elif isinstance(value, Section):
-            yield from unavailable(value, at=loc)
 
 
 def policy_problems(policy: Policy) -> Iterator[Finding]:
@@ -169,7 +153,6 @@ def _is_installed(module: str) -> bool:
 
 
 def root_problems(root: RootKeys) -> Iterator[Finding]:
-    yield from unavailable(root)
     if "{" in root.store.prefix or "}" in root.store.prefix:
         yield ("store", "prefix"), "cannot have braces: they decide where in a cluster a key lies"
     if root.webhooks.allow and root.webhooks.secret is None:

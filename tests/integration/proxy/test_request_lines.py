@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from activator.telemetry.requests import RequestRecord
+from tests.integration.proxy.test_retries import dies_at_first
 from tests.replica import Talk, says
 from tests.stage import NAME, request, stage
 from tests.support import eventually
@@ -88,8 +89,7 @@ async def test_each_request_of_a_connection_has_its_own_bytes(lines: Lines) -> N
 
 
 async def test_what_was_sent_again_says_how_often(lines: Lines) -> None:
-    async with stage(replicas=2, balance="first_available") as s:
-        await s.replicas[0].refuse()
+    async with stage(dies_at_first(), replicas=2) as s:
         await s.get()
         line = await lines.one()
         assert (line.status, line.attempts) == (200, 2)

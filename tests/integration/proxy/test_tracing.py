@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from activator.telemetry import tracing
 from activator.telemetry.tracing import OtelTracer
 from tests.collector import collector
+from tests.integration.proxy.test_retries import dies_at_first
 from tests.replica import Talk, says
 from tests.stage import request, stage
 from tests.support import eventually
@@ -74,9 +75,8 @@ async def test_what_is_not_sampled_passes_as_it_came() -> None:
 
 
 async def test_a_request_at_another_replica_is_another_part() -> None:
-    async with stage(replicas=2, balance="first_available") as s:
+    async with stage(dies_at_first(), replicas=2) as s:
         spans = Spans(s)
-        await s.replicas[0].refuse()
         await s.get(headers=SAMPLED)
         await spans.one("GET m")
         forwards = [span for span in spans.all() if span.name == "forward"]

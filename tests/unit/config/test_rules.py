@@ -1,4 +1,4 @@
-"""What values mean together: contradictions, keys of later versions, warnings."""
+"""What values mean together: contradictions, packages that are missing, warnings."""
 
 from __future__ import annotations
 

@@ -41,8 +41,3 @@ def test_durations_may_be_numbers_or_text() -> None:
     number, text = section("ScaleSection")["properties"]["idleTimeout"]["anyOf"]
     assert number["type"] == "number"
     assert re.search(text["pattern"], "1h30m")
-
-
-def test_what_is_not_available_yet_says_so() -> None:
-    tracing = json_schema()["properties"]["tracing"]
-    assert tracing["description"].endswith("Not available in this version.")
