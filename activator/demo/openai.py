@@ -55,6 +55,19 @@ def read_ask(body: object, *, chat: bool, serves: str) -> Ask:
     if not isinstance(body, dict):
         raise BadAsk("The request body must be a JSON object")
     fields = cast("dict[str, object]", body)
+    return read_common(
+        fields,
+        serves=serves,
+        prompt=conversation(fields.get("messages"), param="messages") if chat else _prompt(fields),
+        chat=chat,
+        max_tokens=_max_tokens(fields, chat=chat),
+    )
+
+
+def read_common(
+    fields: dict[str, object], *, serves: str, prompt: str, chat: bool, max_tokens: int
+) -> Ask:
+    """What all its APIs have in common."""
     model = _typed(fields, "model", str, serves)
     if model != serves:
         raise BadAsk(
@@ -67,10 +80,10 @@ def read_ask(body: object, *, chat: bool, serves: str) -> Ask:
         raise BadAsk("This server gives one answer: n must be 1", param="n")
     options = _typed(fields, "stream_options", dict, {})
     return Ask(
-        prompt=_conversation(fields) if chat else _prompt(fields),
+        prompt=prompt,
         chat=chat,
         model=model,
-        max_tokens=_max_tokens(fields, chat=chat),
+        max_tokens=max_tokens,
         temperature=_temperature(fields),
         seed=_typed(fields, "seed", int, None),
         stop=_stop(fields),
@@ -148,13 +161,19 @@ def _typed(fields: dict[str, object], name: str, kind: type, default: Any) -> An
     return value
 
 
+_TEXTS = ("text", "input_text", "output_text")
 _JSON_NAMES = {str: "string", int: "integer", bool: "boolean", dict: "object", list: "array"}
 
 
 def _max_tokens(fields: dict[str, object], *, chat: bool) -> int:
     name = "max_completion_tokens" if "max_completion_tokens" in fields else "max_tokens"
     # OpenAI's own default for completions is 16; chats there have none
-    value: int = _typed(fields, name, int, 64 if chat else 16)
+    return whole_number(fields, name, default=64 if chat else 16)
+
+
+def whole_number(fields: dict[str, object], name: str, *, default: int) -> int:
+    """Of tokens."""
+    value: int = _typed(fields, name, int, default)
     if not 1 <= value <= MOST_TOKENS:
         raise BadAsk(f"{name} must be between 1 and {MOST_TOKENS}", param=name)
     return value
@@ -189,21 +208,20 @@ def _prompt(fields: dict[str, object]) -> str:
     return value
 
 
-def _conversation(fields: dict[str, object]) -> str:
+def conversation(messages: object, *, param: str) -> str:
     """The texts of all messages, a paragraph each: what a model of plain text can go on from."""
-    messages = fields.get("messages")
     if not isinstance(messages, list) or not messages:
-        raise BadAsk("messages must be an array of at least one message", param="messages")
-    return "\n\n".join(_message_text(message) for message in messages)
+        raise BadAsk(f"{param} must be an array of at least one message", param=param)
+    return "\n\n".join(_message_text(message, param) for message in messages)
 
 
-def _message_text(message: object) -> str:
+def _message_text(message: object, param: str) -> str:
     fields = cast("dict[str, object]", message) if isinstance(message, dict) else {}
     content = fields.get("content")
     if isinstance(content, list):
         parts = [cast("dict[str, object]", part) for part in content if isinstance(part, dict)]
-        texts = [part.get("text") for part in parts if part.get("type") == "text"]
+        texts = [part.get("text") for part in parts if part.get("type") in _TEXTS]
         content = "".join(text for text in texts if isinstance(text, str))
     if not isinstance(fields.get("role"), str) or not isinstance(content, str):
-        raise BadAsk("each message needs a role and a content of text", param="messages")
+        raise BadAsk("each message needs a role and a content of text", param=param)
     return content

@@ -2,9 +2,9 @@
 
     python -m activator.demo.server --port 8000 --load-seconds 2
 
-It speaks OpenAI's completions and chat completions, streamed or whole, and works on a bounded
-number of requests at once. Like vLLM it opens its port only when the model is loaded, so that
-"connection refused" means loading and `/health` has only one answer. Its text comes from the
+It speaks OpenAI's completions, chat completions and Responses, streamed or whole, and works on a
+bounded number of requests at once. Like vLLM it opens its port only when the model is loaded, so
+that "connection refused" means loading and `/health` has only one answer. Its text comes from the
 n-gram model in `model`, fitted at the start; that takes milliseconds, so `--load-seconds` adds
 what a real model would spend on its weights, and the start message tells the two apart.
 
@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from activator.demo import openai
+from activator.demo import openai, responses
 from activator.demo.generation import Generation
 from activator.demo.model import CORPUS, END, TextModel
 
@@ -100,6 +100,7 @@ class ModelServer:
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/v1/completions", self._completions)
         app.router.add_post("/v1/chat/completions", self._chat)
+        app.router.add_post("/v1/responses", self._responses)
         return app
 
     def runner(self) -> web.AppRunner:
@@ -124,24 +125,31 @@ class ModelServer:
         return web.json_response({"object": "list", "data": [model]})
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
-        return await self._counted(request, chat=False)
+        return await self._counted(lambda arrival: self._answer(request, arrival, chat=False))
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
-        return await self._counted(request, chat=True)
+        return await self._counted(lambda arrival: self._answer(request, arrival, chat=True))
 
-    async def _counted(self, request: web.Request, *, chat: bool) -> web.StreamResponse:
+    async def _responses(self, request: web.Request) -> web.StreamResponse:
+        return await self._counted(lambda arrival: self._respond(request, arrival))
+
+    async def _counted(
+        self, answer: Callable[[Arrival], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        arrival = Arrival(at=time.time())
+        self.stats.requests += 1
+        self.stats.arrivals.append(arrival)
         try:
-            response = await self._answer(request, chat=chat)
+            response = await answer(arrival)
         except (asyncio.CancelledError, ConnectionError):
             self.stats.cancelled += 1
             raise
         self.stats.answered += 1
         return response
 
-    async def _answer(self, request: web.Request, *, chat: bool) -> web.StreamResponse:
-        arrival = Arrival(at=time.time())
-        self.stats.requests += 1
-        self.stats.arrivals.append(arrival)
+    async def _answer(
+        self, request: web.Request, arrival: Arrival, *, chat: bool
+    ) -> web.StreamResponse:
         # the slot is given back before the last bytes go out: whoever sees the answer's end may
         # send the next request at once
         with self._slot():
@@ -172,6 +180,33 @@ class ModelServer:
         if ask.include_usage:
             await _send(stream, openai.usage_chunk(heading, usage))
         await stream.write(b"data: [DONE]\n\n")
+        await stream.write_eof()
+        return stream
+
+    async def _respond(self, request: web.Request, arrival: Arrival) -> web.StreamResponse:
+        with self._slot():
+            ask = responses.read_ask(await _json(request), serves=self._name)
+            arrival.prompt = ask.prompt[:80]
+            course = responses.Course(f"resp_{uuid.uuid4().hex}", int(arrival.at), self._name)
+            context = self._model.encode(ask.prompt + END)
+            generation = self._generation(ask, context)
+            stream = await _open_stream(request) if ask.stream else None
+            if stream is not None:
+                await _send_all(stream, course.opening())
+            texts: list[str] = []
+            async for text in self._paced(generation):
+                texts.append(text)
+                if stream is not None and text:
+                    await _send_all(stream, [course.delta(text)])
+        course.finish(
+            "".join(texts),
+            finish=generation.finish,
+            prompt_tokens=len(context),
+            tokens=generation.tokens,
+        )
+        if stream is None:
+            return web.json_response(course.whole())
+        await _send_all(stream, course.closing())
         await stream.write_eof()
         return stream
 
@@ -235,6 +270,13 @@ async def _open_stream(request: web.Request) -> web.StreamResponse:
 async def _send(stream: web.StreamResponse, event: dict[str, Any] | None) -> None:
     if event is not None:
         await stream.write(b"data: " + json.dumps(event).encode() + b"\n\n")
+
+
+async def _send_all(stream: web.StreamResponse, events: Sequence[dict[str, Any]]) -> None:
+    """Those that have names."""
+    for event in events:
+        await stream.write(f"event: {event['type']}\n".encode())
+        await _send(stream, event)
 
 
 @web.middleware

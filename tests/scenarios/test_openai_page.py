@@ -17,11 +17,9 @@ PAGE = REPOSITORY / "docs" / "openai.md"
 EXAMPLE = REPOSITORY / "config" / "examples" / "openai.yaml"
 
 
-def block(language: str) -> str:
-    """The page's first block of code in this language."""
-    found = re.search(rf"```{language}\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-    assert found is not None
-    return found[1]
+def blocks(language: str) -> list[str]:
+    """The page's code in this language."""
+    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
 
 
 async def run(*command: str) -> str:
@@ -44,9 +42,12 @@ async def test_the_pages_examples_can_be_pasted(tmp_path: Path) -> None:
     await activator.start()
     try:
         here = f"127.0.0.1:{activator.data_port}"
-        python = run(sys.executable, "-c", block("python").replace("127.0.0.1:8080", here))
-        curl = run("sh", "-c", block("sh").replace("127.0.0.1:8080", here))
-        said, streamed = await asyncio.gather(python, curl)
+        pythons = [code.replace("127.0.0.1:8080", here) for code in blocks("python")]
+        (shell,) = blocks("sh")
+        said, background, streamed = await asyncio.gather(
+            *(run(sys.executable, "-c", code) for code in pythons),
+            run("sh", "-c", shell.replace("127.0.0.1:8080", here)),
+        )
     finally:
         await activator.stop()
 
@@ -54,6 +55,9 @@ async def test_the_pages_examples_can_be_pasted(tmp_path: Path) -> None:
     assert listed == "['tiny', 'gpt-4o-mini', 'small']"
     assert " ".join(text).strip()
     assert code == "model_not_found"
+    status, *told = background.splitlines()
+    assert status == "queued"
+    assert " ".join(told).strip()
     lines = streamed.splitlines()
     assert lines[0].startswith(": waiting for small, place 1 in line")
     assert "data: [DONE]" in lines

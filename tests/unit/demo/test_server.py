@@ -282,3 +282,18 @@ async def test_wrong_arguments_are_refused(wrong: list[str]) -> None:
 
     assert process.returncode == 2
     assert b"usage:" in said
+
+
+async def test_a_response_is_the_same_whole_and_streamed() -> None:
+    async with serving(fast()) as client:
+        body = {"input": "The", "max_output_tokens": 5, "seed": 3}
+        whole = await (await client.post("/v1/responses", json=body)).json()
+        streamed = await client.post("/v1/responses", json=body | {"stream": True})
+        events = (await streamed.text()).strip().split("\n\n")
+        named = [event.partition("\n")[0] for event in events]
+        last = json.loads(events[-1].partition("data: ")[2])
+
+    assert named[0] == "event: response.created"
+    assert named[-1] == "event: " + last["type"]
+    assert last["response"]["output"][0]["content"] == whole["output"][0]["content"]
+    assert whole["usage"]["output_tokens"] > 0
