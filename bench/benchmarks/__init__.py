@@ -13,6 +13,7 @@ from bench.benchmarks import (
     held,
     jobs,
     latency,
+    models,
     slots,
     throughput,
 )
@@ -34,4 +35,5 @@ ALL: Final[Mapping[str, Callable[[Lab], Result]]] = {
     "growth": growth.run,
     "slots": slots.run,
     "jobs": jobs.run,
+    "models": models.run,
 }

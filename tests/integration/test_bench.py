@@ -69,6 +69,16 @@ async def test_jobs_are_measured_and_none_is_lost(tmp_path: Path) -> None:
     assert "PASS  jobs without a result, of 60: 0" in out
 
 
+async def test_the_loops_lag_is_measured_beside_large_bodies(tmp_path: Path) -> None:
+    _, out, err = await run_bench("models", "--smoke", "--out", str(tmp_path))
+
+    assert err == ""
+    written = json.loads((tmp_path / "models.json").read_text())
+    assert [row["beside"] for row in written["rows"]] == ["alone", "2 bodies of 1 MiB"]
+    assert all(one["lags"] and one["list"] for rounds in written["raw"].values() for one in rounds)
+    assert "the loop's lag, p99 beside large bodies" in out
+
+
 async def test_an_unknown_benchmark_is_refused_with_the_known_ones() -> None:
     status, _, err = await run_bench("cod")
 
