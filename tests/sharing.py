@@ -130,6 +130,7 @@ class Hall:
         deeds: SharedDeeds | None = None,
         in_flight: Callable[[str], int] = lambda _: 0,
         patience: float = 0.0,
+        lasting: bool = False,
     ) -> OwnedDriver:
         """One activator's driver of an endpoint; `make` is told what ids begin with."""
         deeds = deeds or await self.deeds(await self.roster())
@@ -139,6 +140,7 @@ class Hall:
             make=lambda term: make(f"{name}-{term}"),
             in_flight=in_flight,
             patience=lambda: patience,
+            lasting=lasting,
         )
 
     async def lease(self, roster: SharedRoster) -> SharedLease:

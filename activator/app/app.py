@@ -396,15 +396,21 @@ class App:
                 return self._share(live, lambda term: _process_driver(name, backend, term=term))
             case KubernetesBackend():
                 return self._the_cluster().make_driver(name, backend)
-            case DockerBackend(container=None):
-                return DockerDriver(name, backend, instance=self.settings.store.prefix)
             case DockerBackend():
-                return ExistingContainerDriver(name, backend)
+                return self._share(live, lambda _: self._docker_driver(name, backend), lasting=True)
             case StaticBackend():
                 return StaticDriver(name, backend)
 
-    def _share(self, live: LiveEndpoint, make: Callable[[int], Driver]) -> Driver:
-        """Of replicas that belong to the machine of whoever starts them. `make`: for one term."""
+    def _docker_driver(self, name: str, backend: DockerBackend) -> Driver:
+        if backend.container is None:
+            return DockerDriver(name, backend, instance=self.settings.store.prefix)
+        return ExistingContainerDriver(name, backend)
+
+    def _share(
+        self, live: LiveEndpoint, make: Callable[[int], Driver], *, lasting: bool = False
+    ) -> Driver:
+        """Of replicas that one activator starts for all. `make`: for one term; `lasting`: they
+        outlive it."""
         name, board = live.endpoint.name, self._stores.board
 
         def in_flight(replica_id: str) -> int:
@@ -416,7 +422,9 @@ class App:
                 return self._stop_by - self._clock()
             return live.endpoint.timeouts.total or inf
 
-        return self._stores.share(name, make, in_flight=in_flight, patience=patience)
+        return self._stores.share(
+            name, make, in_flight=in_flight, patience=patience, lasting=lasting
+        )
 
     def _the_cluster(self) -> OneCluster:
         if self._cluster is None:

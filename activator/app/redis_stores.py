@@ -111,9 +111,16 @@ class RedisStores:
         *,
         in_flight: Callable[[str], int],
         patience: Callable[[], float],
+        lasting: bool,
     ) -> Driver:
-        title = self.deeds.of(endpoint)
-        return OwnedDriver(endpoint, title, make=make, in_flight=in_flight, patience=patience)
+        return OwnedDriver(
+            endpoint,
+            self.deeds.of(endpoint),
+            make=make,
+            in_flight=in_flight,
+            patience=patience,
+            lasting=lasting,
+        )
 
     def leave(self) -> None:
         self.deeds.leave()

@@ -109,10 +109,11 @@ class Stores(Protocol):
         *,
         in_flight: Callable[[str], int],
         patience: Callable[[], float],
+        lasting: bool,
     ) -> Driver:
-        """The driver of replicas that belong to the machine of whoever runs them, for all
-        activators. `make`: one that really runs them, in a term of its own; `in_flight`: requests
-        at a replica, of all activators; `patience`: seconds that these may have to finish."""
+        """The driver of replicas that one activator runs for all. `make`: one that really runs
+        them, in a term of its own; `in_flight`: requests at a replica, of all activators;
+        `patience`: seconds that these may have to finish; `lasting`: they outlive who runs them."""
 
     def leave(self) -> None:
         """This activator is about to end: what it runs for others should be had elsewhere."""
@@ -177,6 +178,7 @@ class MemoryStores:
         *,
         in_flight: Callable[[str], int],
         patience: Callable[[], float],
+        lasting: bool,
     ) -> Driver:
         """Nobody else is there."""
         return make(1)

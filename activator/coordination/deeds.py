@@ -46,7 +46,7 @@ class DeedStore(Protocol):
         *,
         seen: Deed,
         term: int,
-        wanted: int,
+        wanted: int | None,
         where: str,
         told: bytes,
     ) -> tuple[Deed, bool]: ...
@@ -150,8 +150,10 @@ class SharedDeed:
 
     # --- asking the store; all raise StoreUnavailable
 
-    async def claim(self, *, wanted: int, told: bytes, term: int | None = None) -> bool:
-        """`term`: it was held with this before the store forgot it."""
+    async def claim(
+        self, *, wanted: int | None, told: bytes = b"", term: int | None = None
+    ) -> bool:
+        """`wanted` None: as it stands. `term`: it was held with this before the store forgot it."""
         async with self._lock:
             # somebody else may have been seen to claim it while others' questions were answered
             if not (self.may_claim if term is None else self.is_forgotten):

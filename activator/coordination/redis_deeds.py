@@ -38,12 +38,13 @@ class RedisDeedStore:
         *,
         seen: Deed,
         term: int,
-        wanted: int,
+        wanted: int | None,
         where: str,
         told: bytes,
     ) -> tuple[Deed, bool]:
         as_seen = (seen.holder, seen.term, seen.number, seen.fence)
-        done, deed = await self._run(endpoint, act, "claim", *as_seen, term, wanted, where, told)
+        count = -1 if wanted is None else wanted
+        done, deed = await self._run(endpoint, act, "claim", *as_seen, term, count, where, told)
         return deed, done == 1
 
     async def order(

@@ -231,14 +231,15 @@ class SharedMemoryDeeds:
         *,
         seen: Deed,
         term: int,
-        wanted: int,
+        wanted: int | None,
         where: str,
         told: bytes,
     ) -> tuple[Deed, bool]:
         deed, done = (await self.look(endpoint)).claim(
             act, seen=seen, term=term, wanted=wanted, where=where, told=told
         )
-        return await self._keep(endpoint, act, deed, done=done, told=True), done
+        tells = wanted is not None
+        return await self._keep(endpoint, act, deed, done=done, told=tells), done
 
     async def order(
         self,

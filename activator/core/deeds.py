@@ -1,10 +1,12 @@
-"""Whose the processes of one endpoint are, as the store keeps it for all activators: its deed.
+"""Whose the replicas of one endpoint are, as the store keeps it for all activators: its deed.
 
 Decides what may follow what. One activator holds a deed: it runs the processes and tells the others
 where they are; whoever wants more or fewer of them writes that into the deed, and the holder
 carries it out. A deed has no beat of its own: its holder is alive as long as the roster says so.
 Whom the roster has lost may be followed by anybody, under a higher term, and whoever is not named
 any more gives its processes nothing new. An endpoint with no process has a deed that nobody holds.
+Replicas that outlive whoever runs them (containers) pass to the next holder as they are; such a
+deed is always somebody's, for as long as there is an activator.
 
 The implementation over Redis is a script of the same rules (`coordination/lua/deed.lua`).
 """
@@ -59,12 +61,20 @@ class Deed:
         return f"{self.term}.{self.fence}"
 
     def claim(
-        self, act: str, *, seen: Deed, term: int, wanted: int, where: str, told: bytes
+        self, act: str, *, seen: Deed, term: int, wanted: int | None, where: str, told: bytes
     ) -> tuple[Deed, bool]:
-        """Hold it, with an order for so many processes. Refused if it is not held any more as it
-        was `seen`; `seen` may know of higher numbers than a store that has lost its memory."""
+        """Hold it, with an order for so many processes; with None as it stands: what runs, and what
+        was ordered and is not so yet, outlives whoever held it. Refused if it is not held any more
+        as it was `seen`; `seen` may know of higher numbers than a store that has lost its memory.
+        """
         if (self.holder, self.term) != (seen.holder, seen.term) or term <= self.term:
             return self, False
+        if wanted is None:
+            fence = max(self.fence, seen.fence) + 1
+            succeeded = replace(
+                self, holder=act, term=term, where=where, is_leaving=False, fence=fence
+            )
+            return succeeded, True
         number = max(self.number, seen.number)
         claimed = Deed(
             holder=act,

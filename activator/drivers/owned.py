@@ -6,6 +6,9 @@ nobody owns becomes its owner; orders of the others reach the owner through the 
 tells there is what they see. An owner that was given up and comes back gives its replicas nothing
 new and stops them when they have finished.
 
+Replicas that outlive whoever runs them (`lasting`: containers) are always somebody's: who owns
+nothing takes over what nobody owns, as it is, and whoever is followed, or ends, stops nothing.
+
 While the store is away the owner goes on by itself: nobody can take the deed over meanwhile.
 """
 
@@ -64,15 +67,18 @@ class OwnedDriver:
         make: Callable[[int], Driver],
         in_flight: Callable[[str], int],
         patience: Callable[[], float],
+        lasting: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`make`: the driver of one tenure, whose replicas' ids tell its term; `in_flight`:
-        requests at a replica, of all activators; `patience`: seconds that these may still have."""
+        requests at a replica, of all activators; `patience`: seconds that these may still have;
+        `lasting`: replicas outlive the driver, and the next one finds them by the same ids."""
         self._name = name
         self._title = title
         self._make = make
         self._in_flight = in_flight
         self._patience = patience
+        self._lasting = lasting
         self._clock = clock
         self._tenure: Tenure | None = None
         self._former: list[Tenure] = []
@@ -181,7 +187,7 @@ class OwnedDriver:
         deed, tenure = self._title.deed, self._tenure if self._owns else None
         finishing = tuple(
             sighting
-            for each in self._tenures
+            for each in (() if self._lasting else self._tenures)
             if each is not tenure
             for sighting in each.last_sightings
         )
@@ -191,10 +197,12 @@ class OwnedDriver:
     def _seen(
         self, deed: Deed, tenure: Tenure | None
     ) -> tuple[int, tuple[Sighting, ...], tuple[Exit, ...]]:
-        if tenure is not None:
+        if tenure is not None and (tenure.has_begun or not self._lasting):
             wanted = deed.wanted if deed.number > tenure.taken else tenure.wanted
             return wanted, tenure.replicas, tenure.exits
         told = self._told()
+        if self._lasting:
+            return deed.wanted, told.replicas, told.exits
         if self._owns:  # just claimed
             return deed.wanted, (), told.exits
         if self._title.is_lost:
@@ -234,7 +242,8 @@ class OwnedDriver:
                 await tenure.carry_out(self._title.deed)
                 self._noticed()
             await self._tell()
-            if tenure.is_empty and tenure.taken == self._title.deed.number:
+            is_over = tenure.is_empty and tenure.taken == self._title.deed.number
+            if is_over and not self._lasting:
                 await self._give_back(tenure)
         except StoreUnavailable:
             return RETRY
@@ -248,6 +257,8 @@ class OwnedDriver:
         elif tenure is not None and title.is_forgotten:
             words = encode(self._word(tenure), now=self._clock())
             await title.claim(wanted=tenure.wanted, told=words, term=tenure.term)
+        if self._lasting and title.may_claim and not self._is_leaving:
+            await self._succeed()
         if self._tenure is None and self._owns:
             self._begin()
 
@@ -271,18 +282,23 @@ class OwnedDriver:
         self._finishing.spawn(self._finish(tenure), name=f"term {tenure.term}")
 
     async def _finish(self, tenure: Tenure) -> None:
-        """Whether or not the driver's replicas could outlive it, these are not to."""
-        await self._seen_out(tenure)
+        """What outlives it is its successor's; nothing else is left behind."""
+        if not self._lasting:
+            await self._seen_out(tenure)
+            await self._stop_all(tenure)
+        tenure.cancel()
+        await tenure.ended()
+        self._former.remove(tenure)
+        self._noticed()
+
+    async def _stop_all(self, tenure: Tenure) -> None:
+        """Whether or not the driver's replicas could outlive it."""
         try:
             await tenure.driver.scale(0)
             while not tenure.is_empty:
                 await self._news.wait()
         except DriverError as error:
             _log.warning("not stopped: %s", error, extra={"action": "not_stopped"})
-        tenure.cancel()
-        await tenure.ended()
-        self._former.remove(tenure)
-        self._noticed()
 
     async def _seen_out(self, tenure: Tenure) -> None:
         """Until nobody has anything at its replicas, or patience has ended."""
@@ -308,7 +324,8 @@ class OwnedDriver:
             if tenure is None or not tenure.has_begun:
                 return
             now, word = self._clock(), self._word(tenure)
-            wanted = 0 if self._is_leaving else tenure.wanted
+            ends = self._is_leaving and not self._lasting
+            wanted = 0 if ends else tenure.wanted
             said = (tenure.taken, wanted, word.replicas, word.exits)
             aloud = said != self._said
             is_due = now - self._said_at >= TELL_AGAIN
@@ -319,7 +336,7 @@ class OwnedDriver:
                 taken=tenure.taken,
                 wanted=wanted,
                 told=encode(word, now=now),
-                is_leaving=self._is_leaving,
+                is_leaving=ends,
                 aloud=aloud,
             )
             if told:
@@ -331,7 +348,7 @@ class OwnedDriver:
 
     def _word(self, tenure: Tenure) -> Published:
         lines = {each.id: tenure.driver.last_lines(each.id) for each in tenure.replicas}
-        if not self._is_leaving:
+        if self._lasting or not self._is_leaving:
             return Published(tenure.replicas, tenure.exits, lines)
         why = "the activator that runs it is being stopped"
         living = [each for each in tenure.replicas if each.phase is not Phase.STOPPING]
@@ -358,7 +375,9 @@ class OwnedDriver:
         title = self._title
         while True:
             news = self._news
-            if title.may_claim:
+            if title.may_claim and self._lasting:
+                await self._succeed()
+            elif title.may_claim:
                 if replicas and not before:
                     await self._claim(replicas)
                 return
@@ -382,14 +401,27 @@ class OwnedDriver:
         if await self._title.claim(wanted=replicas, told=words):
             _log.info("owned", extra={"action": "owned", "endpoint": self._name})
 
+    async def _succeed(self) -> None:
+        """Whoever owned it has ended, or nobody ever has. Somebody else may be quicker."""
+        if self._is_leaving:
+            raise DriverError(f"endpoint {self._name} is shutting down")
+        if await self._title.claim(wanted=None):
+            _log.info("owned", extra={"action": "owned", "endpoint": self._name})
+            self._noticed()
+
     async def _taken(self) -> bool:
-        """The latest order has been carried out; False: its taker is not the owner any more."""
+        """The latest order has been carried out; False: its taker is not the owner any more, and
+        it was no order to whoever follows."""
         title = self._title
         asked = title.deed
-        while not title.is_lost and (title.deed.holder, title.deed.term) == (
-            asked.holder,
-            asked.term,
-        ):
+
+        def stands() -> bool:
+            if self._lasting:
+                return title.deed.number >= asked.number
+            same = (title.deed.holder, title.deed.term) == (asked.holder, asked.term)
+            return same and not title.is_lost
+
+        while stands():
             tenure = self._tenure
             ours = tenure is not None and self._owns and tenure.taken >= asked.number
             if ours or title.deed.taken >= asked.number:
@@ -419,7 +451,7 @@ class OwnedDriver:
         await self._hand_back()
 
     async def _part(self, tenures: list[Tenure]) -> None:
-        if not self._title.has_company or not tenures:
+        if not self._title.has_company or not tenures or self._lasting:
             return
         try:
             await self._tell()
@@ -431,6 +463,8 @@ class OwnedDriver:
         tenure = self._tenure
         if tenure is None or not self._owns:
             return
+        if self._lasting and not tenure.is_empty:
+            return  # to be taken over once it is seen that this activator has ended
         words = encode(Published(exits=tenure.exits), now=self._clock())
         try:
             number = self._title.deed.number

@@ -54,7 +54,9 @@ class Title(Protocol):
 
     def look(self) -> None: ...
 
-    async def claim(self, *, wanted: int, told: bytes, term: int | None = None) -> bool: ...
+    async def claim(
+        self, *, wanted: int | None, told: bytes = b"", term: int | None = None
+    ) -> bool: ...
 
     async def order(
         self, *, wanted: int, victims: tuple[str, ...], before: int | None, fence: str

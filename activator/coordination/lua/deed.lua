@@ -3,7 +3,7 @@
 -- KEYS  deed  HASH  v; holder, term, where, leaving, number, taken, fence, wanted, victims, told:
 --                   the fields of core/deeds.py; at: when it was told, in ms of this server's clock
 -- ARGV  endpoint, channel, activator, verb, its words:
---       look | claim HOLDER TERM NUMBER FENCE (as seen) TERM WANTED WHERE TOLD
+--       look | claim HOLDER TERM NUMBER FENCE (as seen) TERM WANTED (-1: as it stands) WHERE TOLD
 --       order WANTED VICTIMS FENCE BEFORE (-1: whatever was) | revive
 --       tell TERM TAKEN WANTED LEAVING TOLD ALOUD | give_back TERM NUMBER TOLD
 -- Reply {1 if it was done (order: 'taken', 'outdated' or 'nobodys'), the fields, ms since `at`}
@@ -63,8 +63,11 @@ elseif verb == 'claim' then
   end
   local number = math.max(is.number, tonumber(ARGV[7]))
   is.holder, is.term, is.where, is.leaving = act, term, ARGV[11], 0
-  is.number, is.taken, is.fence = number + 1, number, math.max(is.fence, tonumber(ARGV[8])) + 1
-  is.wanted, is.victims, is.told, is.at = tonumber(ARGV[10]), '', ARGV[12], now
+  is.fence = math.max(is.fence, tonumber(ARGV[8])) + 1
+  if ARGV[10] ~= '-1' then
+    is.number, is.taken = number + 1, number
+    is.wanted, is.victims, is.told, is.at = tonumber(ARGV[10]), '', ARGV[12], now
+  end
   write(true)
   return reply(1)
 elseif verb == 'order' then

@@ -55,6 +55,24 @@ def test_of_two_who_claim_what_nobody_holds_one_gets_it() -> None:
     assert deed.number > deed.taken  # its first order is owed
 
 
+def test_what_outlives_its_holder_passes_on_as_it_stands_with_orders_and_all() -> None:
+    held, _ = NOBODYS.claim("a", seen=NOBODYS, term=1, wanted=2, where="here", told=b"")
+    held, _ = held.tell("a", term=1, taken=1, wanted=2, told=b"m-1 m-2", is_leaving=False)
+    ordered, _ = held.order(wanted=1, victims=("m-2",), before=None, fence="")
+
+    deed, done = ordered.claim("b", seen=ordered, term=2, wanted=None, where="there", told=b"")
+
+    assert done
+    assert (deed.holder, deed.term, deed.where) == ("b", 2, "there")
+    assert (deed.number, deed.taken, deed.wanted, deed.victims) == (2, 1, 1, ("m-2",))
+    assert deed.told == b"m-1 m-2"
+    # what was prepared under the former holder is void
+    assert deed.order(wanted=0, victims=(), before=None, fence=ordered.fence_word) == (
+        deed,
+        Ordered.OUTDATED,
+    )
+
+
 def test_an_order_by_the_count_that_was_seen_is_void_once_there_is_another() -> None:
     deed = claimed(wanted=3)
 
