@@ -71,7 +71,7 @@ class Serving:
         self.data = 0
         self.admin = 0
         self.log: list[dict[str, Any]] = []
-        self._lines = asyncio.StreamReader()
+        self._lines: asyncio.StreamReader
 
     def write(self, config: dict[str, Any] | None = None) -> None:
         self.config = config or self.config
@@ -79,9 +79,10 @@ class Serving:
 
     async def start(self) -> None:
         self.write()
+        lines = self._lines = asyncio.StreamReader()
         read, write = os.pipe()
         self._pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(self._lines), os.fdopen(read, "rb")
+            lambda: asyncio.StreamReaderProtocol(lines), os.fdopen(read, "rb")
         )
         self.process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "activator", "serve", "-c", str(self.path)),

@@ -15,15 +15,19 @@ from aiohttp import web
 
 from activator.admin.ports import Unavailable
 from activator.admin.problems import Problem
+from activator.core.key_usage import USES
 from activator.core.usage import FIGURES, KEPT_DAYS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from activator.admin.ports import Operations
+    from activator.core.key_usage import DayKeyCost
     from activator.core.usage import DayUsage
 
 COLUMNS = ("endpoint", "day", *FIGURES)
+KEY_FIGURES = (*USES, "replica_seconds", "cost")
+KEY_COLUMNS = ("endpoint", "day", "key", *KEY_FIGURES)
 
 
 class CostCalls:
@@ -43,17 +47,24 @@ class CostCalls:
             raise Problem(400, f"from {first} to {last} is no time")
         if (last - first).days > KEPT_DAYS:
             raise Problem(400, f"at most {KEPT_DAYS} days are told at once; as many are kept")
+        by = request.query.get("by", "endpoint")
+        if by not in ("endpoint", "key"):
+            raise Problem(400, f"by is endpoint or key, not {by!r}")
+        only = request.query.get("endpoint")
         try:
-            days = await self._operations.costs(first, last)
+            if by == "key":
+                columns = KEY_COLUMNS
+                shares = await self._operations.key_costs(first, last)
+                rows = [_key_row(each) for each in shares if only in (None, each.endpoint)]
+            else:
+                columns = COLUMNS
+                days = await self._operations.costs(first, last)
+                rows = [_row(each) for each in days if only in (None, each.endpoint)]
         except Unavailable as away:
             raise Problem(503, str(away)) from away
-        only = request.query.get("endpoint")
-        rows = [_row(each) for each in days if only in (None, each.endpoint)]
         if "text/csv" in request.headers.get("Accept", ""):
-            named = f'attachment; filename="costs-{first}-{last}.csv"'
-            return web.Response(
-                text=_csv(rows), content_type="text/csv", headers={"Content-Disposition": named}
-            )
+            named = {"Content-Disposition": f'attachment; filename="costs-{first}-{last}.csv"'}
+            return web.Response(text=_csv(rows, columns), content_type="text/csv", headers=named)
         whole = {"from": str(first), "to": str(last), "today": str(today), "days": rows}
         return web.json_response(whole)
 
@@ -72,9 +83,17 @@ def _row(used: DayUsage) -> dict[str, Any]:
     return {"endpoint": used.endpoint, "day": str(used.day), **asdict(used.usage)}
 
 
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
+def _key_row(it: DayKeyCost) -> dict[str, Any]:
+    share = it.share
+    money = {"replica_seconds": share.replica_seconds, "cost": share.cost}
+    return {
+        "endpoint": it.endpoint, "day": str(it.day), "key": it.key, **asdict(share.use), **money
+    }  # fmt: skip
+
+
+def _csv(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
     text = io.StringIO()
-    lines = csv.DictWriter(text, COLUMNS, lineterminator="\r\n")
+    lines = csv.DictWriter(text, columns, lineterminator="\r\n")
     lines.writeheader()
     lines.writerows(rows)
     return text.getvalue()

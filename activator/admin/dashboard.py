@@ -23,6 +23,7 @@ ASSETS = {
     "dashboard.js": "text/javascript",
     "drawing.js": "text/javascript",
     "held.js": "text/javascript",
+    "keys.js": "text/javascript",
     "rows.js": "text/javascript",
     "words.js": "text/javascript",
     "icon.svg": "image/svg+xml",

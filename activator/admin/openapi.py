@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 import activator
+from activator.admin.costs import KEY_FIGURES
 from activator.admin.guard import COOKIE, OPEN
 from activator.admin.ports import ConfigStatus
 from activator.core.held import HeldRequests
@@ -75,7 +76,7 @@ _COST_DAY = _object(
 _COSTS = _object(
     (),
     **{name: {"type": "string", "format": "date"} for name in ("from", "to", "today")},
-    days={"type": "array", "items": _COST_DAY},
+    days={"type": "array", "items": {"anyOf": [_COST_DAY, _reference("KeyCost")]}},
 )
 _ONE = "/api/endpoints/{name}"
 _JOB = "/api/jobs/{id}"
@@ -123,10 +124,11 @@ CALLS: dict[tuple[str, str], Call] = {
     ("POST", f"{_ONE}/resume"): Call("End the pause", body=_object(), **_CHANGE),
     ("GET", "/api/costs"): Call(
         "What each endpoint, or `endpoint`, used, cost and saved on each day (UTC) `from` … `to`, "
-        "by default of this month; with Accept: text/csv as CSV",
+        "by default of this month; divided among API keys with `by=key`, each KeyCost then a day; "
+        "with Accept: text/csv as CSV",
         _COSTS,
         problems=(400, 503),
-        query=("endpoint", "from", "to"),
+        query=("endpoint", "from", "to", "by"),
     ),
     ("GET", "/api/events"): Call(
         "Follow what happens, endlessly; with Accept: application/json the events that are still "
@@ -239,6 +241,13 @@ def _schemas() -> Json:
             "links": {"type": "object"},
         },
     }
+    schemas["KeyCost"] = _object(
+        ("endpoint", "day", "key"),
+        endpoint=_TEXT,
+        day={"type": "string", "format": "date"},
+        key=_TEXT,
+        **{name: {"type": "number"} for name in KEY_FIGURES},
+    )
     for shape in (EndpointStatus, EndpointHistory, HeldRequests, ConfigStatus, Event):
         schema = TypeAdapter(shape).json_schema(ref_template=_REF + "{model}")
         schemas |= schema.pop("$defs", {})

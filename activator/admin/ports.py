@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from activator.core.held import HeldRequests
     from activator.core.history import Day
     from activator.core.jobs import JobState
+    from activator.core.key_usage import DayKeyCost
     from activator.core.status import EndpointHistory, EndpointStatus
     from activator.core.usage import DayUsage
 
@@ -71,6 +72,9 @@ class Operations(Protocol):
 
     async def costs(self, first: date, last: date) -> Sequence[DayUsage]:
         """By day, of every endpoint that has been booked. Raises Unavailable."""
+
+    async def key_costs(self, first: date, last: date) -> Sequence[DayKeyCost]:
+        """The same, divided among API keys. Raises Unavailable."""
 
     async def activate(self, name: str) -> None:
         """At least one replica, demand or none; idles away like any other."""

@@ -36,6 +36,7 @@ from activator.control.catalogue import Catalogue
 from activator.control.controller import Controller
 from activator.control.experience import Experience
 from activator.control.hooks import Hooks
+from activator.control.key_accounts import KeyAccounts
 from activator.control.supervisor import Supervisor
 from activator.control.worker import Worker, Workers
 from activator.coordination.memory import MemoryLedger
@@ -190,6 +191,13 @@ class App:
                 leading=lambda: self._stores.lease.leading,
                 wall=time.time,
             )
+            self._keys = KeyAccounts(
+                self._stores.costs,
+                me=self._stores.roster.me,
+                lives=lambda: self.registry,
+                clock=self._clock,
+                wall=time.time,
+            )
             self._experience = Experience(
                 self._stores.starts,
                 controls=self.supervisor.all,
@@ -211,6 +219,7 @@ class App:
         self._telling.start()
         self._declared.take(self.settings)
         self._bookkeeper.start()
+        self._keys.start()
         self._experience.start()
         self._catalogue.start(
             self._stores.models,
@@ -458,6 +467,7 @@ class App:
         self._declared.close()
         await self._close_endpoints()
         await self._bookkeeper.aclose()
+        await self._keys.aclose()
         await self._experience.aclose()
         await self._catalogue.aclose()
         leaving.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from activator.admin.ports import ConfigStatus, Conflict, Unavailable, UnknownEndpoint
@@ -12,7 +13,7 @@ from activator.core.status import EndpointHistory
 from activator.errors import Cancelled, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import date
 
     from activator.config.settings import Settings
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from activator.control.supervisor import Supervisor
     from activator.coordination.base import Wishes
     from activator.core.history import Day
+    from activator.core.key_usage import DayKeyCost
     from activator.core.status import EndpointStatus
     from activator.core.usage import DayUsage
     from activator.telemetry.events import EventLog
@@ -105,10 +107,12 @@ class AppOperations:
         return cancelled
 
     async def costs(self, first: date, last: date) -> Sequence[DayUsage]:
-        try:
+        with _read_from_the_book():
             return await self._costs().days(first, last)
-        except StoreUnavailable as away:
-            raise Unavailable(f"The book of costs cannot be read: {away.detail}") from away
+
+    async def key_costs(self, first: date, last: date) -> Sequence[DayKeyCost]:
+        with _read_from_the_book():
+            return await self._costs().keys(first, last)
 
     async def activate(self, name: str) -> None:
         control = self._scalable(name)
@@ -174,6 +178,14 @@ class AppOperations:
         if not control.scalable:
             raise Conflict(f"Endpoint {name} has a static backend: it is never scaled")
         return control
+
+
+@contextmanager
+def _read_from_the_book() -> Iterator[None]:
+    try:
+        yield
+    except StoreUnavailable as away:
+        raise Unavailable(f"The book of costs cannot be read: {away.detail}") from away
 
 
 def _in_words(away: StoreUnavailable) -> str:

@@ -159,6 +159,9 @@ def _status(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--csv", action="store_true", help="with --cost: every endpoint's days, as CSV"
     )
+    parser.add_argument(
+        "--by-key", action="store_true", help="with --cost: this month's, divided among API keys"
+    )
     _client(parser)
 
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 
 def run(args: argparse.Namespace) -> int:
-    if not args.cost and (args.first or args.last or args.csv):
-        raise WrongUsage("--from, --to and --csv tell costs: give --cost as well")
+    if not args.cost and (args.first or args.last or args.csv or args.by_key):
+        raise WrongUsage("--from, --to, --csv and --by-key tell costs: give --cost as well")
     if args.watch and (args.json or args.csv):
         raise WrongUsage("--watch is for the eye: without --json and --csv")
     if args.watch:

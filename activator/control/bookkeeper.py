@@ -13,6 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from activator.aiokit.tasks import Tasks
+from activator.core.key_usage import DayKeyCost, KeyUse, divide
 from activator.core.usage import NOTHING, Booked, DayUsage, Unbooked, day_of
 from activator.errors import StoreUnavailable
 
@@ -101,6 +102,20 @@ class Bookkeeper:
         now = {name: DayUsage(name, today, self.today(name)) for name in self._controls}
         before = [each for each in booked if each.day != today or each.endpoint not in now]
         return sorted([*before, *now.values()], key=lambda each: (each.day, each.endpoint))
+
+    async def keys(self, first: date, last: date) -> Sequence[DayKeyCost]:
+        """The same, divided among API keys by what is booked of their use; whoever runs now has
+        up to ten seconds that are not. Raises StoreUnavailable."""
+        uses: dict[tuple[date, str], dict[str, KeyUse]] = {}
+        for each in await self._book.keys(first, last):
+            uses.setdefault((each.day, each.endpoint), {})[each.key] = each.use
+        return [
+            DayKeyCost(each.endpoint, each.day, key, share)
+            for each in await self.days(first, last)
+            for key, share in sorted(
+                divide(each.usage, uses.get((each.day, each.endpoint), {})).items()
+            )
+        ]
 
     def _follow(self, controls: Sequence[Controller]) -> None:
         """Read everything; of controllers that are no longer at work for the last time."""

@@ -166,6 +166,7 @@ class Controller:
         live.record = partial(self._events.record, self.name)
         live.metrics.gauges = self._gauges
         live.gate.held_elsewhere = self._held_elsewhere
+        live.keys.used_elsewhere = self._used_elsewhere
         self._board.join(self.name, self._member)
         self._wishes.join(self.name, self.verbs)
         self._unfollow = self._lease.on_change(self._wake.set)
@@ -264,6 +265,7 @@ class Controller:
                 if replica is not None:
                     offered.append((replica, self.scalable and each.id not in self._adopted))
         self.serving.observe(len(offered), now=self._clock())
+        self.live.keys.serving(len(offered), now=self._clock())
         self.live.offer(offered)
         reached = self._reached | self.live.replicas
         self._reached = {
@@ -470,6 +472,12 @@ class Controller:
     def _held_elsewhere(self) -> tuple[int, int]:
         share = self._board.elsewhere(self.name)
         return share.held, share.held_bytes
+
+    def _used_elsewhere(self) -> bool:
+        """Another activator has a request, or had the last one."""
+        board = self._board
+        is_last = board.last_ended(self.name) <= self.live.gate.last_ended
+        return bool(board.elsewhere(self.name).demand) or not is_last
 
     # --- what the proxy and operators are told --------------------------------------------------
 

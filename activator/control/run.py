@@ -263,16 +263,25 @@ class JobRun:
         gate, ticket = self._live.gate, self._ticket
         while True:
             self._granted = asyncio.get_running_loop().create_future()
+            since, cold = self._live.kit.clock(), self._live.cold
             self._line_up()
             try:
                 replica = gate.acquire(ticket, self._on_granted) or await self._granted
             finally:
                 self._leave_line()
+                if cold:
+                    self._has_waited_for_a_start(since)
             found = self._live.replicas.get(replica.id)
             if found is not None:
                 return found
             gate.release(ticket)  # it has just gone
             ticket.exclude += (replica.id,)
+
+    def _has_waited_for_a_start(self, since: float) -> None:
+        live, owner, now = self._live, self._envelope.owner, self._live.kit.clock()
+        if owner:
+            until = now if live.cold else min(max(since, live.warm_since), now)
+            live.keys.waited(owner, until - since, now=now)
 
     def _line_up(self) -> None:
         self._waits = True
@@ -314,10 +323,15 @@ class JobRun:
         feeding = None
         if outbound.length:
             feeding = self._tasks.spawn(self._feed(attempt), name=f"feed {self.claim.id}")
+        owner, live = self._envelope.owner, self._live
+        if owner:
+            live.keys.begin(owner, now=live.kit.clock())
         attempt.begin()
         try:
             return await self._store_answer(attempt)
         finally:
+            if owner:
+                live.keys.end(owner, now=live.kit.clock())
             if feeding is not None:
                 feeding.cancel()
             self._count_tokens()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from activator.core.dispatch import Ticket
     from activator.core.duty import Duty
     from activator.core.endpoint import Endpoint, Replica
+    from activator.core.key_usage import DayKeyUse, KeyEntry
     from activator.core.usage import Booked, DayUsage, Entry
 
 
@@ -326,6 +327,12 @@ class CostBook(Protocol):
 
     async def days(self, first: date, last: date) -> Sequence[DayUsage]:
         """Of every endpoint that the book knows, also of those that are gone; by day and name."""
+
+    async def book_keys(self, entries: Sequence[KeyEntry]) -> None:
+        """Add what is not in it yet: an entry that may have been taken is given again as it was."""
+
+    async def keys(self, first: date, last: date) -> Sequence[DayKeyUse]:
+        """What keys have used, of all activators; by day, endpoint and key."""
 
 
 class ModelList(Protocol):

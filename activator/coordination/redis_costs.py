@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from activator.core.key_usage import OTHERS, USES, DayKeyUse, KeyUse
 from activator.core.usage import (
     FIGURES,
     KEPT_DAYS,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import date
 
+    from activator.core.key_usage import KeyEntry
     from activator.core.usage import Entry
     from activator.redisio.link import Link
 
@@ -31,6 +33,8 @@ T = TypeVar("T")
 _DAY: Final = 86400
 KEPT: Final = (KEPT_DAYS + 31) * _DAY
 """Seconds after its last entry that a month is kept: its first day as long as its last."""
+MOST_FIELDS: Final = 50_000
+"""Of an endpoint's month, all keys and days together; what further keys use goes to the others."""
 AT_ONCE: Final = 25
 """Commands sent together: so few that no request is held up while their answers are read."""
 
@@ -43,6 +47,9 @@ class RedisCostBook:
         self._script = load("activator.coordination", "costs")
         self._names = link.keys.shared("costs")
         """ZSET: endpoint -> the Unix time until which it is in the book."""
+        self._keys_script = load("activator.coordination", "costs_keys")
+        self._keyed = link.keys.shared("costs:keys")
+        """ZSET: endpoint -> the Unix time at which the last day of a key's use began."""
 
     async def book(self, entries: Sequence[Entry]) -> None:
         for some in _in_parts(entries):
@@ -83,6 +90,38 @@ class RedisCostBook:
         wanted = [each for each in found if first <= each.day <= last]
         return sorted(wanted, key=lambda each: (each.day, each.endpoint))
 
+    async def book_keys(self, entries: Sequence[KeyEntry]) -> None:
+        for some in _in_parts(entries):
+            names = [word for each in some for word in (midnight(each.day), each.endpoint)]
+            await self._link.command("ZADD", self._keyed, "GT", *names)
+            await self._link.pipeline(
+                [self._keys_script([self._keys_of(e.endpoint, e.day)], _key_words(e)) for e in some]
+            )
+        if entries:
+            gone = midnight(entries[-1].day) - KEPT
+            await self._link.pipeline(
+                [
+                    ("ZREMRANGEBYSCORE", self._keyed, "-inf", gone),
+                    ("EXPIRE", self._keyed, KEPT),
+                ]
+            )
+
+    async def keys(self, first: date, last: date) -> list[DayKeyUse]:
+        names = await self._link.command("ZRANGEBYSCORE", self._keyed, midnight(first), "+inf")
+        asked = [(name.decode(), month) for name in names for month in months(first, last)]
+        found: list[DayKeyUse] = []
+        for some in _in_parts(asked):
+            replies = await self._link.pipeline(
+                [("HGETALL", self._keys_of(*each)) for each in some]
+            )
+            for (endpoint, month), flat in zip(some, replies, strict=True):
+                found += _key_days(endpoint, month, flat)
+        wanted = [each for each in found if first <= each.day <= last]
+        return sorted(wanted, key=lambda each: (each.day, each.endpoint, each.key))
+
+    def _keys_of(self, endpoint: str, day: date) -> str:
+        return self._link.keys.of(endpoint, "costs", "keys", f"{day:%Y-%m}")
+
     def _key(self, entry: Entry) -> str:
         return self._month(entry.endpoint, entry.day)
 
@@ -93,6 +132,28 @@ class RedisCostBook:
 def _words(entry: Entry) -> list[str | float]:
     figures = [word for name in FIGURES for word in (name, getattr(entry.usage, name))]
     return [f"{day_of(entry.began):%d}", entry.began, entry.ended, KEPT, *figures]
+
+
+def _key_words(entry: KeyEntry) -> list[str | float]:
+    flat = [
+        word
+        for key, use in entry.uses.items()
+        for figure in USES
+        for word in (figure, key, getattr(use, figure))
+    ]
+    return [f"{entry.day:%d}", entry.by, entry.number, KEPT, MOST_FIELDS, OTHERS, *flat]
+
+
+def _key_days(endpoint: str, month: date, flat: Sequence[bytes]) -> Iterator[DayKeyUse]:
+    found: dict[tuple[int, str], dict[str, float]] = {}
+    for field, value in zip(flat[::2], flat[1::2], strict=True):
+        day, _, rest = field.decode().partition(":")
+        figure, colon, key = rest.partition(":")
+        if colon and figure in USES:  # a newer version may count more
+            found.setdefault((int(day), key), {})[figure] = float(value)
+    for (number, key), figures in found.items():
+        read: dict[str, Any] = figures | {"requests": round(figures.get("requests", 0.0))}
+        yield DayKeyUse(endpoint, month.replace(day=number), key, KeyUse(**read))
 
 
 def _days(endpoint: str, month: date, flat: Sequence[bytes]) -> Iterator[DayUsage]:

@@ -293,6 +293,11 @@ class Exchange:
     def refused(self, error: ActivatorError) -> None:
         self._fail(error)
 
+    @property
+    def _pays(self) -> bool:
+        """What it takes is its key's."""
+        return bool(self._admitted.owner) and self._admitted.passive is None
+
     # --- at a replica ---------------------------------------------------------------------------
 
     def _dispatch(self, replica: Replica) -> None:
@@ -300,6 +305,8 @@ class Exchange:
         self._clogged = False
         self._attempts += 1
         self._dispatched_at = self._proxy.clock()
+        if self._pays:
+            self._live.keys.begin(self._admitted.owner, now=self._dispatched_at)
         live_replica = self._replica = self._live.replicas.get(replica.id)
         if live_replica is None:
             self.failed(Failure(Ending.UNREACHABLE, f"replica {replica.id} has just gone"))
@@ -401,6 +408,8 @@ class Exchange:
         replica = self._replica.replica if self._replica is not None else None
         seconds = self._proxy.clock() - self._dispatched_at
         self._failures.leave(replica, failure, seconds=seconds)
+        if self._pays:
+            self._live.keys.end(self._admitted.owner, now=self._proxy.clock())
         if self._admitted.passive is not None:
             self._ask(self._admitted.ticket)
         else:
@@ -623,6 +632,8 @@ class Exchange:
         now = self._proxy.clock()
         if self._trace is not None:
             self._end_trace(self._trace, code, reason)
+        if served and self._pays:
+            live.keys.end(admitted.owner, now=now)
         if is_logged(code, reason):
             self._log(code, reason, seconds=now - self._arrived)
         live.metrics.request(

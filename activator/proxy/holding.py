@@ -197,8 +197,8 @@ class Holding:
         self._state = _State.OVER
         waited = self._proxy.clock() - self._since
         self.waited += waited
-        if self.cold and not self._live.cold:
-            self.woken_after += min(max(0.0, self._live.warm_since - self._since), waited)
+        if self.cold:
+            self._has_waited_for_a_start(waited)
         self.deadline = inf
         self._proxy.deadlines.forget(self)
         self._proxy.intake.leave(self)
@@ -209,6 +209,15 @@ class Holding:
         handle, self._handle = self._handle, None
         if handle is not None:
             self._live.tasks.spawn(self._proxy.store.discard(handle), name="discard")
+
+    def _has_waited_for_a_start(self, waited: float) -> None:
+        """`waited`: seconds since it began to; a replica may have been ready meanwhile."""
+        live = self._live
+        cold = waited if live.cold else min(max(0.0, live.warm_since - self._since), waited)
+        if not live.cold:
+            self.woken_after += cold
+        if self._owner:
+            live.keys.waited(self._owner, cold, now=self._since + waited)
 
     # --- as gate's Holder and on the clock ------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from activator.core.endpoint import Replica, Service
 from activator.core.fallback import Conduct
+from activator.core.key_usage import KeyMeter
 from activator.core.outlook import Outlook
 from activator.core.routing import RouteTable
 from activator.upstream.pool import Pool, UpstreamKit
@@ -136,6 +137,8 @@ class LiveEndpoint:
         self.tasks = tasks
         self.retries = RetryBudget()
         self.fallback = self._made_fallback()
+        self.keys = KeyMeter()
+        """What API keys use of it, here."""
         self.replicas: dict[str, LiveReplica] = {}
         self.warm_since = -1.0
         """When the first of the present replicas became ready (loop time)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import pytest
 from playwright.async_api import expect
 
 from activator.core.history import History
+from activator.core.key_usage import DayKeyCost, KeyShare, KeyUse
 from activator.core.lifecycle import State
 from activator.core.status import ReplicaStatus
 from tests.browser.conftest import check_accessible
@@ -134,6 +136,26 @@ async def test_held_requests_are_seen_one_by_one_and_one_is_cancelled(opening: O
             assert [one.id for one in admin.house.waiting["llama"]] == [one.id for one in waiting]
 
 
+async def test_keys_are_seen_with_what_they_cost(opening: Opening) -> None:
+    today = datetime.now(UTC).date()
+    first = today.replace(day=1)
+    async with running() as admin:
+        admin.house.divided = [
+            DayKeyCost("llama", day, key, KeyShare(KeyUse(2), 1800.0, cost))
+            for day, key, cost in (
+                (first, "small", 1.0), (today, "team", 2.5), (today, "", 0.25), (first, "team", 2.5)
+            )
+        ]  # fmt: skip
+        async with opening(admin.url + "/#/endpoint/llama") as page:
+            rows = page.locator("#keys tbody tr")
+            await expect(rows).to_have_count(3)
+            await expect(rows.first).to_have_text("team41 h 0 m5.00")
+            await expect(rows.last).to_contain_text("nobody")
+            await page.goto(admin.url + "/#/endpoint/whisper")
+            await expect(page.locator("#facts")).to_contain_text("whisper.example.com")
+            await expect(page.locator("#keys")).to_be_hidden()
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 async def test_both_views_are_accessible_at_every_width(opening: Opening, dark: bool) -> None:
     async with running() as admin:
@@ -142,6 +164,9 @@ async def test_both_views_are_accessible_at_every_width(opening: Opening, dark: 
         house.statuses["whisper"] = status("whisper", state="activating", wanted=1)
         await house.activate("whisper")
         admin.events.record("llama", "failed", "exit 3")
+        share = KeyShare(KeyUse(2), 1800.0, 1.5)
+        today = datetime.now(UTC).date()
+        admin.house.divided = [DayKeyCost("llama", today, "k" * 63, share)]
         long = "/" + "very-long-" * 19
         admin.house.waiting["llama"] = [held("r" * 128, path=long), *[held("x")] * 30]
         for width in (1280, 360):

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from activator.coordination import redis_costs
 from activator.coordination.memory_costs import MemoryCostBook
 from activator.coordination.redis_costs import RedisCostBook
+from activator.core.key_usage import DayKeyUse, KeyEntry, KeyUse
 from activator.core.usage import Booked, DayUsage, Entry, Usage, midnight
 from activator.errors import StoreUnavailable
 from tests.redis_server import opened_link, redis_server
@@ -114,7 +116,70 @@ async def test_it_remembers_so_many_endpoints_as_there_are(book: CostBook) -> No
     assert set(await book.booked(names, DAY)) == set(names)
 
 
+# keys
+
+
+def key_entry(number: int, *, by: str = "one", day: date = DAY, **uses: KeyUse) -> KeyEntry:
+    return KeyEntry("m", day, by, number, uses)
+
+
+USE = KeyUse(requests=2, slot_seconds=0.5, wait_seconds=1.5, kept_seconds=0.25)
+
+
+async def test_what_keys_use_adds_up_over_activators(book: CostBook) -> None:
+    await book.book_keys([key_entry(1, team=USE, other=USE), key_entry(2, team=USE)])
+    await book.book_keys([key_entry(1, by="two", team=USE)])
+    await book.book_keys([])
+
+    assert list(await book.keys(DAY, NEXT)) == [
+        DayKeyUse("m", DAY, "other", USE),
+        DayKeyUse("m", DAY, "team", USE + USE + USE),
+    ]
+    assert list(await book.keys(NEXT, NEXT)) == []
+    assert list(await book.days(DAY, NEXT)) == []
+
+
+async def test_an_entry_of_a_key_that_is_given_again_counts_once(book: CostBook) -> None:
+    entries = [key_entry(1, team=USE), key_entry(2, team=USE)]
+    await book.book_keys(entries[:1])
+    await book.book_keys(entries)
+    await book.book_keys(entries)
+
+    assert list(await book.keys(DAY, DAY)) == [DayKeyUse("m", DAY, "team", USE + USE)]
+
+
+async def test_days_and_endpoints_of_keys_are_kept_apart(book: CostBook) -> None:
+    other = KeyEntry("a", NEXT, "one", 2, {"team": USE, "*": USE})
+    await book.book_keys([key_entry(1, team=USE), other, key_entry(3, day=NEXT, team=USE)])
+
+    told = await book.keys(DAY, NEXT)
+    assert [(each.day, each.endpoint, each.key) for each in told] == [
+        (DAY, "m", "team"),
+        (NEXT, "a", "*"),
+        (NEXT, "a", "team"),
+        (NEXT, "m", "team"),
+    ]
+
+
 # Redis
+
+
+async def test_keys_of_a_month_are_bounded_and_outlive_who_wrote_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(redis_costs, "MOST_FIELDS", 9)
+    async with opened_link(prefix="keybook") as link:
+        await RedisCostBook(link).book_keys([key_entry(1, a=USE, b=USE)])
+        await RedisCostBook(link).book_keys([key_entry(2, a=USE, c=USE, d=USE)])
+        key = link.keys.of("m", "costs", "keys", "2026-03")
+        assert 400 * 86400 < await link.command("TTL", key) <= 432 * 86400
+    async with opened_link(prefix="keybook") as link:
+        told = {each.key: each.use for each in await RedisCostBook(link).keys(DAY, DAY)}
+        assert told == {"a": USE + USE, "b": USE, "*": USE + USE}
+
+        later = date(2027, 9, 1)
+        await RedisCostBook(link).book_keys([KeyEntry("new", later, "one", 3, {"a": USE})])
+        assert await link.command("ZRANGE", link.keys.shared("costs:keys"), 0, -1) == [b"new"]
 
 
 async def test_a_book_outlives_whoever_wrote_it_and_ends_after_a_year() -> None:
@@ -149,6 +214,8 @@ async def test_a_store_that_is_away_is_said_to_be() -> None:
                 book.book([entry(0, 10)]),
                 book.booked(["m"], DAY),
                 book.days(DAY, DAY),
+                book.book_keys([key_entry(1, team=USE)]),
+                book.keys(DAY, DAY),
             ):
                 with pytest.raises(StoreUnavailable):
                     await asked

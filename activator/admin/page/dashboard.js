@@ -4,6 +4,7 @@
 import { ago, bytes, clock, element, money, moment, readyReplicas, reasonOf, setText, span, stateOf } from "./words.js";
 import { starts, strip } from "./drawing.js";
 import { showHeld, turnHeld } from "./held.js";
+import { keyCosts, showKeys } from "./keys.js";
 import { cells, fill } from "./rows.js";
 
 const EVERY = 3000;
@@ -14,7 +15,7 @@ const KEPT_EVENTS = 200;
 const ENDED = ["succeeded", "failed", "cancelled", "expired"];
 
 const $ = (id) => document.getElementById(id);
-const seen = { endpoints: [], problems: [], days: new Map(), events: [], page: 0, jobs: [], held: null, history: null };
+const seen = { endpoints: [], problems: [], days: new Map(), events: [], page: 0, jobs: [], held: null, keys: null, history: null };
 let source = null;
 let timer = null;
 let asking = false;
@@ -54,9 +55,10 @@ async function refresh() {
     seen.problems = told.configuration.problems;
     if (name) {
       const path = encodeURIComponent(name);
-      const [history, jobs, held] = await Promise.allSettled([
+      const [history, jobs, held, keys] = await Promise.allSettled([
         call(`/api/endpoints/${path}/history`), call(`/api/jobs?endpoint=${path}&limit=50`),
-        call(`/api/endpoints/${path}/held?${turnHeld(name)}`)]);
+        call(`/api/endpoints/${path}/held?${turnHeld(name)}`), keyCosts(name, call)]);
+      seen.keys = keys.value ?? null;
       seen.held = held.value ?? null;
       seen.history = history.value ?? null;
       seen.jobs = jobs.value?.jobs ?? [];
@@ -221,6 +223,7 @@ function showDetail(name, one) {
   $("replicas").hidden = !one.replicas.length;
   $("no-replicas").hidden = one.replicas.length > 0;
   showHeld(seen.held?.name === name ? seen.held : null, { change: cancelHeld, again: () => soon(0) });
+  showKeys(seen.keys);
   $("jobs").hidden = !seen.jobs.length;
   $("no-jobs").hidden = seen.jobs.length > 0;
   fill($("jobs").tBodies[0], seen.jobs, (job) => job.id, jobRow, updateJob);

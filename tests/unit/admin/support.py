@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
     from datetime import date
 
+    from activator.core.key_usage import DayKeyCost
     from activator.core.usage import DayUsage
 
 TOKEN = "correct-horse-battery-staple"
@@ -75,6 +76,7 @@ class House:
         self.day = History(State.INACTIVE, at=1_790_000_000.0).day(at=1_790_000_000.0)
         self.waiting: dict[str, list[HeldRequest]] = {}
         self.booked: list[DayUsage] = []
+        self.divided: list[DayKeyCost] = []
         self.away = False
         self.broken = False
 
@@ -112,6 +114,11 @@ class House:
         if self.away:
             raise Unavailable("The book of costs cannot be read: connection refused")
         return [each for each in self.booked if first <= each.day <= last]
+
+    async def key_costs(self, first: date, last: date) -> list[DayKeyCost]:
+        if self.away:
+            raise Unavailable("The book of costs cannot be read: connection refused")
+        return [each for each in self.divided if first <= each.day <= last]
 
     async def activate(self, name: str) -> None:
         replica = ReplicaStatus("r1", "started", "127.0.0.1:4000", 0, 0.1)

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from activator.core.key_usage import DayKeyCost, KeyShare, KeyUse
 from activator.core.usage import FIGURES, DayUsage, Usage
 from tests.unit.admin.support import running
 
@@ -88,3 +89,20 @@ async def test_a_store_that_is_away_is_503() -> None:
 
         assert code == 503
         assert "connection refused" in problem["detail"]
+
+
+async def test_they_are_divided_among_keys_when_that_is_asked_for() -> None:
+    async with running() as admin:
+        share = KeyShare(KeyUse(2, 1.0, 2.0, 3.0), replica_seconds=6.0, cost=0.5)
+        admin.house.divided = [
+            DayKeyCost(name, DAY, "team", share) for name in ("llama", "whisper")
+        ]
+        _, told = await admin.get(f"/api/costs?by=key&endpoint=llama&from={DAY}&to={DAY}")
+        assert told["days"] == [
+            {"endpoint": "llama", "day": str(DAY), "key": "team", "requests": 2,
+             "slot_seconds": 1.0, "wait_seconds": 2.0, "kept_seconds": 3.0,
+             "replica_seconds": 6.0, "cost": 0.5}
+        ]  # fmt: skip
+        assert (await admin.get("/api/costs?by=colour"))[0] == 400
+        admin.house.away = True
+        assert (await admin.get("/api/costs?by=key"))[0] == 503

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.cli import main
+from activator.core.key_usage import UNUSED, DayKeyCost, KeyShare, KeyUse
 from activator.core.usage import DayUsage, Usage
 from tests.unit.admin.support import Admin, running
 from tests.unit.cli.support import exits
@@ -69,6 +70,31 @@ async def test_json_and_csv_tell_each_day(admin: Admin, capsys: pytest.CaptureFi
     assert row.startswith("llama,2026-03-31,0.0,")
 
 
+async def test_keys_are_told_with_what_they_cost_the_dearest_first(
+    admin: Admin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use = KeyUse(requests=3, slot_seconds=60.0, wait_seconds=5.0, kept_seconds=600.0)
+    admin.house.divided = [
+        DayKeyCost("llama", DAY, "", KeyShare(UNUSED, 10.0, 0.01)),
+        DayKeyCost("llama", DAY, "team", KeyShare(use, 3600.0, 2.5)),
+        DayKeyCost("llama", DAY - timedelta(days=1), "team", KeyShare(use, 3600.0, 2.5)),
+    ]
+    days = ("--by-key", "--from", "2026-03-30", "--to", "2026-03-31")
+    assert await run(admin, *days) == 0
+    head, team, nobody, total = capsys.readouterr().out.splitlines()
+    assert head.split()[:3] == ["ENDPOINT", "KEY", "REQUESTS"]
+    assert team.split() == ["llama", "team", "6", "2m00s", "10s", "20m00s", "2h00m", "5.00"]
+    assert nobody.split()[:3] == ["llama", "(nobody)", "0"]
+    assert total.split() == ["total", "6", "2m00s", "10s", "20m00s", "2h00m", "5.01"]
+
+    assert await run(admin, *days, "--csv") == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head == (
+        "endpoint,day,key,requests,slot_seconds,wait_seconds,kept_seconds,replica_seconds,cost"
+    )
+    assert rows[1] == "llama,2026-03-31,team,3,60.0,5.0,600.0,3600.0,2.5"
+
+
 async def test_where_nothing_is_booked_it_says_so(
     admin: Admin, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -83,7 +109,7 @@ async def test_what_is_no_day_is_said_to_be_none(
     assert "from is a day like 2026-01-31" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["--csv", "--from=2026-03-31", "--to=2026-03-31"])
+@pytest.mark.parametrize("option", ["--csv", "--from=2026-03-31", "--to=2026-03-31", "--by-key"])
 def test_days_are_of_costs(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert exits(["status", option]) == 2
     assert "--cost" in capsys.readouterr().err
