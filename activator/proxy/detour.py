@@ -180,7 +180,7 @@ class Detour:
                 ticket = Ticket(
                     urgency=admitted.urgency, affinity=admitted.affinity, arrived=admitted.arrived
                 )
-                self._guest = Guest(host, ticket)
+                self._guest = Guest(host, ticket, key=self._admitted.owner)
                 self._replica = await self._guest.enter()
         if self._replica is None:
             return Outcome.UNAVAILABLE

@@ -20,10 +20,8 @@ from activator.proxy.admission import (
     dialect_at,
 )
 from activator.proxy.asking import Asking
-from activator.proxy.browser.navigation import is_navigation
-from activator.proxy.browser.page import STREAM, is_shown, show_page, why_not_yet
+from activator.proxy.browser.page import STREAM
 from activator.proxy.browser.stream import PageStream, watched
-from activator.proxy.browser.visits import visit
 from activator.proxy.edits import Edit
 from activator.proxy.handler import CLIENT_LEFT, Exchange
 from activator.proxy.headers import request_id, resized
@@ -45,7 +43,6 @@ if TYPE_CHECKING:
     from activator.proxy.openai.responses import Background
     from activator.proxy.preferences import Wanted
     from activator.telemetry.metrics import EndpointMetrics
-    from activator.upstream.registry import LiveEndpoint
     from activator.wire.heads import RequestHead
     from activator.wire.server import ServerConnection
 
@@ -131,13 +128,9 @@ class _Arrival:
         ).start()
 
     def _begin(self, admitted: Admitted, peeked: Peeked | None) -> None:
-        head, live = self._head, admitted.live
-        if is_shown(live) and admitted.passive is None and is_navigation(head):
-            self._show_page(live, key=admitted.owner)
-            return
         try:
             background = _wants_background(admitted, peeked)
-            asked = _wants_a_job(head, admitted)
+            asked = _wants_a_job(self._head, admitted)
         except ActivatorError as error:
             self._turn_away(admitted, peeked, error)
             return
@@ -179,14 +172,6 @@ class _Arrival:
         )
         self._connection.receiver = exchange
         exchange.start()
-
-    def _show_page(self, live: LiveEndpoint, *, key: str) -> None:
-        """Which is demand."""
-        visit(self._proxy, live, request_id=self._id)
-        error = why_not_yet(live)
-        _count(live.metrics, error)
-        self._tell(error.status, error.reason, endpoint=live.endpoint.name, key=key)
-        show_page(self._connection, self._head, live, error, request_id=self._id)
 
     def _rewrite(self, admitted: Admitted, peeked: Peeked, background: Background | None) -> Peeked:
         """As it goes on from here; where the model stands is not followed beyond a job's edit."""

@@ -15,6 +15,9 @@ from activator.core.endpoint import Dialect
 from activator.errors import ActivatorError, UpstreamTimeout, UpstreamUnreachable
 from activator.proxy.admission import Preflight
 from activator.proxy.body import NO_BODY, Body
+from activator.proxy.browser.navigation import is_navigation
+from activator.proxy.browser.page import is_shown, show_page, why_not_yet
+from activator.proxy.browser.visits import visit
 from activator.proxy.detour import detour_of
 from activator.proxy.headers import downstream_head, interim_head
 from activator.proxy.holding import Holding
@@ -235,6 +238,9 @@ class Exchange:
     # --- held -----------------------------------------------------------------------------------
 
     def _hold(self) -> None:
+        if is_shown(self._live) and is_navigation(self._head):
+            self._show_page()
+            return
         self._state = _State.HELD
         self._holding = self._new_holding()
         self._wait_aloud()
@@ -242,6 +248,13 @@ class Exchange:
             self._holding.begin()
         except ActivatorError as error:
             self._fail(error)
+
+    def _show_page(self) -> None:
+        """A person does not wait on the socket: the page waits with them."""
+        visit(self._proxy, self._live, request_id=self._id)
+        error = why_not_yet(self._live)
+        self._end(code=error.status, reason=error.reason)
+        show_page(self._connection, self._head, self._live, error, request_id=self._id)
 
     def _new_holding(self) -> Holding:
         within = self._admitted.within
@@ -295,8 +308,9 @@ class Exchange:
 
     @property
     def _pays(self) -> bool:
-        """What it takes is its key's."""
-        return bool(self._admitted.owner) and self._admitted.passive is None
+        """What it takes at the endpoint's own replicas is its key's."""
+        admitted = self._admitted
+        return bool(admitted.owner) and admitted.passive is None and self._detour is None
 
     # --- at a replica ---------------------------------------------------------------------------
 

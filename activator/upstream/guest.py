@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 class Guest:
     """`leave` ends it, whatever has become of it."""
 
-    def __init__(self, host: LiveEndpoint, ticket: Ticket) -> None:
+    def __init__(self, host: LiveEndpoint, ticket: Ticket, *, key: str = "") -> None:
+        """`key`: the name of the API key that it came with."""
         self.host = host
+        self._key = key
         self._ticket = ticket
         self._replica: LiveReplica | None = None
         self._is_counted = False
@@ -41,6 +43,8 @@ class Guest:
         replica = host.gate.acquire_now(self._ticket, decided)
         granted = await told if replica is ASKED else replica
         self._replica = None if granted is None else host.replicas.get(granted.id)
+        if self._key and self._replica is not None:
+            host.keys.begin(self._key, now=host.kit.clock())
         return self._replica
 
     def answered(self) -> None:
@@ -60,3 +64,5 @@ class Guest:
             self._is_counted = False
             self.host.gate.withdraw(self._ticket)
             self.host.gate.leave(served=self._replica is not None)
+            if self._key and self._replica is not None:
+                self.host.keys.end(self._key, now=self.host.kit.clock())

@@ -258,6 +258,21 @@ async def test_a_page_is_for_those_who_may_use_the_endpoint(tmp_path: Path) -> N
         await t.until_state("active")
 
 
+async def test_a_fallback_is_asked_first_and_the_page_shown_if_it_has_no_answer() -> None:
+    made = [endpoint("a", waitingPage=True, fallback={"endpoint": "b"}), endpoint("b")]
+    async with town(endpoints=made) as t:
+        page = await look(t)
+        assert (page.status, page.why) == (503, "starting")
+        await t.until_state("active")
+        assert (await t.get(at="b")).status == 200
+        t.control_of("a").life.pause()
+        await t.app.operations.deactivate("a", force=True)
+        await t.until_zero("a")
+
+        answer = await look(t)
+        assert (answer.status, answer.get("x-activator-served-by")) == (200, b"b")
+
+
 async def test_a_template_has_the_last_word_on_the_looks_and_is_taken_up_when_it_changes() -> None:
     async with town(waitingPage=True) as t:
         stuck(t)

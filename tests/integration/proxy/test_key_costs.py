@@ -11,6 +11,7 @@ import pytest
 
 from tests.stage import stage
 from tests.support import eventually
+from tests.town import endpoint, town
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,3 +106,21 @@ async def test_a_request_that_a_replica_fails_is_counted_wherever_it_was(
         assert told["bob"]["requests"] == 2
         meter: Any = s.live.keys
         assert meter._open == 0
+
+
+async def test_what_a_fallback_answers_is_used_there(keys: dict[str, Any]) -> None:
+    made = [endpoint("a", fallback={"endpoint": "b"}), endpoint("b")]
+    async with town(endpoints=made, behave=slow, root=keys) as t:
+        assert (await t.get(at="b", headers=by("carol"))).status == 200
+        t.starts_ready = False
+        reply = await t.get(at="a", headers=by("bob"))
+        assert (reply.status, reply.get("x-activator-served-by")) == (200, b"b")
+        assert t.live_of("a").keys.read(now=0.0) == {}
+        await eventually(lambda: not t.live_of("b").gate.in_flight)
+        used = t.live_of("b").keys.read(now=t.proxy.clock())
+        assert (used["carol"].requests, used["bob"].requests) == (1, 1)
+        assert used["bob"].slot_seconds >= 0.05
+        t.starts_ready = True
+        for replica in t.replicas:
+            replica.ready = True
+        await t.until_state("active", of="a")

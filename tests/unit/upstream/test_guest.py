@@ -86,3 +86,17 @@ async def test_it_waits_for_whoever_keeps_the_slots_and_may_leave_meanwhile() ->
     asked[1](Ticket(), ONE)  # changes nothing any more
     guest.leave()
     assert live.gate.demand == 0
+
+
+async def test_what_it_takes_there_is_its_keys() -> None:
+    live = host(concurrency=1)
+    guest, late = Guest(live, Ticket(), key="team"), Guest(live, Ticket(), key="team")
+    await guest.enter()
+    await late.enter()
+    clock: Any = live.kit.clock
+    clock.advance(2.0)
+    late.leave()
+    guest.leave()
+    guest.leave()
+    use = live.keys.read(now=clock())["team"]
+    assert (use.requests, use.slot_seconds) == (1, 2.0)
