@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from activator.aiokit.tasks import Tasks
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from activator.core.endpoint import KubernetesBackend
     from activator.core.pods import Pod
     from activator.core.workloads import Workload
+    from activator.drivers.base import Sighting
     from activator.drivers.kubernetes_sightings import Unexplained
     from activator.kube.cluster import Cluster, Resource
 
@@ -230,7 +232,7 @@ class KubernetesDriver:
         has_told = self._last is not None and not self._last.is_blind
         return Snapshot(
             wanted=wanted,
-            replicas=tuple(replicas),
+            replicas=tuple(_told_late(each, workload.progress) for each in replicas),
             # the first look is at what was before us: what is in the way now is told after it
             exits=tuple(exits) if has_told else (),
             fence=workload.fence,
@@ -327,3 +329,8 @@ class KubernetesDriver:
         )
         self._sightings.told(failure, lines)
         self._changed.set()
+
+
+def _told_late(sighting: Sighting, why: str) -> Sighting:
+    """With what its workload says about being late, if it does."""
+    return replace(sighting, detail=f"{sighting.detail}; {why}") if why else sighting

@@ -5,5 +5,5 @@ server, controllers and scheduler are the real ones, and the only node is `kubel
 containers are processes of this machine. With KUBECONFIG the tests that a foreign cluster can
 serve run there.
 
-`conftest.py` says what a test may ask for; `cluster.py` how the control plane is run.
+`conftest.py` says what a test may ask for; `control_plane.py` how the control plane is run.
 """

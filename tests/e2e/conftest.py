@@ -84,6 +84,15 @@ async def space(api: Api, cluster: Cluster, request: pytest.FixtureRequest) -> A
     await space.close()
 
 
+@pytest.fixture
+async def neighbour(api: Api) -> AsyncIterator[Space]:
+    """Another namespace, for what happens between two."""
+    space = Space(api, f"e2e-{secrets.token_hex(4)}")
+    await space.open()
+    yield space
+    await space.close()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,

@@ -69,17 +69,21 @@ class Space:
         where = f"/api/v1/namespaces/{self.name}/pods/{pod}/log"
         return await self.api.text(where, **query)
 
-    async def account(self, name: str, *, rules: Sequence[Json]) -> Access:
-        """A service account that may do in this namespace what the rules say, and nothing more."""
+    async def account(
+        self, name: str, *, rules: Sequence[Json], also: Sequence[Space] = ()
+    ) -> Access:
+        """A service account that may do in this namespace, and `also` in these, what the rules
+        say, and nothing more."""
         rbac = {"apiGroup": "rbac.authorization.k8s.io"}
         here = {"metadata": {"name": name}}
         subject = {"kind": "ServiceAccount", "name": name, "namespace": self.name}
         role = {**rbac, "kind": "Role", "name": name}
-        await self.apply(
-            {"kind": "ServiceAccount", **here},
-            {"kind": "Role", **here, "rules": list(rules)},
-            {"kind": "RoleBinding", **here, "subjects": [subject], "roleRef": role},
-        )
+        await self.apply({"kind": "ServiceAccount", **here})
+        for each in (self, *also):
+            await each.apply(
+                {"kind": "Role", **here, "rules": list(rules)},
+                {"kind": "RoleBinding", **here, "subjects": [subject], "roleRef": role},
+            )
         where = path("ServiceAccount", self.name, name, "token")
         answer = await self.api.call("POST", where, {"spec": {}})
         return self.api.access.as_token(answer["status"]["token"])

@@ -53,12 +53,15 @@ async def until_told(space: Space, *reasons: str, about: str = "") -> list[Json]
 
 
 @contextlib.asynccontextmanager
-async def declaring(space: Space, *, hosts: str = "*") -> AsyncIterator[Activator]:
-    """An activator that knows no endpoint but those that the namespace declares, within `hosts`."""
-    allow = {space.name: {"hosts": [hosts], "models": ["*"]}}
-    root = {"sources": {"kubernetes": {"namespaces": [space.name], "allow": allow}}}
-    access = await space.account(ACCOUNT, rules=[*rules(), *MORE])
-    async with fleet(space, access=access, endpoints=[], root=root) as activators:
+async def declaring(hosts: str, *spaces: Space) -> AsyncIterator[Activator]:
+    """An activator that knows no endpoint but those that namespaces declare: the first one within
+    `hosts`, others whatever they like."""
+    first, *others = spaces
+    claims = {first.name: hosts} | dict.fromkeys((each.name for each in others), "*")
+    allow = {name: {"hosts": [claim], "models": ["*"]} for name, claim in claims.items()}
+    root = {"sources": {"kubernetes": {"namespaces": list(allow), "allow": allow}}}
+    access = await first.account(ACCOUNT, rules=[*rules(), *MORE], also=others)
+    async with fleet(first, access=access, endpoints=[], root=root) as activators:
         yield activators[0]
 
 
@@ -85,7 +88,7 @@ async def test_a_namespace_claims_what_it_is_allowed_and_nothing_else(space: Spa
         annotated("theirs", hosts="llama.theirs.example"),
         annotated("all"),
     )
-    async with declaring(space, hosts="*.ours.example") as activator:
+    async with declaring("*.ours.example", space) as activator:
         await until_answered_by(activator, "llama.ours.example", "ours")
         (theirs,) = await until_told(space, "EndpointRefused", about="theirs")
         (all_,) = await until_told(space, "EndpointRefused", about="all")
@@ -101,27 +104,40 @@ async def test_a_namespace_claims_what_it_is_allowed_and_nothing_else(space: Spa
 
 
 async def test_of_two_the_oldest_wins_and_the_other_is_told_and_takes_over_when_it_goes(
-    space: Space,
+    space: Space, neighbour: Space
 ) -> None:
-    await space.apply(annotated("zebra", hosts="llama.example"))
+    await neighbour.apply(annotated("zebra", hosts="llama.example"))
     await asyncio.sleep(1.0)  # ages are told in whole seconds
     await space.apply(annotated("ant", hosts="llama.example"))
-    async with declaring(space) as activator:
+    async with declaring("*", space, neighbour) as activator:
         await until_answered_by(activator, "llama.example", "zebra")
         (told,) = await until_told(space, "EndpointRefused")
         assert told["involvedObject"]["name"] == "ant"
-        assert f"{space.name}.zebra" in told["message"]
+        assert f"{neighbour.name}.zebra" in told["message"]
 
-        await space.api.delete("Deployment", space.name, "zebra")
+        await neighbour.api.delete("Deployment", neighbour.name, "zebra")
 
         await until_answered_by(activator, "llama.example", "ant")
+
+
+async def test_nobody_takes_a_host_over_from_a_namespace_that_it_was_not_given(
+    space: Space, neighbour: Space
+) -> None:
+    await space.apply(annotated("thief", hosts="llama.theirs.example"))
+    await asyncio.sleep(1.0)  # it is the oldest
+    await neighbour.apply(annotated(NAME, hosts="llama.theirs.example"))
+    async with declaring("*.ours.example", space, neighbour) as activator:
+        await until_told(space, "EndpointRefused", about="thief")
+
+        await until_answered_by(activator, "llama.theirs.example", NAME)
+        assert wants(0)(await space.get("Deployment", "thief"))
 
 
 async def test_a_change_takes_effect_without_a_restart_and_a_wrong_one_is_refused_alone(
     space: Space,
 ) -> None:
     await space.apply(annotated(NAME, hosts="before.example", idle_timeout="10m"))
-    async with declaring(space) as activator:
+    async with declaring("*", space) as activator:
         await until_answered_by(activator, "before.example", NAME)
         (pod,) = await space.pods()
 
@@ -148,7 +164,7 @@ async def test_it_is_woken_and_put_to_sleep_and_told_so_and_what_is_wrong_is_tol
     space: Space, control_plane: ControlPlane
 ) -> None:
     await space.apply(annotated(NAME, idle_timeout="1s"), annotated("wrong", concurrency="many"))
-    async with declaring(space) as activator:
+    async with declaring("*", space) as activator:
         (refused,) = await until_told(space, "EndpointRefused")
         reply = await activator.get("/hello", within=40.0)
         await space.until("Deployment", NAME, wants(0))

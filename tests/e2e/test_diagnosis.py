@@ -134,6 +134,7 @@ async def test_that_a_rollout_takes_too_long_is_told_and_waited_for(space: Space
         )
         told = await activators[0].until_logged("progress_deadline", within=TOLD_WITHIN)
         assert "has timed out progressing" in told["reason"]
+        assert "has timed out progressing" in str(await activators.status())
 
         assert (await held).status == 200
 

@@ -476,4 +476,6 @@ async def test_being_late_is_told_as_advice(place: Place) -> None:
         place.server.change("deployments", "m", be_late)
         await eventually(lambda: place.notes)
         assert place.notes == [("progress_deadline", "timed out")]
+        (replica,) = await driven.until_started(1)
+        assert replica.detail == "on node-1; timed out"
         assert driven.now.exits == ()
