@@ -102,6 +102,7 @@ def details(status: dict[str, Any]) -> list[Row]:
         ("replica time", f"{span(status['replica_seconds'])}, "
                          f"saved {span(status['saved_replica_seconds'])}"),
         ("cost", f"{status['cost']:.4f}, saved {status['cost_saved']:.4f}"),
+        ("fallback", status.get("fallback") or ""),
         ("hosts", ", ".join(status["hosts"])),
         ("paths", ", ".join(status["paths"])),
     ]  # fmt: skip

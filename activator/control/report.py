@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from activator.core.lifecycle import State
 from activator.core.outlook import Outlook
 from activator.core.status import EndpointStatus, ReplicaStatus
-from activator.core.usage import Usage
+from activator.core.usage import Usage, day_of
 from activator.drivers.base import Phase
 from activator.telemetry.metrics import Gauges
 
 if TYPE_CHECKING:
     from activator.control.controller import Controller
     from activator.drivers.base import Sighting
+    from activator.upstream.registry import LiveEndpoint
 
 _ORDER = (Phase.STOPPING, *(phase for phase in Phase if phase is not Phase.STOPPING))
 """The one that has come furthest is last."""
@@ -52,6 +53,7 @@ def endpoint_status(control: Controller, *, today: Usage, now: float) -> Endpoin
         cost_today=today.cost,
         saved_today=today.saved,
         trouble=control.snapshot.trouble or None,
+        fallback=_fallback(live, now=now),
         hosts=endpoint.match.hosts,
         paths=endpoint.match.paths,
     )
@@ -75,6 +77,12 @@ def outlook(control: Controller, *, now: float) -> Outlook:
         failure=str(life.failure) if life.failure else "",
         retry_in=refusal[1] if refusal else None,
     )
+
+
+def _fallback(live: LiveEndpoint, *, now: float) -> str | None:
+    if live.fallback is None:
+        return None
+    return live.fallback.in_words(day=day_of(time.time()), now=now)
 
 
 def gauges(control: Controller, *, now: float) -> Gauges:

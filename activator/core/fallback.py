@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from activator.core.backoff import Backoff
+from activator.core.durations import in_words
 
 if TYPE_CHECKING:
     from datetime import date
@@ -77,6 +78,7 @@ class Conduct:
         self._failures = 0
         self._rests_until = 0.0
         self._used_up: tuple[date, int] | None = None
+        self._counted: tuple[date, int] | None = None
 
     def why_not(self, *, day: date, most: int, now: float) -> Outcome | None:
         """What speaks against a request now, as far as is known here. `most`: a day."""
@@ -98,6 +100,23 @@ class Conduct:
         rest = max(REST.delay(self._failures), min(retry_after or 0.0, LONGEST_REST))
         self._rests_until = now + rest
         return rest
+
+    def counted(self, taken: int, *, day: date) -> None:
+        """So many of the day's requests were taken, by all activators."""
+        self._counted = (day, taken)
+
+    def in_words(self, *, day: date, most: int, now: float) -> str:
+        """For operators; of other activators' requests it knows what it heard last. Empty: there is
+        nothing to tell."""
+        told: list[str] = []
+        why = self.why_not(day=day, most=most, now=now)
+        if why is Outcome.CAPPED:
+            told.append(f"has had its {most} requests of today (UTC)")
+        elif self._counted is not None and self._counted[0] == day and most:
+            told.append(f"{self._counted[1]} of {most} requests today (UTC)")
+        if why is Outcome.RESTING:
+            told.append(f"not asked for {in_words(self._rests_until - now)}")
+        return ", ".join(told)
 
     def used_up(self, *, day: date, most: int) -> bool:
         """Nothing is left of this day's `most`. True: that is news."""

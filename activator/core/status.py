@@ -57,6 +57,8 @@ class EndpointStatus:
     saved_today: float = 0.0
     trouble: str | None = None
     """What keeps the activator from seeing or scaling its replicas just now."""
+    fallback: str | None = None
+    """Who answers while no replica could, and what is known of how it does, in words."""
     hosts: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
 

@@ -195,10 +195,12 @@ class Detour:
             return None
         endpoint, day = self._live.endpoint.name, day_of(self._proxy.wall())
         try:
-            if await self._proxy.quotas.take(endpoint, day, most=most) is not None:
-                return None
+            taken = await self._proxy.quotas.take(endpoint, day, most=most)
         except StoreUnavailable:
             return Outcome.UNAVAILABLE
+        if taken is not None:
+            self._fallback.conduct.counted(taken, day=day)
+            return None
         if self._fallback.conduct.used_up(day=day, most=most):
             words = f"{self.name} has had its {most} requests of {day} (UTC)"
             self._live.record("fallback_used_up", words)

@@ -17,6 +17,7 @@ from activator.upstream.pool import Pool, UpstreamKit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import date
 
     from activator.aiokit.tasks import Tasks
     from activator.core.catalogue import ModelCard
@@ -112,6 +113,10 @@ class LiveFallback:
         is_news = words not in self._told
         self._told.add(words)
         return is_news
+
+    def in_words(self, *, day: date, now: float) -> str:
+        most = self.fallback.max_per_day
+        return f"{self.fallback.name} {self.conduct.in_words(day=day, most=most, now=now)}".rstrip()
 
     def close(self) -> None:
         if self.server is not None:

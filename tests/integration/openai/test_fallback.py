@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from activator.proxy.body import Body
+from activator.proxy.detour import detour_of
 from tests.integration.openai.support import CHAT, JSON, ask, chat, house
 from tests.redis_server import fresh_prefix, shared_server
 from tests.replica import PROBE_PATH, Replica, Talk
 from tests.stage import request
 from tests.support import eventually
+from tests.unit.proxy.support import asked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -72,6 +75,7 @@ async def test_another_endpoint_answers_by_the_name_that_it_knows() -> None:
         assert heard.get("authorization") == b"Bearer mine"  # as to a replica: it is our own house
         assert heard.get("host") == b"m.example"
         small = h.stage.app.registry["small"]
+        assert [each.unproven for each in small.replicas.values()] == [False]
         assert small.metrics.requests == {}
         assert h.stage.live.metrics.requests == {(200, "fallback"): 1}
 
@@ -154,6 +158,25 @@ async def test_a_body_without_a_model_goes_as_it_is() -> None:
     async with with_service(match={}) as (h, service):
         assert (await ask(h.stage, chat())).body == chat()
         assert len(service.requests) == 1
+
+
+async def test_a_body_that_nobody_has_read_is_not_sent_under_the_wrong_name() -> None:
+    """Its endpoint was warm when it came, and is cold when it would have to wait."""
+    nobody: Any = None
+    async with with_service() as (h, _):
+        detour = detour_of(
+            h.stage.proxy,
+            h.stage.live,
+            nobody,
+            connection=nobody,
+            head=asked(f"POST {CHAT} HTTP/1.1", "Content-Length: 9"),
+            body=Body(complete=False),
+            admitted=nobody,
+            peeked=None,
+            request_id=b"1",
+        )
+        assert detour is None
+        assert outcomes(h) == {"unavailable": 1}
 
 
 async def test_signs_of_life_while_it_takes_its_time_and_when_it_has_failed() -> None:

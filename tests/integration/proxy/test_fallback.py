@@ -11,7 +11,7 @@ import pytest
 
 from activator.errors import StoreUnavailable
 from tests.rawclient import Cut
-from tests.redis_server import CERTIFICATES
+from tests.redis_server import CERTIFICATES, fresh_prefix, redis_server
 from tests.replica import Behaviour, Replica, Talk, says, says_and_closes
 from tests.stage import Stage, request, stage
 from tests.support import eventually
@@ -279,6 +279,19 @@ async def test_then_the_request_is_held_as_ever_with_its_body(
         assert outcomes(s) == {outcome: 1}
 
 
+async def test_nothing_of_it_reaches_the_client_before_that_is_known() -> None:
+    async def hints(talk: Talk) -> None:
+        await talk.body()
+        talk.send(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+        await talk.answer(503)
+
+    async with cloud(hints) as service, cold(service) as s:
+        client = await s.send(POST)
+        await s.until_in_line(1)
+        await s.replica.start()
+        assert (await client.head()).status == 200
+
+
 @pytest.mark.parametrize("code", [400, 422])
 async def test_that_the_request_is_wrong_is_an_answer(code: int) -> None:
     async with cloud(status(code)) as service, cold(service) as s:
@@ -397,6 +410,7 @@ async def test_a_deadline_counts_what_was_lost_there() -> None:
         go_on.set()
         reply = await client.reply()
         assert (reply.status, reply.why) == (503, "deadline")
+        assert s.live.metrics.overheads.total < 5.0  # the six were not spent here
 
 
 # --- it is not asked
@@ -503,6 +517,10 @@ async def test_beyond_the_days_requests_the_next_is_held() -> None:
             clients.append(await s.send(POST))
             await s.until_in_line(count)
         assert outcomes(s) == {"served": 2, "capped": 2}
+        control = s.app.supervisor.get("m")
+        assert control is not None
+        name = f"localhost:{service.port}"
+        assert control.status().fallback == f"{name} has had its 2 requests of today (UTC)"
         (why,) = told(s, "fallback_used_up")
         assert why.startswith(f"localhost:{service.port} has had its 2 requests of 20")
 
@@ -512,6 +530,20 @@ async def test_beyond_the_days_requests_the_next_is_held() -> None:
         await s.replica.start()
         for client in clients:
             assert (await client.reply()).body == b"hello"
+
+
+async def test_the_store_counts_for_all_and_while_it_is_away_nothing_is_sent() -> None:
+    with redis_server() as server:
+        config = {"store": {"url": server.url, "prefix": fresh_prefix(), "timeout": "200ms"}}
+        async with cloud() as service, cold(service, config=config, checked=False) as s:
+            assert (await s.ask(POST)).body == b"from far"
+            server.kill()
+            client = await s.send(POST)
+            await s.until_held(1)
+            await eventually(lambda: outcomes(s) == {"served": 1, "unavailable": 1})
+            await s.replica.start()
+            assert (await client.reply()).body == b"hello"
+            assert len(service.requests) == 1
 
 
 class Away:

@@ -115,6 +115,21 @@ def test_a_day_that_is_used_up_is_not_asked_for_again() -> None:
     assert conduct.why_not(day=TODAY, most=6, now=0.0) is None
 
 
+def test_operators_are_told_how_it_does() -> None:
+    conduct = Conduct()
+    assert conduct.in_words(day=TODAY, most=5, now=0.0) == ""
+    conduct.counted(3, day=TODAY)
+    assert conduct.in_words(day=TODAY, most=5, now=0.0) == "3 of 5 requests today (UTC)"
+    assert conduct.in_words(day=TODAY, most=0, now=0.0) == ""
+    assert conduct.in_words(day=TOMORROW, most=5, now=0.0) == ""
+    conduct.failed(now=0.0, retry_after=30.0)
+    assert conduct.in_words(day=TODAY, most=5, now=10.0) == (
+        "3 of 5 requests today (UTC), not asked for 20 s"
+    )
+    conduct.used_up(day=TODAY, most=5)
+    assert conduct.in_words(day=TODAY, most=5, now=30.0) == "has had its 5 requests of today (UTC)"
+
+
 @given(st.lists(st.tuples(st.floats(0, 100), st.none() | st.floats(0, 1e6)), max_size=30))
 def test_it_is_never_given_up(steps: list[tuple[float, float | None]]) -> None:
     conduct, now = Conduct(), 0.0
