@@ -23,6 +23,7 @@ from activator.proxy.headers import downstream_head, interim_head
 from activator.proxy.holding import Holding
 from activator.proxy.openai.early import EarlyAnswer
 from activator.proxy.outbound import outbound_to
+from activator.proxy.passage import Passage
 from activator.proxy.replies import plain_reply, preflight_reply, refuse
 from activator.proxy.retrying import Failures
 from activator.proxy.timing import overhead, timing
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from activator.proxy.admission import Admitted, Peeked
     from activator.proxy.detour import Detour
     from activator.proxy.listener import Proxy
-    from activator.proxy.spool import Spool
     from activator.telemetry.spans import Trace
     from activator.upstream.registry import LiveReplica
     from activator.wire.client import ClientConnection
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
 BEFORE_CONNECTED: Final = 64 << 10
 """Bytes of a body that are read while its connection is being opened."""
-_ALL: Final = -1
 CLIENT_LEFT: Final = 499
 """nginx's code for it: seen in metrics only, since nobody is there to read an answer."""
 
@@ -78,7 +77,6 @@ class Exchange:
         "_attempt",
         "_attempts",
         "_body",
-        "_clogged",
         "_connection",
         "_detour",
         "_dispatched_at",
@@ -90,10 +88,10 @@ class Exchange:
         "_holding",
         "_id",
         "_live",
+        "_passage",
         "_peeked",
         "_proxy",
         "_replica",
-        "_sent",
         "_state",
         "_status",
         "_trace",
@@ -137,10 +135,8 @@ class Exchange:
         self._failures: Failures | None = None
         """None: no replica has failed it."""
         self._arrived = arrived
-        self._sent = _ALL
-        """Bytes of the body's spool that were sent on."""
-        self._clogged = False
-        """The replica takes no more for now."""
+        self._passage: Passage | None = None
+        """Of its body, if it has one, to where it is sent."""
         self._trace = None if proxy.tracer is None else self._begin_trace()
         self._attempts = 0
         self._dispatched_at = 0.0
@@ -211,18 +207,16 @@ class Exchange:
     def set_out(self) -> None:
         assert self._detour is not None
         self._state = _State.FORWARDING
-        self._clogged = False
         self._attempts += 1
         self._dispatched_at = self._proxy.clock()
         self._elsewhere = self._detour.whole_at - self._arrived
         identity = False
         if self._early is not None:
             identity, self._early.elsewhere = self._early.waits_aloud, self._detour.name
-        self._attempt = self._detour.attempt(identity=identity, trace=self._trace)
-        self._attempt.begin()
+        self._set_off(self._detour.attempt(identity=identity, trace=self._trace))
 
     def turned_back(self) -> None:
-        self._attempt = self._detour = None
+        self._attempt = self._passage = self._detour = None
         if self._trace is not None:
             self._trace.failed("the fallback gave no answer")
         self._dispatched_at = 0.0
@@ -316,7 +310,6 @@ class Exchange:
 
     def _dispatch(self, replica: Replica) -> None:
         self._state = _State.FORWARDING
-        self._clogged = False
         self._attempts += 1
         self._dispatched_at = self._proxy.clock()
         if self._pays:
@@ -339,8 +332,14 @@ class Exchange:
             identity=self._early is not None and self._early.waits_aloud,
             parent=parent,
         )
-        self._attempt = Attempt(self._live, live_replica, outbound, self)
-        self._attempt.begin()
+        self._set_off(Attempt(self._live, live_replica, outbound, self))
+
+    def _set_off(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        if self._head.length:
+            is_last = self._head.method not in IDEMPOTENT and self._detour is None
+            self._passage = Passage(self._connection, self._body, attempt, is_last=is_last)
+        attempt.begin()
 
     @property
     def body_at_hand(self) -> bool:
@@ -348,44 +347,11 @@ class Exchange:
         return bool(body.chunks) or body.spool is not None or self._connection.body_at_hand
 
     def connected(self) -> None:
-        if not self._head.length:
-            return
-        attempt, body = self._attempt, self._body
-        assert attempt is not None
-        if body.spool is not None:
-            self._sent = 0
-            self._pump(attempt, body.spool)
-            return
-        # first, since what is sent now may be more than the replica takes and pause it again
-        self._connection.resume_body()
-        for piece in body.chunks:
-            attempt.send(piece)
-        if body.complete:
-            self._finish_request(attempt)
-        body.sent()
-
-    def _pump(self, attempt: Attempt, spool: Spool) -> None:
-        """Send on what is in the file, as fast as the replica takes it; then the rest may flow."""
-        while not self._clogged:
-            piece = spool.read(self._sent)
-            if not piece:
-                self._sent = _ALL
-                self._connection.resume_body()
-                if self._body.complete:
-                    self._finish_request(attempt)
-                self._body.sent()
-                return
-            self._sent += len(piece)
-            attempt.send(piece)
-        self._connection.pause_body()
-
-    def _finish_request(self, attempt: Attempt) -> None:
-        attempt.finish(self._body.trailers)
-        if self._head.method not in IDEMPOTENT and self._detour is None:
-            self._body.forget()  # from here on the model may have worked on it
+        if self._passage is not None:
+            self._passage.begin()
 
     def failed(self, failure: Failure) -> None:
-        self._attempt = None
+        self._attempt = self._passage = None
         if self._trace is not None:
             self._trace.failed(failure.detail)
         detour = self._detour
@@ -500,7 +466,7 @@ class Exchange:
             self._early.data(data)
 
     def ended(self, trailers: list[Field]) -> None:
-        self._attempt = None
+        self._attempt = self._passage = None
         connection = self._connection
         self._end(code=self._status, reason="" if self._detour is None else "fallback")
         if self._early is not None:
@@ -526,27 +492,18 @@ class Exchange:
         self._end(code=self._status, reason="")
 
     def upstream_writable(self, *, ok: bool) -> None:
-        self._clogged = not ok
-        attempt, spool = self._attempt, self._body.spool
-        if spool is not None and attempt is not None and self._sent != _ALL:
-            if ok:
-                self._pump(attempt, spool)
-        elif ok:
-            self._connection.resume_body()
-        else:
-            self._connection.pause_body()
+        if self._passage is not None:
+            self._passage.writable(ok=ok)
 
     # --- from the client ------------------------------------------------------------------------
 
     def body(self, data: bytes) -> None:
         state = self._state
         if state in (_State.FORWARDING, _State.ASKING):
-            attempt = self._attempt
-            if attempt is not None and attempt.connected and self._sent == _ALL:
-                attempt.send(data)
-                self._body.passed(data)
-                return
-            if self._keep(data) and self._body.size > BEFORE_CONNECTED:
+            passage = self._passage
+            if passage is not None and passage.is_open:
+                passage.send(data)
+            elif self._keep(data) and self._body.size > BEFORE_CONNECTED:
                 self._connection.pause_body()
         elif state == _State.RESUMING:
             if self._keep(data):
@@ -574,8 +531,8 @@ class Exchange:
             self._detour.whole()
         elif self._state == _State.HELD and self._holding is not None:
             self._holding.whole()
-        elif self._attempt is not None and self._attempt.connected and self._sent == _ALL:
-            self._finish_request(self._attempt)
+        elif self._passage is not None and self._passage.is_open:
+            self._passage.finish()
 
     def body_broken(self, error: ActivatorError) -> None:
         if self._connection.answering:
@@ -630,6 +587,7 @@ class Exchange:
             holding.end()
         live, admitted = self._live, self._admitted
         attempt, self._attempt = self._attempt, None
+        self._passage = None
         if attempt is not None:
             attempt.abort()
         live.gate.withdraw(admitted.ticket)
