@@ -8,9 +8,11 @@ Running the job is a worker's.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from activator.core.endpoint import Dialect
 from activator.core.jobs import JobState, Outcome
 from activator.errors import (
     ActivatorError,
@@ -20,6 +22,8 @@ from activator.errors import (
     ShuttingDown,
     StoreUnavailable,
 )
+from activator.proxy.body import Body
+from activator.proxy.openai.early import EarlyAnswer
 from activator.proxy.outcomes import PATH, described, why_unanswered
 from activator.proxy.preferences import key_of
 from activator.proxy.recorded import envelope_of
@@ -28,10 +32,10 @@ from activator.proxy.talk import Talk
 from activator.proxy.waiting import refuse_hopeless, why_over
 from activator.queueing.following import ResultReader
 from activator.queueing.jobs import Conflict, Created, NewJob
+from activator.telemetry.requests import BROKEN_OFF
 
 if TYPE_CHECKING:
     from activator.proxy.admission import Admitted
-    from activator.proxy.body import Body
     from activator.proxy.listener import Proxy
     from activator.proxy.preferences import Wanted
     from activator.queueing.jobs import Admission, Envelope, JobStore, Record, ResultHead, Upload
@@ -80,6 +84,12 @@ class Asking(Talk):
         self._limit: asyncio.Timeout | None = None
         """Of the time in line."""
         self._parting = False
+        self._early: EarlyAnswer | None = None
+        """What keeps the client while it waits, in OpenAI's dialect."""
+        self._place: int | None = None
+        """In line, when it was looked up last."""
+        self._hopeless: ActivatorError | None = None
+        """It has waited for longer than anybody does."""
 
     @property
     def _store(self) -> JobStore:
@@ -101,6 +111,8 @@ class Asking(Talk):
                     await self._store.detach(record.job.id)
                 await self._tell(record)
         finally:
+            if self._early is not None:
+                self._early.close()
             self._leave()
 
     def part(self) -> asyncio.Task[None]:
@@ -125,9 +137,14 @@ class Asking(Talk):
     async def _admit(self) -> Record:
         webhook = self._webhook()
         upload = self._store.upload(self._live.endpoint.name, owner=self._admitted.owner)
+        early = self._begin_early()
         try:
             async for data in self.chunks():
                 await upload.write(data)
+                if early is not None:
+                    early.more(data)
+            if early is not None:
+                early.whole()
             self._whole_at = self.proxy.clock()
             admission = await self._create(upload, webhook)
         finally:
@@ -231,6 +248,8 @@ class Asking(Talk):
     async def _wait(self, record: Record) -> None:
         reader = ResultReader(self._store, record.job.id)
         try:
+            if self._early is not None:
+                await self._look_up_place()
             answer = await self._first(reader)
             if answer is None:
                 await self._store.detach(record.job.id)
@@ -245,6 +264,7 @@ class Asking(Talk):
                     method=record.envelope.method,
                     cold=self._cold,
                     timing=self._timing(reader),
+                    early=self._early,
                 )
         finally:
             reader.close()
@@ -273,10 +293,68 @@ class Asking(Talk):
         why = (
             ShuttingDown() if self._parting else why_over(self._live, waited=waited, within=within)
         )
-        if await self._abandoned(why) or self._parting:
-            raise why
+        if await self._abandoned(why) or self._parting or self._hopeless:
+            raise self._hopeless or why
         self.proxy.waiting.discard(self)
-        return await reader.head()
+        try:
+            async with asyncio.timeout(None) as self._limit:
+                return await reader.head()
+        except TimeoutError:
+            raise self._hopeless or why from None
+
+    # --- signs of life
+
+    def _begin_early(self) -> EarlyAnswer | None:
+        """None where it may still come to a 202."""
+        live = self._live
+        if self._asked.wait is not None or self.dialect is not Dialect.OPENAI:
+            return None
+        self._place = live.gate.held + 1
+        early = self._early = EarlyAnswer(
+            self.proxy,
+            live,
+            self.connection,
+            self.head,
+            place=self._last_place,
+            owner=None,
+            request_id=self.id,
+            arrived=self.arrived,
+            give_up=self._give_up,
+        )
+        early.wait(Body(complete=False), None)
+        self._identity = early.is_read
+        return early
+
+    def _last_place(self) -> int | None:
+        """For the sign of life after this one it is looked up anew."""
+        if self.job:
+            self.proxy.tasks.spawn(self._look_up_place(), name="place")
+        return self._place
+
+    async def _look_up_place(self) -> None:
+        with contextlib.suppress(StoreUnavailable):
+            self._place = await self._store.place(self.job)
+
+    def _give_up(self, error: ActivatorError) -> None:
+        self._hopeless = error
+        if self._limit is not None:
+            self._limit.reschedule(asyncio.get_running_loop().time())
+
+    def writable(self, *, ok: bool) -> None:
+        super().writable(ok=ok)
+        if self._early is not None:
+            self._early.writable(ok=ok)
+
+    def _refuse(self, error: ActivatorError) -> tuple[int, str]:
+        early = self._early
+        if early is None or not self.connection.answering:
+            return super()._refuse(error)
+        if early.has_answer:
+            self.break_off(early)
+            return self.code, BROKEN_OFF
+        self._count_bytes()
+        early.say(error)
+        return error.status, error.reason
 
     async def _abandoned(self, why: ActivatorError) -> bool:
         """An error of ours frees the key: whoever repeats the request has another job."""

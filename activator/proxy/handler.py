@@ -278,12 +278,15 @@ class Exchange:
             self._live,
             self._connection,
             self._head,
-            ticket=self._admitted.ticket,
+            place=self._place,
             owner=self._admitted.owner,
             request_id=self._id,
             arrived=self._arrived,
             give_up=self._fail,
         )
+
+    def _place(self) -> int | None:
+        return self._live.gate.place(self._admitted.ticket)
 
     def granted(self, replica: Replica) -> None:
         connection = self._connection

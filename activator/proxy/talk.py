@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from activator.core.endpoint import Dialect
 from activator.core.jobs import JobState, Superseded
-from activator.errors import ActivatorError, JobGone
+from activator.errors import ActivatorError, JobGone, UpstreamUnreachable
 from activator.proxy.headers import downstream_head
 from activator.proxy.recorded import answer_of, field_of
 from activator.proxy.replies import error_reply, status_line
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from activator.proxy.body import Body
     from activator.proxy.listener import Proxy
+    from activator.proxy.openai.early import EarlyAnswer
     from activator.queueing.following import ResultReader
     from activator.queueing.jobs import ResultHead
     from activator.wire.heads import Field, RequestHead
@@ -209,26 +210,48 @@ class Talk(ABC):
         await self._writable.wait()
 
     async def relay(
-        self, reader: ResultReader, head: ResultHead, *, method: bytes, cold: bool, timing: bytes
+        self,
+        reader: ResultReader,
+        head: ResultHead,
+        *,
+        method: bytes,
+        cold: bool,
+        timing: bytes,
+        early: EarlyAnswer | None = None,
     ) -> None:
-        """A job's answer as the model gave it, to its end. `method`: of the job's request."""
+        """A job's answer as the model gave it, to its end. `method`: of the job's request.
+        `early`: what it is to be fitted into."""
         mine = self.head.method
         answer = answer_of(head, bodiless=method == b"HEAD" != mine)
         self.code = head.status
-        self.connection.begin_answer(
-            downstream_head(
-                answer, via=self.proxy.via, request_id=self.id, cold=cold, timing=timing
-            ),
-            length=0 if mine == b"HEAD" else CHUNKED if head.length == UNTIL_CLOSE else head.length,
-        )
+        length = CHUNKED if head.length == UNTIL_CLOSE else head.length
+        if early is None or not early.answered(answer):
+            self.connection.begin_answer(
+                downstream_head(
+                    answer, via=self.proxy.via, request_id=self.id, cold=cold, timing=timing
+                ),
+                length=0 if mine == b"HEAD" else length,
+            )
         while chunks := await reader.more():
             for chunk in chunks if mine != b"HEAD" else ():
-                await self.send(chunk)
+                if early is None:
+                    self.connection.send(chunk)
+                else:
+                    early.data(chunk)
+                await self._writable.wait()
         if reader.outcome is not None and reader.outcome.state is JobState.SUCCEEDED:
-            self.finish([field_of(line) for line in reader.trailers])
+            trailers = [field_of(line) for line in reader.trailers]
+            self.finish(trailers if early is None else early.ended(trailers))
         else:
             self.reason = BROKEN_OFF
-            self.abort()
+            self.break_off(early)
+
+    def break_off(self, early: EarlyAnswer | None = None) -> None:
+        """What has begun must not look complete."""
+        self._count_bytes()
+        error = UpstreamUnreachable("The model's answer has broken off")
+        if early is None or not early.break_off(error):
+            self.connection.abort()
 
     # --- what the connection tells
 

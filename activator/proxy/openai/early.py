@@ -21,7 +21,6 @@ from activator.wire.heads import CHUNKED, UNTIL_CLOSE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from activator.core.dispatch import Ticket
     from activator.core.tokens import TokenCounter, Tokens
     from activator.errors import ActivatorError
     from activator.proxy.body import Body
@@ -48,7 +47,7 @@ class EarlyAnswer:
 
     __slots__ = (
         "_arrived", "_connection", "_error", "_events", "_full", "_give_up", "_head", "_id",
-        "_kind", "_live", "_owner", "_proxy", "_reading", "_status", "_tail", "_ticket", "_tokens",
+        "_kind", "_live", "_owner", "_place", "_proxy", "_reading", "_status", "_tail", "_tokens",
         "_way", "begun", "deadline",
         "elsewhere", "used",
     )  # fmt: skip
@@ -60,19 +59,20 @@ class EarlyAnswer:
         connection: ServerConnection,
         head: RequestHead,
         *,
-        ticket: Ticket,
-        owner: str,
+        place: Callable[[], int | None],
+        owner: str | None,
         request_id: bytes,
         arrived: float,
         give_up: Callable[[ActivatorError], None],
     ) -> None:
-        """`owner`: the API key's name. `arrived`: when the request came (loop time). `give_up`: it
-        has waited long enough."""
+        """`place` in line, None at a replica. `owner`: the API key's name, for whom tokens are
+        counted; None: they are counted elsewhere. `arrived`: when the request came (loop time).
+        `give_up`: it has waited long enough."""
         self._proxy = proxy
         self._live = live
         self._connection = connection
         self._head = head
-        self._ticket = ticket
+        self._place = place
         self._owner = owner
         self._tokens: TokenCounter | None = None
         """Counts the answer's tokens."""
@@ -181,7 +181,7 @@ class EarlyAnswer:
             return b" "
         if self.elsewhere:
             return f": {self.elsewhere} has it\n".encode()
-        return comment(self._live, self._live.gate.place(self._ticket))
+        return comment(self._live, self._place())
 
     def close(self) -> None:
         """It has ended, or begins at the replica: no sign of life any more."""
@@ -193,7 +193,8 @@ class EarlyAnswer:
         counter, self._tokens = self._tokens, None
         if counter is not None:
             self.used = counter.tokens()
-            self._live.metrics.used(self.used, key=self._owner)
+            if self._owner is not None:
+                self._live.metrics.used(self.used, key=self._owner)
 
     # --- what the replica answers ---------------------------------------------------------------
 
@@ -218,6 +219,11 @@ class EarlyAnswer:
                 self._connection.send(b"data: ")
                 self._tail = b"data: "
         return True
+
+    @property
+    def has_answer(self) -> bool:
+        """The replica's has begun."""
+        return self._status != 0
 
     def data(self, data: bytes) -> None:
         if self._tokens is not None:
