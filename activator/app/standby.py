@@ -73,29 +73,32 @@ class Standby:
 
     @property
     def why_not_serving(self) -> str | None:
-        """For people; None: it serves."""
-        duty, name = self._lease.duty, self._turn.name
-        trouble = f" ({self._turn.trouble()})" if self._turn.trouble() else ""
-        match duty:
+        """For operators; None: it serves."""
+        why, trouble = self._in_words(), self._turn.trouble()
+        return f"{why} ({trouble})" if why and trouble else why
+
+    # --- inside
+
+    def _in_words(self) -> str | None:
+        name = self._turn.name
+        match self._lease.duty:
             case Duty.SERVES:
                 return None
             case Duty.STANDS_BY:
                 holder = self._lease.record.holder
                 who = f"{holder} holds" if holder else "nobody is known to hold"
-                return f"stands by: {who} lease {name}{trouble}"
+                return f"stands by: {who} lease {name}"
             case Duty.LEAVING:
                 return f"has given lease {name} back"
-            case _:
-                return f"could not renew lease {name} in time{trouble}"
-
-    # --- inside
+            case Duty.CUT_OFF | Duty.LAPSED:
+                return f"could not renew lease {name} in time"
 
     def _why_shut(self) -> ActivatorError | None:
         """Asked with each request: the clock decides, not what was told."""
         return None if self._lease.duty.admits else self._refusal()
 
     def _refusal(self) -> ActivatorError:
-        return StoreUnavailable(f"This activator {self.why_not_serving}", retry_after=RETRY)
+        return StoreUnavailable(f"This activator {self._in_words()}", retry_after=RETRY)
 
     def _why_no_line(self) -> ActivatorError | None:
         if self._duty.has_line:

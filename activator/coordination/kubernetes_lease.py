@@ -56,7 +56,8 @@ class KubernetesLeaseStore:
         self._namespace = namespace
         self._path = LEASES.path(namespace, name)
         self._lapse = max(1, math.ceil(pace.lapse))
-        # three questions must fit between a renewal and the end of leading
+        # between a renewal and the end of leading two must go unanswered, or it is not known which
+        # of the two it was: that the cluster answers nobody, or that this process stood still
         self._patience = 1.5 * pace.late
         self._finishing = finishing
         self._troubled = troubled

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tests.replica import Talk
     from tests.town import Town
 
-PACE = Pace(lapse=1.5, hold=1.0, renew=0.15, look=0.1, late=0.3)
+PACE = Pace(lapse=2.5, hold=2.0, renew=0.2, look=0.1, late=0.4)
 ROOT = {"store": {"url": "memory+lease://models/activator"}}
 GRACE = {"shutdownGrace": "3s"}
 
@@ -96,7 +96,9 @@ async def test_one_serves_and_the_other_says_that_it_stands_by(
             assert reply.get("connection") == b"close"
             with pytest.raises(Unavailable, match="stands by"):
                 await other.app.operations.activate("a")
-            assert (await first.get()).status == 200
+            served = await first.get()
+            assert served.status == 200
+            assert served.get("connection") is None
             await other.until_state("active")  # it sees what runs, for when it takes over
             assert orders(server) == [1]
             told = [b"activator_leader %d" % each for each in (1, 0)]
@@ -152,6 +154,30 @@ async def test_one_that_ends_hands_over_at_once_and_tells_those_who_wait(
             assert (await other.get()).status == 200
             assert orders(server) == [1]
             await stopping
+
+
+async def test_who_takes_over_counts_idleness_from_then_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    idle = 0.6
+    async with (
+        cluster(monkeypatch, tmp_path) as (server, _),
+        one_of_several(idleTimeout=idle) as first,
+    ):
+        await until_serving(first)
+        async with one_of_several(idleTimeout=idle) as other:
+            loop = asyncio.get_running_loop()
+            assert (await first.get()).status == 200
+            await other.until_state("active")
+            busy_until = loop.time() + 1.5 * idle  # none of which the other one knows of
+            while loop.time() < busy_until:
+                assert (await first.get()).status == 200
+            await first.stop()
+
+            await other.until_zero("a")
+            first_at = {each.action: each.at for each in reversed(other.app.events.since(0))}
+            assert first_at["draining"] - first_at["serving"] > 0.9 * idle
+            assert orders(server) == [1, 0]
 
 
 async def test_while_it_leaves_it_still_answers_what_reaches_it(

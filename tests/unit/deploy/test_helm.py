@@ -15,7 +15,7 @@ from activator.cli.arguments import parse
 from activator.config.settings import load
 from tests.unit.deploy.helm import CASES, CHART, head, render, rendered
 from tests.unit.deploy.schemas import problems
-from tests.unit.deploy.test_kubernetes import MARGIN, one
+from tests.unit.deploy.test_kubernetes import MARGIN, ROOT, one, read
 
 Json = dict[str, Any]
 NAMES = [rendered(case).stem for case in CASES]
@@ -68,6 +68,8 @@ def test_the_configuration_is_one(name: str, tmp_path: Path) -> None:
 
     [pod] = [each["spec"]["template"]["spec"] for each in of("Deployment", name)]
     needed = settings.server.drain_delay + settings.server.shutdown_grace + MARGIN
+    if "lifecycle" in pod["containers"][0]:
+        needed += int(pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1])
     assert pod["terminationGracePeriodSeconds"] == needed
     assert parse(pod["containers"][0]["args"]).config == "/etc/activator/activator.yaml"
 
@@ -138,6 +140,26 @@ def test_without_a_redis_there_is_one_activator() -> None:
     assert deployment["spec"]["strategy"] == {"type": "Recreate"}
     assert of("HorizontalPodAutoscaler", "memory") == []
     assert "replicas" not in of("Deployment", "default")[0]["spec"]
+
+
+def test_with_a_lease_two_take_turns_as_in_the_manifests() -> None:
+    [deployment] = of("Deployment", "lease")
+    changed = yaml.safe_load(
+        read(ROOT / "components/lease/kustomization.yaml")[0]["patches"][0]["patch"]
+    )["spec"]
+    assert deployment["spec"]["replicas"] == changed["replicas"]
+    rolling = changed["strategy"]["rollingUpdate"]
+    assert deployment["spec"]["strategy"] == {"type": "RollingUpdate", "rollingUpdate": rolling}
+    pod, theirs = deployment["spec"]["template"]["spec"], changed["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] == theirs["terminationGracePeriodSeconds"]
+    [container], [manifest] = pod["containers"], theirs["containers"]
+    assert container["lifecycle"] == manifest["lifecycle"]
+    assert container["env"] == manifest["env"]
+    [role] = [each for each in of("Role", "lease") if each["metadata"]["namespace"] == "activator"]
+    expected = one("Role", below="components/lease", name="activator-lease")
+    assert role["rules"] == expected["rules"]
+    assert role["metadata"]["name"] == expected["metadata"]["name"]
+    assert of("PodDisruptionBudget", "lease") == of("HorizontalPodAutoscaler", "lease") == []
 
 
 def test_every_value_has_its_schema_and_every_schema_a_value() -> None:
