@@ -74,7 +74,8 @@ class Starts:
         self._space = space
         self._log = log
         self._rounds: int = options.rounds
-        self._lanes: int = options.lanes
+        self._ours = [f"ours-{lane}" for lane in range(options.lanes)]
+        self._others = [f"other-{lane}" for lane in range(options.lanes)]
         low, high = options.load_seconds
         self._command = [
             *(sys.executable, "-S", "-m", "bench.recorder", "--host", "0.0.0.0"),
@@ -82,8 +83,7 @@ class Starts:
         ]
 
     async def run(self) -> dict[str, list[Start]]:
-        ours = [f"ours-{lane}" for lane in range(self._lanes)]
-        others = [f"other-{lane}" for lane in range(self._lanes)]
+        ours, others = self._ours, self._others
         for name in (*ours, *others):
             made = deployment(name=name, gpus=0, command=self._command, readiness=READINESS)
             await self._space.apply(made, service(name=name))
@@ -121,15 +121,14 @@ class Starts:
         journal = json.loads(await model_client.ask(pod, "/journal"))
         patches = audit.rescalings(self._log, namespace=self._space.name, name=name)
         patched = min(each.at for each in patches if each.at >= sent)
-        await self._sleep(name)
+        if name in self._others:  # the activator sees to that by itself
+            await self._space.scale(name, 0)
+        await self._at_zero(name)
         return Start(
             to_patch=patched - sent, to_first=journal["arrivals"][0][0] - journal["listening_at"]
         )
 
-    async def _sleep(self, name: str) -> None:
-        """Back at zero; the activator sees to that by itself."""
-        if name.startswith("other"):
-            await self._space.scale(name, 0)
+    async def _at_zero(self, name: str) -> None:
         await self._space.until("Deployment", name, wants(0), within=PATIENCE)
         await self._space.until_pods(
             lambda them: all(it["metadata"]["labels"]["app"] != name for it in them),
