@@ -39,6 +39,8 @@ class Outcome(StrEnum):
     """The day's requests are used up."""
     TOO_LARGE = "too_large"
     """The body cannot be kept for the case that it fails."""
+    UNREADABLE = "unreadable"
+    """The fallback calls the model otherwise, and in the body there is none to be renamed."""
     UNAVAILABLE = "unavailable"
     """It is an endpoint without a free slot, or the store is away and nobody can count."""
 

@@ -240,9 +240,9 @@ class Detour:
 
     def _rewritten(self) -> RequestHead:
         """The head for the body as it is sent there."""
-        value = self._peeked.value if self._peeked is not None else None
-        if self._model is None or value is None:
+        if self._model is None or self._peeked is None or self._peeked.value is None:
             return self._head
+        value = self._peeked.value
         self._written = written(self._model, value)
         self._body.change([Edit(value.start, value.end, self._written)])
         return self._head if self._head.length == CHUNKED else resized(self._head, self._body.size)
@@ -352,8 +352,9 @@ def detour_of(
         to = fallback.fallback.to
         other = proxy.registry.get(to) if isinstance(to, str) else None
         model = model_there(fallback.fallback, None if other is None else other.endpoint)
-        if model is not None and peeked is None:
-            why = Outcome.UNAVAILABLE  # it has become cold since nobody needed to read the body
+        if model is not None and (peeked is None or peeked.model is None):
+            # it names none that could be changed, or nobody has read it since it was warm then
+            why = Outcome.UNREADABLE
     if why is not None:
         live.metrics.fell_back(why)
         return None

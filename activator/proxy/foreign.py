@@ -24,12 +24,15 @@ _TOLD: Final = frozenset(
 """Of the request's own fields: none says who the client is, where, or by which right."""
 _PASSED_ON: Final = frozenset(
     {
-        b"cache-control", b"date", b"etag", b"expires", b"last-modified", b"vary",
+        b"cache-control", b"content-disposition", b"content-encoding", b"content-language",
+        b"content-length", b"content-range", b"content-type", b"date", b"etag", b"expires",
+        b"last-modified", b"vary",
     }
 )  # fmt: skip
-"""Of the answer's, besides `Content-` and `Access-Control-`: what describes it. Cookies, `Alt-Svc`
-and the like are for their host alone, and what is left of the account is its owner's."""
-_PASSED_ON_BY_START: Final = (b"content-", b"access-control-")
+"""Of the answer's: what describes it. Cookies, `Alt-Svc`, policies and the like are for their host
+alone, and what is left tells of its owner's account."""
+_CORS: Final = b"access-control-"
+"""Of these fields all are passed on: pages of other hosts may read a replica's answers by them."""
 
 
 def outbound_to_service(
@@ -65,9 +68,7 @@ def outbound_to_service(
 def of_service(head: ResponseHead) -> ResponseHead:
     """The answer's head with the fields that are passed on."""
     fields = [
-        field
-        for field in head.fields
-        if field[0] in _PASSED_ON or field[0].startswith(_PASSED_ON_BY_START)
+        field for field in head.fields if field[0] in _PASSED_ON or field[0].startswith(_CORS)
     ]
     passed = ResponseHead(head.status, head.reason, head.minor, fields)
     passed.length, passed.keep_alive = head.length, head.keep_alive

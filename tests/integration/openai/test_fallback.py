@@ -154,10 +154,28 @@ async def test_a_large_body_keeps_its_name_in_its_file() -> None:
         assert bytes(h.stage.replica.requests[0].body) == body
 
 
-async def test_a_body_without_a_model_goes_as_it_is() -> None:
+@pytest.mark.parametrize(
+    "body", [chat(), b'{"model": 5}', b"no json", chat("m" * 2000)], ids=lambda body: body[:12]
+)
+async def test_a_body_without_a_model_to_be_renamed_is_the_replicas(body: bytes) -> None:
     async with with_service(match={}) as (h, service):
-        assert (await ask(h.stage, chat())).body == chat()
-        assert len(service.requests) == 1
+        client = await h.stage.send(request(CHAT, method="POST", headers=JSON, body=body))
+        await h.stage.until_in_line(1)
+        assert (outcomes(h), service.requests) == ({"unreadable": 1}, [])
+        await h.stage.replica.start()
+        assert (await client.reply()).status == 200
+        assert bytes(h.stage.replica.requests[0].body) == body
+
+
+async def test_without_another_name_every_body_goes_as_it_is() -> None:
+    async with with_service(match={}) as (h, service):
+        h.stage.config["endpoints"][0]["fallback"].pop("model")
+        h.stage.rewrite()
+        live = h.stage.live
+        await eventually(lambda: live.fallback and live.fallback.fallback.model is None)
+        for body in (chat(), chat("m"), b"no json"):
+            assert (await ask(h.stage, body)).body == body
+        assert len(service.requests) == 3
 
 
 async def test_a_body_that_nobody_has_read_is_not_sent_under_the_wrong_name() -> None:
@@ -176,7 +194,7 @@ async def test_a_body_that_nobody_has_read_is_not_sent_under_the_wrong_name() ->
             request_id=b"1",
         )
         assert detour is None
-        assert outcomes(h) == {"unavailable": 1}
+        assert outcomes(h) == {"unreadable": 1}
 
 
 async def test_signs_of_life_while_it_takes_its_time_and_when_it_has_failed() -> None:

@@ -184,7 +184,8 @@ async def test_what_is_passed_on_of_its_answer() -> None:
     answer = (
         b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\nETag: 1\r\n"
         b"Set-Cookie: theirs=1\r\nAlt-Svc: h3\r\nOpenAI-Organization: acme\r\n"
-        b"X-Activator-Reason: loop\r\nAccess-Control-Allow-Origin: *\r\n\r\nhi"
+        b"Content-Security-Policy: default-src 'none'\r\nX-Activator-Reason: loop\r\n"
+        b"Access-Control-Allow-Origin: *\r\n\r\nhi"
     )
     async with cloud(says(answer)) as service, cold(service) as s:
         reply = await s.ask(POST)
@@ -192,7 +193,8 @@ async def test_what_is_passed_on_of_its_answer() -> None:
         assert reply.body == b"hi"
         for name in ("content-type", "etag", "access-control-allow-origin"):
             assert reply.get(name) is not None, name
-        for name in ("set-cookie", "alt-svc", "openai-organization", "x-activator-reason"):
+        theirs = ("set-cookie", "alt-svc", "openai-organization", "content-security-policy")
+        for name in (*theirs, "x-activator-reason"):
             assert reply.get(name) is None, name
 
 
