@@ -10,10 +10,11 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser.conftest import check_accessible
+from tests.support import eventually
 from tests.town import endpoint, town
 
 if TYPE_CHECKING:
-    from playwright.async_api import Page
+    from playwright.async_api import Page, Route
 
     from tests.browser.conftest import Opening
     from tests.replica import Talk
@@ -139,6 +140,43 @@ async def test_a_browser_that_loses_the_stream_goes_on(
             await expect(page.get_by_role("heading", name="The app itself")).to_be_visible(
                 timeout=PATIENCE
             )
+
+
+async def test_a_tab_that_has_waited_long_enough_says_so_and_wakes_nothing_any_more(
+    opening: Opening, made: list[dict[str, object]]
+) -> None:
+    made[0]["queue"] = {"timeout": "1s"}
+    async with town(endpoints=made, behave=app, checked=False) as t:
+        asleep(t)
+        async with opening(here(t)) as page:
+            await see(page, "headline", "It takes too long")
+            await see(page, "problem", "queue.timeout")
+            await eventually(lambda: t.live_of("a").gate.demand == 0, within=15.0)
+            assert not t.proxy.streams
+            await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+            await see(page, "place", "you are next")
+
+
+async def test_an_activator_that_is_away_for_a_moment_does_not_take_the_page_away(
+    opening: Opening, made: list[dict[str, object]]
+) -> None:
+    async with town(endpoints=made, behave=app, checked=False) as t:
+        asleep(t)
+        async with opening(here(t)) as page:
+            await see(page, "place", "you are next")
+            refused: list[str] = []
+
+            async def refuse(route: Route) -> None:
+                refused.append(route.request.url)
+                await route.fulfill(status=502, body="bad gateway")
+
+            await page.route("**/.activator/waiting?*", refuse)
+            for connection in list(t.proxy._connections):
+                connection.abort()
+            await eventually(lambda: refused, within=15.0)
+            await page.unroute("**/.activator/waiting?*")
+            let_go(t)
+            await see_the_app(page)
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -3,7 +3,8 @@
   const { stream, refresh } = document.currentScript.dataset;
   const opened = Date.now();
   const again = Number(refresh) * 1000;
-  let began = null, source = null, going = false;
+  const tries = 3;
+  let began = null, source = null, late = null, failures = 0, going = false;
 
   const parts = (name) => document.querySelectorAll(`[data-activator="${name}"]`);
   // only what has changed is touched: a screen reader reads what is written anew
@@ -41,23 +42,31 @@
   };
 
   const follow = () => {
-    let late = setTimeout(() => reload(0), 3 * again);
+    late = setTimeout(() => reload(0), 3 * again);
     source = new EventSource(stream);
     source.addEventListener("progress", (event) => {
       clearTimeout(late);
       late = setTimeout(() => reload(0), 6 * again);
+      failures = 0;
       show(JSON.parse(event.data));
     });
     source.addEventListener("ready", () => { write("headline", "Ready"); reload(0); });
     source.addEventListener("over", (event) => {
       source.close();
       clearTimeout(late);
-      write("headline", "It takes too long");
+      write("headline", "It takes too long: load this page again to go on");
       write("problem", JSON.parse(event.data).problem);
-      reload(12 * again);
+      // somebody looks again; a tab that nobody looks at wakes nothing any more
+      document.addEventListener("visibilitychange", () => { if (!document.hidden) reload(0); });
     });
-    // closed for good: no stream gets through here, or it is refused; else it is tried again by itself
-    source.onerror = () => { if (source.readyState === EventSource.CLOSED) reload(again); };
+    // while it is only lost the browser asks again by itself. Refused, it may be that an activator has just
+    // gone: the page stays for a while, since what is in front of it has none to show
+    source.onerror = () => {
+      if (source.readyState !== EventSource.CLOSED) return;
+      clearTimeout(late);
+      failures += 1;
+      if (failures < tries) setTimeout(follow, again); else reload(again);
+    };
   };
 
   addEventListener("DOMContentLoaded", () => { follow(); setInterval(tick, 1000); });
