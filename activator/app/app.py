@@ -5,14 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import random
 import resource
-import sys
 import time
-from dataclasses import replace
 from math import inf
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -22,6 +18,7 @@ from activator.aiokit.deadlines import Deadlines
 from activator.aiokit.tasks import Tasks
 from activator.app.cluster import OneCluster
 from activator.app.declared import DeclaredEndpoints
+from activator.app.driving import Drivers
 from activator.app.job_operations import StoredJobs
 from activator.app.operations import AppOperations
 from activator.app.reloading import Reloading
@@ -40,17 +37,8 @@ from activator.control.key_accounts import KeyAccounts
 from activator.control.supervisor import Supervisor
 from activator.control.worker import Worker, Workers
 from activator.coordination.memory import MemoryLedger
-from activator.core.endpoint import (
-    DockerBackend,
-    KubernetesBackend,
-    ProcessBackend,
-    StaticBackend,
-)
+from activator.core.endpoint import StaticBackend
 from activator.core.webhooks import checked_url
-from activator.drivers.docker import DockerDriver
-from activator.drivers.docker_existing import ExistingContainerDriver
-from activator.drivers.process import ProcessDriver
-from activator.drivers.static import StaticDriver
 from activator.errors import ConfigError, ShuttingDown, StartError
 from activator.proxy.body import HeldMemory
 from activator.proxy.door import Door
@@ -68,7 +56,8 @@ from activator.wire.heads import HeadLimits
 from activator.wire.server import ServerLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+    from pathlib import Path
 
     from activator.app.stores import Times
     from activator.config.settings import Limits, Settings
@@ -104,7 +93,7 @@ class App:
         self.metrics = Metrics()
         self.registry = Registry()
         self._overrides = overrides or {}
-        self._drivers = drivers or {}
+        self._given_drivers = drivers or {}
         self._times = times
         self._cluster: OneCluster | None = None
         self._standby: Standby | None = None
@@ -176,6 +165,12 @@ class App:
                 cluster=self._the_cluster,
                 finishing=self._finishing,
                 times=self._times,
+            )
+            self._drivers = Drivers(
+                self._stores,
+                cluster=self._the_cluster,
+                instance=self.settings.store.prefix,
+                patience=self._patience,
             )
             if self._stores.turn is not None:
                 self._standby = Standby(
@@ -385,7 +380,7 @@ class App:
 
     def _make_controller(self, live: LiveEndpoint) -> Controller:
         endpoint = live.endpoint
-        driver = self._drivers.get(endpoint.name) or self._make_driver(live)
+        driver = self._given_drivers.get(endpoint.name) or self._drivers.make(live)
         return Controller(
             live,
             driver,
@@ -398,42 +393,11 @@ class App:
             clock=self._clock,
         )
 
-    def _make_driver(self, live: LiveEndpoint) -> Driver:
-        name, backend = live.endpoint.name, live.endpoint.backend
-        match backend:
-            case ProcessBackend():
-                return self._share(live, lambda term: _process_driver(name, backend, term=term))
-            case KubernetesBackend():
-                return self._the_cluster().make_driver(name, backend)
-            case DockerBackend():
-                return self._share(live, lambda _: self._docker_driver(name, backend), lasting=True)
-            case StaticBackend():
-                return StaticDriver(name, backend)
-
-    def _docker_driver(self, name: str, backend: DockerBackend) -> Driver:
-        if backend.container is None:
-            return DockerDriver(name, backend, instance=self.settings.store.prefix)
-        return ExistingContainerDriver(name, backend)
-
-    def _share(
-        self, live: LiveEndpoint, make: Callable[[int], Driver], *, lasting: bool = False
-    ) -> Driver:
-        """Of replicas that one activator starts for all. `make`: for one term; `lasting`: they
-        outlive it."""
-        name, board = live.endpoint.name, self._stores.board
-
-        def in_flight(replica_id: str) -> int:
-            elsewhere = board.elsewhere(name).loads
-            return live.gate.loads.get(replica_id, 0) + elsewhere.get(replica_id, 0)
-
-        def patience() -> float:
-            if self._stop_by is not None:
-                return self._stop_by - self._clock()
-            return live.endpoint.timeouts.total or inf
-
-        return self._stores.share(
-            name, make, in_flight=in_flight, patience=patience, lasting=lasting
-        )
+    def _patience(self, live: LiveEndpoint) -> float:
+        """Seconds for which what is in flight there may still go on."""
+        if self._stop_by is not None:
+            return self._stop_by - self._clock()
+        return live.endpoint.timeouts.total or inf
 
     def _the_cluster(self) -> OneCluster:
         if self._cluster is None:
@@ -535,20 +499,6 @@ class App:
         await self._probes.aclose()
         self._hangups.close()
         self._deadlines.close()
-
-
-def _process_driver(name: str, backend: ProcessBackend, *, term: int) -> Driver:
-    """The replicas of each term have ids of their own."""
-    series = name if term == 1 else f"{name}-{term}"
-    return ProcessDriver(name, replace(backend, env=_environment(backend)), series=series)
-
-
-def _environment(backend: ProcessBackend) -> tuple[tuple[str, str], ...]:
-    """PATH begins with the directory of the interpreter that runs us, so that `python` in a
-    command is the one whose packages the activator was installed with."""
-    ours = str(Path(sys.executable).parent)
-    path = os.pathsep.join(part for part in (ours, os.environ.get("PATH", "")) if part)
-    return (("PATH", path), *backend.env)
 
 
 def _server_limits(limits: Limits) -> ServerLimits:
