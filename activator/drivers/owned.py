@@ -192,7 +192,15 @@ class OwnedDriver:
             for sighting in each.last_sightings
         )
         wanted, replicas, exits = self._seen(deed, tenure)
-        return Snapshot(wanted, (*replicas, *finishing), exits, fence=deed.fence_word)
+        has_looked = tenure is not None and tenure.has_begun
+        return Snapshot(
+            wanted,
+            (*replicas, *finishing),
+            exits,
+            fence=deed.fence_word,
+            # nobody has looked yet, and there may be what outlived an earlier owner
+            is_blind=self._lasting and not (has_looked or deed.told),
+        )
 
     def _seen(
         self, deed: Deed, tenure: Tenure | None

@@ -118,6 +118,9 @@ async def test_what_runs_already_is_somebodys_as_soon_as_there_is_an_activator(
     owner, other = await house.owner_and_other()
 
     await eventually(lambda: owner.sees == other.sees == [before.id])
+    for each in (owner, other):
+        first = next(seen for seen in each.driven.seen if not seen.is_blind)
+        assert [found.id for found in first.replicas] == [before.id]  # taken for no new one
     assert house.running == [before.id]
     assert other.driven.now.wanted == 1
 

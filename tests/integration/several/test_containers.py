@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.several import Several
 
 IDLE = 0.2
-REQUESTS = 50
+REQUESTS = 30
 
 
 class Models:

@@ -26,7 +26,7 @@ async def test_cut_off_at_any_moment_all_are_served_and_the_endpoint_sleeps() ->
         await s.start(2)
         await s.until_acquainted()
         asked = []
-        for number in range(40):
+        for number in range(25):
             proxy.cut_after(**{dice.choice(["sent", "received"]): dice.randrange(SPAN)})
             asked += [
                 spawn(each.get(f"/{number}", within=30.0))

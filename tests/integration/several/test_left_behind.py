@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.replica import Talk
     from tests.several import Activator, Several
 
-REQUESTS = int(os.environ.get("ACTIVATOR_TEST_MIXED", "400"))
+REQUESTS = int(os.environ.get("ACTIVATOR_TEST_MIXED", "250"))
 AT_ONCE = 20
 BODY = bytes(range(256)) * 40
 SECTIONS = {"jobs": {"retention": "2s", "joinGrace": "1s", "attempts": 2}}
