@@ -11,6 +11,7 @@ from activator.coordination.lease import SharedLease
 from activator.coordination.redis_board import RedisBoardStore
 from activator.coordination.redis_costs import RedisCostBook
 from activator.coordination.redis_deeds import RedisDeedStore
+from activator.coordination.redis_events import RedisEventStore
 from activator.coordination.redis_lease import RedisLeaseStore
 from activator.coordination.redis_ledgers import RedisLedgers
 from activator.coordination.redis_models import RedisModelList
@@ -19,6 +20,7 @@ from activator.coordination.redis_roster import RedisRosterStore
 from activator.coordination.redis_starts import RedisStartLog
 from activator.coordination.redis_wishes import RedisWishStore
 from activator.coordination.roster import SharedRoster
+from activator.coordination.shared_events import SharedEvents
 from activator.coordination.wishes import SharedWishes
 from activator.drivers.owned import OwnedDriver
 from activator.queueing.redis_bodies import RedisBodies
@@ -93,6 +95,7 @@ class RedisStores:
             call_later=loop.call_later,
         )
         self.costs = RedisCostBook(self.link)
+        self._shared_events = SharedEvents(RedisEventStore(self.link), events, me=self.roster.me)
         self.deeds = SharedDeeds(RedisDeedStore(self.link), self.roster, pace=times.pace)
         self.starts = RedisStartLog(self.link)
         self.models = RedisModelList(self.link)
@@ -129,6 +132,7 @@ class RedisStores:
         await self.link.open()
         if not self.link.up:
             self._changed(False)
+        self._shared_events.open()
         await self.roster.open()
         await self.wishes.open()
         self.lease.open()
@@ -136,6 +140,7 @@ class RedisStores:
 
     async def aclose(self) -> None:
         self.link.hasten(GOODBYE)
+        await self._shared_events.aclose()
         await self.wishes.aclose()
         await self.deeds.aclose()
         await self.board.aclose()

@@ -45,7 +45,7 @@ class Telling:
         tell: Tell,
         leading: Callable[[], bool],
     ) -> None:
-        """`leading`: every activator sees what happens, and one of them says so."""
+        """`leading`: every activator sees what happens, and one of them says so, in its words."""
         self._events = events
         self._tell = tell
         self._leading = leading
@@ -67,7 +67,7 @@ class Telling:
 
     def _on_event(self, event: Event) -> None:
         told = TOLD.get(event.action)
-        if told is not None and self._leading():
+        if told is not None and event.activator == self._events.me and self._leading():
             reason, message = told
             self._tell(
                 event.endpoint,

@@ -52,5 +52,7 @@ def _since(given: str | None) -> tuple[int, float]:
 def _line(event: dict[str, Any]) -> str:
     at = datetime.fromtimestamp(event["at"]).astimezone().isoformat(sep=" ", timespec="seconds")
     fields = " ".join(f"{name}={word(value)}" for name, value in event["fields"].items())
-    words = (event["endpoint"], event["action"], event["reason"], fields)
+    if event.get("activator"):
+        fields += f" activator={word(event['activator'])}"
+    words = (event["endpoint"], event["action"], event["reason"], fields.strip())
     return "  ".join([at, *(printable(word) for word in words if word)])

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 from activator.coordination import wish_talk
 from activator.coordination.board_talk import Answered, Concluded, Declared, Revived
+from activator.coordination.shared_events import KEPT, PAGE, Entry
 from activator.core.deeds import Deed
 from activator.core.draining import Drain, Stage
 from activator.core.election import LeaseRecord
 from activator.core.standing import Standing
 from activator.errors import StoreUnavailable
+from activator.telemetry.events import first_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
 
 class SharedMemory:
     """Implements `roster.RosterStore`, `lease.LeaseStore`; `board` is a `board.BoardStore`,
-    `wishes` a `wishes.WishStore`, `deeds` a `deeds.DeedStore`."""
+    `wishes` a `wishes.WishStore`, `deeds` a `deeds.DeedStore`, `events` a
+    `shared_events.EventStore`."""
 
     def __init__(self) -> None:
         self.away = False
@@ -38,6 +41,7 @@ class SharedMemory:
         self.board = SharedMemoryBoard(self.check)
         self.wishes = SharedMemoryWishes(self.check)
         self.deeds = SharedMemoryDeeds(self.check)
+        self.events = SharedMemoryEvents(self.check)
         self._given_back: list[Callable[[], None]] = []
 
     def check(self) -> None:
@@ -304,3 +308,30 @@ class SharedMemoryDeeds:
             for changed in self._listeners if aloud else ():
                 loop.call_soon(changed, act, endpoint)
         return await self.look(endpoint)
+
+
+class SharedMemoryEvents:
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check = check
+        self._entries: list[Entry] = []
+        self._listeners: list[Callable[[], None]] = []
+
+    async def append(self, said: Sequence[tuple[int, str]], *, author: str, again: bool) -> None:
+        self._check()
+        there = {each.number for each in self._entries if each.author == author} if again else ()
+        for number, text in said:
+            if number not in there:
+                last = self._entries[-1].id if self._entries else 0
+                now = max(last + 1, first_id(time.time()))
+                self._entries.append(Entry(now, author, number, text))
+        del self._entries[:-KEPT]
+        for news in tuple(self._listeners):
+            news()
+
+    async def since(self, after: int) -> list[Entry]:
+        self._check()
+        return [each for each in self._entries if each.id > after][:PAGE]
+
+    def listen(self, news: Callable[[], None]) -> Callable[[], None]:
+        self._listeners.append(news)
+        return lambda: self._listeners.remove(news)

@@ -1,7 +1,9 @@
 """The outcomes an operator follows: kept for a while, numbered, told to whoever listens.
 
 Every event is also a log line. What is an outcome is decided by those who record it (mostly the
-brain's `Record`); how it travels to a browser or a terminal is the admin API's business.
+brain's `Record`); how it travels to a browser or a terminal is the admin API's business. Where
+several activators share a store, an `Outlet` takes what is recorded, and brings back what all of
+them have said.
 """
 
 from __future__ import annotations
@@ -9,15 +11,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from bisect import bisect_right, insort
 from collections import deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _log = logging.getLogger("activator.events")
 
+_WITHIN = 11
+"""Bits of an id that count the events of one millisecond."""
+_FUTURE = 60.0
+"""Seconds by which clocks of activators may differ."""
+_FORGOTTEN = 10_000
 _RESERVED = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "action"}
 
 
@@ -26,7 +34,8 @@ class Event:
     """Something that happened to an endpoint (or, with an empty name, to the activator)."""
 
     id: int
-    """Rises by one with each event, and across restarts."""
+    """Rises with each event, and across restarts: milliseconds of Unix time, and a number within
+    each of them."""
     at: float
     """Unix time."""
     endpoint: str
@@ -34,6 +43,27 @@ class Event:
     """One name an outcome, in the past tense: `activated`, `deactivated`, `start_failed`."""
     reason: str
     fields: dict[str, Any] = field(default_factory=dict)
+    activator: str = ""
+    """Who has said it; empty: the only one there is."""
+
+
+def first_id(at: float) -> int:
+    """Of an event at this moment of Unix time. Exact in JavaScript for the rest of the century."""
+    return int(at * 1000) << _WITHIN
+
+
+def id_of(milliseconds: int, number: int) -> int:
+    return (milliseconds << _WITHIN) + min(number, (1 << _WITHIN) - 1)
+
+
+def moment_of(event_id: int) -> tuple[int, int]:
+    """(milliseconds of Unix time, number): the reverse of `id_of`."""
+    return event_id >> _WITHIN, event_id & (1 << _WITHIN) - 1
+
+
+class Outlet(Protocol):
+    def put(self, event: Event) -> None:
+        """It was recorded here; `EventLog.keep` brings it back, as one of all activators'."""
 
 
 class Subscription:
@@ -87,12 +117,16 @@ class EventLog:
 
     def __init__(self, *, capacity: int = 1000, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._events: deque[Event] = deque(maxlen=capacity)
+        self._capacity = capacity
+        self._events: list[Event] = []
+        """By id."""
         self._subscriptions: list[Subscription] = []
-        # A reader that resumes after a restart names an id of the process before: ids go on rising
-        # because they begin at the clock's milliseconds, and no process records 1000 a second.
-        self._first = int(clock() * 1000)
-        self._next = self._first
+        self._last = 0
+        self._dropped: deque[int] = deque(maxlen=_FORGOTTEN)
+        """Ids of those that are no longer kept."""
+        self.outlet: Outlet | None = None
+        self.me = ""
+        """This activator's name in what it records."""
 
     @property
     def subscribers(self) -> int:
@@ -100,32 +134,51 @@ class EventLog:
 
     def record(self, endpoint: str, action: str, reason: str, **fields: Any) -> Event:
         """Keep, log and pass on what has happened; never waits."""
-        event = Event(self._next, self._clock(), endpoint, action, reason, fields)
-        self._next += 1
-        self._events.append(event)
+        # A reader that resumes after a restart names an id of the process before: ids go on rising
+        # because they follow the clock
+        self._last = max(self._last + 1, first_id(self._clock()))
+        event = Event(self._last, self._clock(), endpoint, action, reason, fields, self.me)
         extra = {f"{name}_" if name in _RESERVED else name: fields[name] for name in fields}
         _log.info(
             action,
             extra={"action": action, "endpoint": endpoint, "reason": reason, **extra},
         )
-        for subscription in self._subscriptions:
-            subscription.put(event)
+        if self.outlet is None:
+            self.keep(event)
+        else:
+            self.outlet.put(event)
         return event
+
+    def keep(self, event: Event, *, is_news: bool = True) -> None:
+        """And pass it on to whoever listens, if it is news."""
+        self._insert(event)
+        for subscription in self._subscriptions if is_news else ():
+            subscription.put(event)
+
+    def renumber(self, event: Event, event_id: int) -> None:
+        """One that is kept already is found by this id from now on; nobody is told again."""
+        if event in self._events:
+            self._events.remove(event)
+            self._insert(replace(event, id=event_id))
+
+    def _insert(self, event: Event) -> None:
+        self._last = max(self._last, event.id)
+        insort(self._events, event, key=lambda each: each.id)
+        if len(self._events) > self._capacity:
+            self._dropped.append(self._events.pop(0).id)
 
     def since(self, after: int) -> list[Event]:
         """The events after this one that are still kept, oldest first; 0: all of them.
 
         An id that was never given out (of a clock that has gone back) counts as 0.
         """
-        if after >= self._next:
+        if after > max(self._last, first_id(self._clock() + _FUTURE)):
             return list(self._events)
-        return [event for event in self._events if event.id > after]
+        return self._events[bisect_right(self._events, after, key=lambda each: each.id) :]
 
     def lost_since(self, after: int) -> int:
-        """How many events of this process after `after` are no longer kept."""
-        if not self._events or after >= self._next or after < self._first:
-            return 0
-        return max(0, self._events[0].id - after - 1)
+        """How many events that were kept here after `after` no longer are."""
+        return sum(event_id > after for event_id in self._dropped) if after else 0
 
     def subscribe(self, *, capacity: int = 256) -> Subscription:
         subscription = Subscription(self, capacity=capacity)

@@ -30,9 +30,9 @@ RESTORED_WITHIN = 5.0
 """Seconds after Redis is back."""
 OUTAGE = float(os.environ.get("ACTIVATOR_TEST_OUTAGE", "0"))
 """Seconds that Redis is away for at least."""
-LEFT = {"activator:bytes:endpoints", "activator:lease"}
-"""What outlives every request and every activator: names with an expiry, and who led last; and the
-book of costs."""
+LEFT = {"activator:bytes:endpoints", "activator:events", "activator:lease"}
+"""What outlives every request and every activator: names and events with an expiry, and who led
+last; and the book of costs."""
 
 
 class World:
@@ -163,6 +163,7 @@ async def test_what_is_held_is_in_redis_is_forwarded_unchanged_and_leaves_nothin
             books = {key for key in redis.keys("activator:") if ":costs" in key}
             assert set(redis.keys("activator:")) - books <= LEFT
             assert redis.ask("PTTL", "activator:bytes:endpoints") > 0
+            assert redis.ask("PTTL", "activator:events") > 0
 
 
 async def test_what_was_used_is_told_by_the_next_activator(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ REQUESTS = int(os.environ.get("ACTIVATOR_TEST_MIXED", "250"))
 AT_ONCE = 20
 BODY = bytes(range(256)) * 40
 SECTIONS = {"jobs": {"retention": "2s", "joinGrace": "1s", "attempts": 2}}
-LASTING = {"bytes:endpoints", "lease", "roster", "wishes", "costs"}
+LASTING = {"bytes:endpoints", "events", "lease", "roster", "wishes", "costs"}
 """One key each, however many requests there are; and the records of an endpoint, below."""
 OF_AN_ENDPOINT = ("costs:", "starts", "drain")
 

@@ -60,6 +60,7 @@ async def test_tells_what_happens_next() -> None:
                 "action": "activated",
                 "reason": "demand",
                 "fields": {"replicas": 1},
+                "activator": "",
             }
 
 
