@@ -63,6 +63,8 @@ class ScriptedDriver:
     ) -> None:
         self.start_delay = start_delay
         self.stop_delay = stop_delay
+        self.sees_nothing = False
+        """It has not had a look at the outside world yet."""
         self.calls: list[ScaleCall] = []
         self.printed: dict[str, tuple[str, ...]] = {}
         self._name = name
@@ -110,7 +112,8 @@ class ScriptedDriver:
                 if self._failure is not None:
                     raise self._failure
                 self._start_what_may_start()
-                report(self._snapshot())
+                unseen = Snapshot(wanted=0, is_blind=True)
+                report(unseen if self.sees_nothing else self._snapshot())
                 await self._changed.wait()
         finally:
             self._has_ended = True

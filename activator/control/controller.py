@@ -300,6 +300,7 @@ class Controller:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            self.live.gate.turn_away()  # whoever has come to wait although nobody may
             if not self._reported:
                 continue
             wake_at = self._observe()
@@ -318,7 +319,6 @@ class Controller:
         """Look once and act; the moment at which to look again at the latest."""
         now = self._clock()
         wake_at: float | None = None
-        self.live.gate.turn_away()  # whoever has come to wait although nobody may
         for effect in self.life.observe(self._observation(), now=now):
             if isinstance(effect, WakeAt):
                 wake_at = effect.at

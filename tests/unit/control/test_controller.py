@@ -10,7 +10,7 @@ import pytest
 from activator.core.effects import FailedStart
 from activator.core.endpoint import Owner, ScalePolicy
 from activator.core.readiness import Answer
-from activator.errors import StartFailed
+from activator.errors import ShuttingDown, StartFailed
 from tests.unit.control.world import world
 
 pytestmark = pytest.mark.looptime
@@ -36,6 +36,20 @@ async def test_the_first_request_orders_one_replica_at_once_and_once() -> None:
         for caller in callers:
             await w.until_granted(caller)
             caller.done()
+
+
+async def test_who_may_not_wait_is_told_though_the_replicas_were_not_seen_yet() -> None:
+    async with world(sees_nothing=True) as w:
+        caller = w.call()
+        await asyncio.sleep(10.0)
+        assert caller.error is None
+
+        w.live.gate.shut(no_slots=True, no_line=ShuttingDown())
+        await w.until(lambda: caller.error, within=1.0)
+
+        late = w.call()  # as one that a replica has failed and that comes back
+        await w.until(lambda: late.error, within=1.0)
+        assert w.orders == []
 
 
 async def test_the_first_grant_comes_with_the_probe_that_is_answered() -> None:

@@ -123,6 +123,7 @@ class World:
         probe: ProbePolicy | None = None,
         scalable: bool = True,
         start_delay: float = 0.5,
+        sees_nothing: bool = False,
         scale: ScalePolicy | None = None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
@@ -146,6 +147,7 @@ class World:
         )
         self.live = self.make_live(self.endpoint)
         self.driver = ScriptedDriver("m", factory=self._start, start_delay=start_delay)
+        self.driver.sees_nothing = sees_nothing
         self.control = self.make_controller(self.live, self.driver)
 
     async def _start(self, _replica_id: str) -> tuple[str, int]:
