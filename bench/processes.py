@@ -118,7 +118,7 @@ def free_port() -> int:
     raise BenchError("no port is free")
 
 
-def wait_until_listening(port: int, *, by: Running, within: float = 15.0) -> None:
+def wait_until_listening(port: int, *, by: Running, within: float = 45.0) -> None:
     """Raises BenchError if it has ended, or does not listen in time."""
     until = time.monotonic() + within
     while True:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-async def eventually(check: Callable[[], T], *, within: float = 5.0, every: float = 0.005) -> T:
+async def eventually(check: Callable[[], T], *, within: float = 10.0, every: float = 0.005) -> T:
     """The first true result of `check`, asked `every` so many seconds; fails with the last one."""
     deadline = time.monotonic() + within
     while not (result := check()):

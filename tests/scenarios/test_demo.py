@@ -10,6 +10,7 @@ import time
 from asyncio.subprocess import PIPE
 from pathlib import Path
 
+from tests.serving import STARTED_WITHIN
 from tests.support import eventually
 
 DEMO = [sys.executable, "-m", "activator", "demo"]
@@ -70,7 +71,7 @@ async def test_an_interrupted_demo_leaves_nothing_behind() -> None:
     process = await start("--load-seconds", "30")
     assert process.stdout is not None
     # two model servers, each in the care of a watcher
-    await eventually(lambda: len(descendants(process.pid)) >= 4, within=10.0)
+    await eventually(lambda: len(descendants(process.pid)) >= 4, within=STARTED_WITHIN)
     seen = descendants(process.pid)
 
     process.send_signal(signal.SIGINT)

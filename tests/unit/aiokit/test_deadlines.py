@@ -7,6 +7,7 @@ import gc
 import random
 import weakref
 from math import inf
+from statistics import median
 
 import pytest
 import uvloop
@@ -15,6 +16,8 @@ from activator.aiokit.deadlines import GRANULARITY, Deadlines
 
 HAIR = 0.002
 """Seconds: what a loop's timers round to, and a turn of the loop."""
+LOOK = 0.005
+"""Seconds between two looks at how late the loop itself is."""
 
 
 class Clock:
@@ -230,7 +233,7 @@ async def test_many_at_random_that_move_all_fire_in_time() -> None:
 
 
 def test_on_uvloop_it_is_never_early_at_most_a_granularity_late_and_never_spins() -> None:
-    async def play() -> tuple[list[Clock], dict[Clock, float], Rearming, float]:
+    async def play() -> tuple[list[Clock], dict[Clock, float], Rearming, float, list[float]]:
         deadlines, dice = subject(), random.Random(7)
         began = now()
         clocks = [Clock(began + dice.uniform(0.0, 0.8)) for _ in range(300)]
@@ -239,16 +242,21 @@ def test_on_uvloop_it_is_never_early_at_most_a_granularity_late_and_never_spins(
             deadlines.arm(clock)
         steady = Rearming(deadlines, began + 0.05, every=0.05)
         deadlines.arm(steady)
-        await asyncio.sleep(1.0)
+        lags = []
+        while (asked := now()) < began + 1.0:
+            await asyncio.sleep(LOOK)
+            lags.append(max(0.0, now() - asked - LOOK))
         took = now() - began
         deadlines.close()
-        return clocks, meant, steady, took
+        return clocks, meant, steady, took, lags
 
-    clocks, meant, steady, took = uvloop.run(play())
+    clocks, meant, steady, took, lags = uvloop.run(play())
 
+    # a loop that the machine keeps waiting is late with everything
+    worst, usual = max(lags), median(lags)
     for clock in clocks:
         [fired] = clock.fired
-        assert meant[clock] - HAIR <= fired <= meant[clock] + GRANULARITY + 0.05
-    late = sorted(clock.fired[0] - meant[clock] for clock in clocks)
-    assert late[len(late) // 2] <= GRANULARITY
+        assert meant[clock] - HAIR <= fired <= meant[clock] + GRANULARITY + worst + 2 * LOOK
+    late = median(clock.fired[0] - meant[clock] for clock in clocks)
+    assert late <= GRANULARITY + usual
     assert len(steady.fired) <= took / 0.05 + 1
