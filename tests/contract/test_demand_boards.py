@@ -46,6 +46,11 @@ def deafen(board: SharedBoard) -> None:
     board._words.declared = lambda said: None  # type: ignore[method-assign]
 
 
+async def joined(board: SharedBoard) -> None:
+    """The store has said what is being drained."""
+    await eventually(lambda: board._words._seats["m"].joined)
+
+
 class Seats:
     def __init__(self, h: Hall) -> None:
         self.h = h
@@ -112,9 +117,9 @@ async def test_the_last_end_is_the_latest_anywhere(seats: Seats) -> None:
 
 
 async def test_one_that_comes_later_learns_what_there_is(seats: Seats) -> None:
-    one = await seats.make()
+    one, other = await seats.several(2)
     one.member.arrive(3)
-    await asyncio.sleep(0.2)
+    await eventually(lambda: other.board.demand("m") == 3)
 
     late = await seats.make()
 
@@ -299,7 +304,7 @@ async def test_a_word_to_one_leader_outlives_anothers_question_and_a_new_connect
     await asyncio.sleep(0.05)
 
     other.board._missed()
-    await asyncio.sleep(0.05)
+    await joined(other.board)
 
     assert other.member.holds_back
     other.member.arrive()
@@ -324,7 +329,7 @@ async def test_one_that_joins_while_all_are_asked_is_asked_too(seats: Seats) -> 
     board = await seats.h.board(roster)
     late = Activator()
     board.join("m", late)
-    await asyncio.sleep(0.1)
+    await joined(board)
 
     assert late.holds_back
     late.arrive()
@@ -341,7 +346,7 @@ async def test_one_that_joins_after_all_have_agreed_takes_nothing_for_granted(
     board = await seats.h.board(await seats.h.roster())
     late = Activator()
     board.join("m", late)
-    await asyncio.sleep(0.1)
+    await joined(board)
     assert late.holds_back
 
     late.arrive()
