@@ -20,6 +20,7 @@ from activator.control.prober import Prober
 from activator.control.report import endpoint_status, gauges, outlook, usage
 from activator.control.scaling import Scaler
 from activator.control.verbs import Verbs
+from activator.coordination.ledger_entry import shared_id
 from activator.core.costs import Ledger
 from activator.core.duty import Duty
 from activator.core.effects import (
@@ -103,7 +104,7 @@ class Controller:
             probes,
             endpoint.probe,
             clock=clock,
-            load=live.gate.load,
+            load=self._in_flight,
             progressed=self._progressed,
             awaited=self._is_awaited,
             changed=self._readiness_changed,
@@ -114,7 +115,6 @@ class Controller:
         self._member = EndpointMember(
             live,
             driver,
-            load=self.prober.load,
             offer=self._offer,
             wake=self._wake.set,
         )
@@ -345,15 +345,13 @@ class Controller:
         return policy.owner is Owner.ACTIVATOR and policy.max > max(policy.min, 1)
 
     def _observation(self) -> Observation:
-        # with a limit, what is in flight at a replica is known over all activators
-        loads = {} if self.live.endpoint.concurrency else self._board.elsewhere(self.name).loads
         return Observation(
             demand=self._board.demand(self.name)
             + self.live.queued()
             + self.live.gate.take_sought(),
             wanted=self.snapshot.wanted,
             replicas=tuple(
-                self._seen_replica(each, elsewhere=loads.get(each.id, 0))
+                self._seen_replica(each)
                 for each in self.snapshot.replicas
                 if each.phase is not Phase.STOPPING
             ),
@@ -380,14 +378,21 @@ class Controller:
         phases = {each.phase for each in self.snapshot.replicas}
         return Phase.STOPPING in phases and phases <= {Phase.STOPPING, Phase.REQUESTED}
 
-    def _seen_replica(self, sighting: Sighting, *, elsewhere: int) -> SeenReplica:
+    def _in_flight(self, replica_id: str) -> int:
+        """Over all activators. Whoever shares slots has heard more than this, but maybe not since
+        it had a request itself."""
+        name = shared_id(replica_id)
+        elsewhere = self._board.elsewhere(self.name).loads
+        return self.live.gate.loads.get(name, 0) + elsewhere.get(name, 0)
+
+    def _seen_replica(self, sighting: Sighting) -> SeenReplica:
         name, ready = sighting.id, self.prober.ready(sighting.id) is not None
         is_waited_for = not ready and self.life.state is State.ACTIVATING
         progressed = self.prober.progressed(name)
         return SeenReplica(
             name,
             ready=ready,
-            in_flight=self.prober.load(name) + elsewhere,
+            in_flight=self.prober.load(name),
             last_byte=-inf if progressed is None else progressed,
             reason=self.prober.reason(name) or sighting.detail,
             last_lines=self._driver.last_lines(name) if is_waited_for else (),

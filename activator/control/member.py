@@ -30,15 +30,12 @@ class EndpointMember:
         live: LiveEndpoint,
         driver: Driver,
         *,
-        load: Callable[[str], int],
         offer: Callable[[], None],
         wake: Callable[[], None],
     ) -> None:
-        """`load`: requests in flight at a replica by its id, `offer`: put in rotation who is
-        neither gone nor withheld."""
+        """`offer`: put in rotation who is neither gone nor withheld."""
         self._live = live
         self._driver = driver
-        self._load = load
         self._offer = offer
         self._wake = wake
         self.withheld: frozenset[str] = frozenset()
@@ -71,8 +68,9 @@ class EndpointMember:
     def quiesce(self, replicas: Sequence[str] | None = None) -> bool:
         if replicas is None:
             return self._live.gate.quiesce()
-        if any(self._load(each) for each in replicas):
-            return False
+        here = self._live.gate.loads
+        if any(here.get(each) for each in replicas):
+            return False  # what the others have there is theirs to say
         # an order that an earlier word was given for may still be on its way
         self.withheld |= frozenset(replicas)
         self._offer()

@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from activator.control.member import EndpointMember
 from activator.coordination.base import ASKED
 from activator.coordination.ledger_talk import AWAY_CHECK
 from activator.core.dispatch import Ticket
 from activator.core.endpoint import Endpoint, QueuePolicy, Replica, StaticBackend
+from activator.upstream.gate import Gate
 from tests.ledgers import activators, settled
 from tests.redis_server import fresh_prefix, redis_server, shared_server
+from tests.scripted import ScriptedDriver
 from tests.support import eventually
+from tests.unit.upstream.support import live_endpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -96,6 +100,18 @@ async def house(
             ledger.offer(replicas)
         await settled(*ledgers)
         yield House(made, ledgers, where, prefix)
+
+
+def member_with(ledger: RedisLedger) -> EndpointMember:
+    """As it speaks for an activator that has this ledger."""
+    live = live_endpoint()
+    live.gate = Gate(ledger.endpoint, ledger, clock=asyncio.get_running_loop().time)
+    driver = ScriptedDriver("m", factory=nothing_is_started)
+    return EndpointMember(live, driver, offer=lambda: None, wake=lambda: None)
+
+
+async def nothing_is_started(replica_id: str) -> tuple[str, int]:
+    raise AssertionError(replica_id)
 
 
 # --- one line, exact limits
@@ -199,6 +215,38 @@ async def test_who_must_wait_is_not_overtaken_before_it_is_in_line() -> None:
 
         assert (await h.grants(2))[-1] is early
         await eventually(lambda: said == [None])
+
+
+async def test_what_others_had_when_last_heard_of_keeps_nobody_from_giving_its_word() -> None:
+    two = ((A, False), (B, False))
+    async with house("x", "y", model=endpoint(), replicas=two) as h:
+        first = h.line_up(0)
+        await h.grants(1)
+        second = h.line_up(1)
+        await h.grants(2)
+        assert first.replica is not None
+        assert second.replica is not None
+        h.end(0, first)
+        await settled(*h.ledgers)
+        h.end(1, second)
+        await settled(*h.ledgers)
+        ledger, other = h.ledgers[0], second.replica.id
+        assert ledger.load(other) == 1, "it has had no reason to ask since"
+
+        member = member_with(ledger)
+
+        assert member.quiesce([other])
+        assert member.withheld == {other}
+
+
+async def test_what_is_in_flight_here_is_not_given_a_word_for() -> None:
+    async with house("x", "y", model=endpoint()) as h:
+        h.line_up(0)
+        await h.grants(1)
+        member = member_with(h.ledgers[0])
+
+        assert not member.quiesce([A.id])
+        assert member.withheld == frozenset()
 
 
 async def test_a_fresh_replica_goes_to_who_is_first_although_another_knows_it_sooner() -> None:
