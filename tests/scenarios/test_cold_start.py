@@ -44,6 +44,12 @@ async def held(t: Town, count: int) -> None:
     await eventually(lambda: t.status_of("a").held == count)
 
 
+async def becomes_ready(t: Town) -> None:
+    """The replica that has been started, which answered its probe with 503 so far."""
+    await eventually(lambda: t.replicas_of("a"))
+    t.replicas_of("a")[0].ready = True
+
+
 async def in_order(t: Town, count: int) -> list[asyncio.Task[Reply]]:
     """Requests of which each is in line before the next is sent, on connections of their own."""
     asked: list[asyncio.Task[Reply]] = []
@@ -55,8 +61,11 @@ async def in_order(t: Town, count: int) -> list[asyncio.Task[Reply]]:
 
 async def test_however_many_come_at_once_there_is_one_activation_and_all_are_served() -> None:
     async with town("a", concurrency=4) as t:
-        t.driver_of("a").start_delay = 0.5  # all of them have come by then
-        replies = await asyncio.gather(*(t.get(f"/{number}") for number in range(200)))
+        t.starts_ready = False
+        asked = [spawn(t.get(f"/{number}", within=20.0)) for number in range(200)]
+        await held(t, 200)
+        await becomes_ready(t)
+        replies = await asyncio.gather(*asked)
 
         assert {reply.status for reply in replies} == {200}
         assert {reply.get("x-activator-cold-start") for reply in replies} == {b"true"}
@@ -75,8 +84,10 @@ async def test_the_first_request_orders_a_replica_at_once() -> None:
 
 async def test_the_line_is_drained_in_order() -> None:
     async with town("a", concurrency=1) as t:
-        t.driver_of("a").start_delay = 0.3
-        await asyncio.gather(*await in_order(t, 30))
+        t.starts_ready = False
+        asked = await in_order(t, 30)
+        await becomes_ready(t)
+        await asyncio.gather(*asked)
 
         heard = [request.target for request in t.replicas_of("a")[0].requests]
         assert heard == [b"/%d" % number for number in range(30)]
