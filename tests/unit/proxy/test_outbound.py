@@ -45,6 +45,7 @@ def sent(
     peer: str = "192.0.2.7",
     continued: bool = False,
     identity: bool = False,
+    parent: bytes | None = None,
 ) -> Outbound:
     place: Any = Place(peer=peer, continued=continued)
     admitted = Admitted(
@@ -64,6 +65,7 @@ def sent(
         admitted,
         request_id=b"r-1",
         identity=identity,
+        parent=parent,
     )
 
 
@@ -121,6 +123,17 @@ def test_an_answer_that_is_read_here_is_asked_for_as_it_is() -> None:
     assert b"Accept-Encoding: gzip" in lines(sent(head))
     assert b"Accept-Encoding: identity" in lines(sent(head, identity=True))
     assert b"gzip" not in sent(head, identity=True).head
+
+
+def test_where_it_is_traced_the_replicas_part_hangs_on_ours() -> None:
+    theirs = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    ours = b"00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"
+
+    outbound = sent(asked("GET / HTTP/1.1", theirs), parent=ours)
+
+    said = [line for line in lines(outbound) if line.lower().startswith(b"traceparent")]
+    assert [line.partition(b": ")[2] for line in said] == [ours]
+    assert theirs.encode() in lines(sent(asked("GET / HTTP/1.1", theirs)))
 
 
 def test_a_websocket_is_asked_for_anew() -> None:
