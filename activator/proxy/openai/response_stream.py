@@ -52,7 +52,7 @@ class ResponseStream:
         self._after = -1 if after is None else after
         self._last = 0
         """The number of the last event there is, sent or not."""
-        self._sent_at = 0.0
+        self._sent_at = talk.proxy.clock()
         self._check(record.job.attempt)
 
     def _check(self, attempt: int) -> None:
