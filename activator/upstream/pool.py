@@ -44,10 +44,13 @@ class UpstreamKit:
     limits: HeadLimits = field(default_factory=lambda: HeadLimits(total=256 << 10, fields=500))
     """Of answers' heads: wider than for clients, since a replica is ours."""
 
-    @cached_property
-    def tls(self) -> ssl.SSLContext:
+    def trusting(self) -> ssl.SSLContext:
         """For servers that are not ours: they prove who they are to the system's authorities, or
-        those of `SSL_CERT_FILE`. Reading these takes some ten milliseconds."""
+        those of `SSL_CERT_FILE`. Call it in a thread: reading these takes up to 0.1 s once."""
+        return self._trusting
+
+    @cached_property
+    def _trusting(self) -> ssl.SSLContext:
         context = ssl.create_default_context()
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
@@ -89,7 +92,7 @@ class Pool:
                 self._make,
                 self._replica.host,
                 self._replica.port,
-                ssl=self._kit.tls if self._tls else None,
+                ssl=await asyncio.to_thread(self._kit.trusting) if self._tls else None,
             )
         if not connection.usable:
             raise ConnectionResetError("it was accepted and closed at once")
