@@ -10,11 +10,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
+from activator.control.visit import Visit
 from activator.core.dispatch import Ticket
-from activator.core.endpoint import Dialect
 from activator.core.held import HeldRequest, shown_path
 from activator.core.jobs import JobState, Outcome, Superseded
-from activator.core.tokens import counter_of
 from activator.errors import (
     ActivatorError,
     Cancelled,
@@ -23,21 +22,18 @@ from activator.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from activator.queueing.jobs import Output, ResultHead, ResultTooLarge
+from activator.queueing.jobs import ResultTooLarge
 from activator.telemetry.spans import JobAttempt
-from activator.upstream.forward import IDEMPOTENT, Attempt, Ending, Failure, Outbound
+from activator.upstream.forward import IDEMPOTENT, Ending, Failure, Outbound
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from activator.aiokit.tasks import Tasks
     from activator.core.endpoint import Replica
-    from activator.core.tokens import TokenCounter
     from activator.queueing.jobs import Claim, Envelope, JobStore
     from activator.telemetry.spans import Trace, Tracer
     from activator.upstream.registry import LiveEndpoint, LiveReplica
-    from activator.wire.client import ClientConnection
-    from activator.wire.heads import Field, ResponseHead
 
     MakeOutbound: TypeAlias = Callable[[Envelope, Replica, bytes | None], Outbound]
     """The last one: its `traceparent`, where it is traced."""
@@ -51,10 +47,6 @@ PAUSE: Final = 0.5
 """Seconds before a store that is away is asked again."""
 PATIENCE: Final = 30.0
 """Seconds that a replica is kept waiting by a store that takes nothing."""
-UNSTORED: Final = 1 << 20
-"""Bytes of an answer that wait to be stored; beyond, the replica is read no further."""
-PIECE: Final = 256 << 10
-"""Bytes of one stored piece at most."""
 REPLICAS: Final = 3
 """That one attempt may find unreachable."""
 BROKEN_OFF: Final = "broken_off"
@@ -96,27 +88,11 @@ class JobRun:
         self._granted: asyncio.Future[Replica] | None = None
         self._waits = False
         """It is in the gate's count of those who wait."""
-        self._replica: LiveReplica | None = None
-        self._attempt: Attempt | None = None
-        self._connected = asyncio.Event()
-        self._writable = asyncio.Event()
-        self._news = asyncio.Event()
-        self._head: ResultHead | None = None
-        self._unstored: list[bytes] = []
-        self._unstored_size = 0
-        self._stored = 0
-        self._trailers: tuple[bytes, ...] | None = None
-        """Of the whole answer, once it has ended."""
-        self._tokens: TokenCounter | None = None
-        """Counts those of the answer; None: there are none to count."""
-        self._failure: Failure | None = None
-        self._broken: Exception | None = None
+        self._visit: Visit | None = None
+        """The latest one."""
         self._outcome = "stopped"
         """What became of this attempt; unless somebody says otherwise it was cancelled."""
         self._why = ""
-        self._status = 0
-        self._received = 0
-        """Bytes of the answer's body."""
         self._began_at = 0.0
         self._trace = None if tracer is None else self._begin_trace(tracer)
 
@@ -180,12 +156,19 @@ class JobRun:
         """How this attempt has ended, if it was one."""
         if self._trace is not None:
             reason = "" if self._outcome == JobState.SUCCEEDED else self._outcome
-            self._trace.ended(status=self._status, reason=reason, sent=self._received)
+            status, received = self._had
+            self._trace.ended(status=status, reason=reason, sent=received)
         if self.begun:
             self._log()
 
+    @property
+    def _had(self) -> tuple[int, int]:
+        """Status of the answer, and bytes of its body."""
+        return (0, 0) if self._visit is None else (self._visit.status, self._visit.received)
+
     def _log(self) -> None:
-        envelope, replica = self._envelope, self._replica
+        envelope, visit = self._envelope, self._visit
+        status, received = self._had
         _log.info(
             "job_run",
             extra={
@@ -196,10 +179,10 @@ class JobRun:
                 "attempt": self.claim.attempt,
                 "outcome": self._outcome,
                 "detail": self._why,
-                "status": self._status,
+                "status": status,
                 "seconds": round(self._live.kit.clock() - self._began_at, 6),
-                "bytes_out": self._received,
-                "replica": "" if replica is None else replica.replica.id,
+                "bytes_out": received,
+                "replica": "" if visit is None else visit.replica.replica.id,
                 "key": envelope.owner,
             },
         )
@@ -300,159 +283,31 @@ class JobRun:
 
     def _release(self) -> None:
         """Slot, place and connection."""
-        attempt, self._attempt = self._attempt, None
-        if attempt is not None:
-            attempt.abort()
+        if self._visit is not None:
+            self._visit.abort()
         self._leave_line()
         self._live.gate.withdraw(self._ticket)
 
     # --- at a replica
 
     async def _try(self, replica: LiveReplica) -> Failure | None:
-        self._replica = replica
-        self._failure = None
-        self._connected.clear()
-        self._writable.set()
         parent = None
         if self._trace is not None:
             waited = self._began_at - self._claimed_at
             self._trace.held(waited=waited, woken_after=0.0, is_cold=False)
             parent = self._trace.forward(replica.replica)
-        outbound = self._make_outbound(self._envelope, replica.replica, parent)
-        attempt = self._attempt = Attempt(self._live, replica, outbound, self)
-        feeding = None
-        if outbound.length:
-            feeding = self._tasks.spawn(self._feed(attempt), name=f"feed {self.claim.id}")
-        owner, live = self._envelope.owner, self._live
-        if owner:
-            live.keys.begin(owner, now=live.kit.clock())
-        attempt.begin()
-        try:
-            return await self._store_answer(attempt)
-        finally:
-            if owner:
-                live.keys.end(owner, now=live.kit.clock())
-            if feeding is not None:
-                feeding.cancel()
-            self._count_tokens()
-
-    async def _feed(self, attempt: Attempt) -> None:
-        await self._connected.wait()
-        try:
-            async for piece in self._store.body(self.claim):
-                await self._writable.wait()
-                attempt.send(piece)
-        except (StoreUnavailable, Superseded) as error:
-            self._broken = error
-            self._news.set()
-            return
-        attempt.finish([_field(line) for line in self._envelope.trailers])
-
-    async def _store_answer(self, attempt: Attempt) -> Failure | None:
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            if self._broken is not None:
-                raise self._broken
-            if self._failure is not None:
-                return self._failure
-            ended, output = self._trailers, self._take()
-            if ended is not None:
-                await self._persist(
-                    lambda out=output, last=ended: self._store.finish(  # type: ignore[misc]
-                        self.claim, output=out, trailers=last
-                    )
-                )
-                return None
-            if output.next > output.at:
-                await self._persist(lambda out=output: self._store.append(self.claim, out))  # type: ignore[misc]
-            attempt.resume()
-
-    def _count_tokens(self) -> None:
-        """Of what has come, also if it is cut or left: the model has made them."""
-        counter, self._tokens = self._tokens, None
-        if counter is not None:
-            tokens = counter.tokens()
-            self._live.metrics.used(tokens, key=self._envelope.owner)
-            if self._trace is not None and tokens is not None:
-                self._trace.used(tokens)
-
-    def _take(self) -> Output:
-        joined = b"".join(self._unstored)
-        self._unstored, self._unstored_size = [], 0
-        chunks = tuple(joined[at : at + PIECE] for at in range(0, len(joined), PIECE))
-        output = Output(at=self._stored, head=self._head, chunks=chunks)
-        self._stored, self._head = output.next, None
-        return output
-
-    # --- as Attempt's Answer
-
-    @property
-    def body_at_hand(self) -> bool:
-        return False
-
-    def connected(self) -> None:
-        self._connected.set()
-
-    def interim(self, head: ResponseHead) -> None:
-        """There is nobody who could be told."""
-
-    def answered(self, head: ResponseHead, *, followed: bool) -> None:
-        live = self._live
-        live.gate.answered(self._ticket)
-        live.retries.earn()
-        if self._replica is not None and self._replica.unproven:
-            self._replica.unproven = False
-            live.answered(self._replica.replica.id)
-        if live.endpoint.dialect is Dialect.OPENAI:
-            self._tokens = counter_of(
-                method=self._envelope.method,
-                status=head.status,
-                form=head.get(b"content-type"),
-                is_encoded=head.get(b"content-encoding") is not None,
-            )
-        self._status = head.status
-        if self._trace is not None:
-            self._trace.answered(head.status)
-        self._head = ResultHead(
-            status=head.status,
-            reason=head.reason,
-            lines=tuple(
-                line
-                for name, _, line in head.fields
-                if name not in head.connection or name == b"content-length"
-            ),
-            minor=head.minor,
-            length=head.length,
+        visit = self._visit = Visit(
+            self._live,
+            replica,
+            self._ticket,
+            self._make_outbound(self._envelope, replica.replica, parent),
+            store=self._store,
+            claim=self.claim,
+            persist=self._persist,
+            tasks=self._tasks,
+            trace=self._trace,
         )
-        self._news.set()
-
-    def data(self, data: bytes) -> None:
-        if self._tokens is not None:
-            self._tokens.data(data)
-        self._received += len(data)
-        self._unstored.append(data)
-        self._unstored_size += len(data)
-        if self._unstored_size > UNSTORED and self._attempt is not None:
-            self._attempt.pause()
-        self._news.set()
-
-    def ended(self, trailers: list[Field]) -> None:
-        self._trailers = tuple(line for _, _, line in trailers)
-        self._news.set()
-
-    def upgraded(self, head: ResponseHead, rest: bytes, connection: ClientConnection) -> None:
-        raise AssertionError("a job asks for no upgrade")
-
-    def failed(self, failure: Failure) -> None:
-        self._failure = failure
-        self._news.set()
-
-    def upstream_writable(self, *, ok: bool) -> None:
-        if ok:
-            self._writable.set()
-        else:
-            self._writable.clear()
+        return await visit.run()
 
     # --- how it ended
 
@@ -508,8 +363,3 @@ class JobRun:
                 if loop.time() >= until:
                     raise
             await asyncio.sleep(PAUSE)
-
-
-def _field(line: bytes) -> Field:
-    name, _, value = line.partition(b":")
-    return name.lower(), value.strip(b" \t"), line
