@@ -293,3 +293,22 @@ async def _own_order_fails() -> None:
 
         assert c.cluster.wrongs == []
         assert len(c.cluster.refused) == 1
+
+
+def test_idle_replicas_are_kept_by_whoever_had_the_last_request_of_all() -> None:
+    play(_last_of_all())
+
+
+async def _last_of_all() -> None:
+    async with city(Random(1), size=2) as c:
+        one, other = c.activators
+        for served, (last, before) in enumerate(((one, other), (other, one)), start=1):
+            c.request(last)
+            await c.until(lambda n=served: c.served == n, within=15.0)  # type: ignore[misc]
+            await asyncio.sleep(1.0)  # until all have heard of it
+            assert not last.live.keys.used_elsewhere()
+            assert before.live.keys.used_elsewhere()
+        c.request(one, takes=2.0)
+        await asyncio.sleep(1.0)
+        assert other.live.keys.used_elsewhere()
+        await c.until(lambda: c.served == 3, within=15.0)
