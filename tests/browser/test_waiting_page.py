@@ -36,7 +36,7 @@ def asleep(t: Town) -> None:
 
 def let_go(t: Town) -> None:
     t.starts_ready = True
-    for replica in t.replicas:
+    for replica in t.by_id.values():
         replica.ready = True
 
 

@@ -48,7 +48,7 @@ def stuck(t: Town) -> None:
 
 def let_go(t: Town) -> None:
     t.starts_ready = True
-    for replica in t.replicas:
+    for replica in t.by_id.values():
         replica.ready = True
 
 

@@ -121,6 +121,6 @@ async def test_what_a_fallback_answers_is_used_there(keys: dict[str, Any]) -> No
         assert (used["carol"].requests, used["bob"].requests) == (1, 1)
         assert used["bob"].slot_seconds >= 0.05
         t.starts_ready = True
-        for replica in t.replicas:
+        for replica in t.by_id.values():
             replica.ready = True
         await t.until_state("active", of="a")
