@@ -146,7 +146,7 @@ class App:
             cluster=self._the_cluster,
         )
         self._telling = Telling(
-            self.events, tell=self._declared.tell, leading=lambda: self._stores.lease.leading
+            self.events, tell=self._tell_in_cluster, leading=lambda: self._stores.lease.leading
         )
         self.reloading = Reloading(
             self.settings,
@@ -398,6 +398,15 @@ class App:
         if self._stop_by is not None:
             return self._stop_by - self._clock()
         return live.endpoint.timeouts.total or inf
+
+    def _tell_in_cluster(
+        self, endpoint: str, *, reason: str, message: str, is_warning: bool
+    ) -> None:
+        told = self._declared.tell(endpoint, reason=reason, message=message, is_warning=is_warning)
+        if self._cluster is not None:
+            self._cluster.tell(
+                endpoint, reason=reason, message=message, is_warning=is_warning, told=told
+            )
 
     def _the_cluster(self) -> OneCluster:
         if self._cluster is None:

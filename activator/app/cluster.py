@@ -31,17 +31,28 @@ class OneCluster:
         self._events = events
         self._troubled: dict[str, type[KubeError]] = {}
         """What cannot be followed, and the sort of reason."""
+        self._drivers: dict[str, KubernetesDriver] = {}
+        """The latest of each endpoint."""
         self._cluster = Cluster(troubled=self._on_trouble, mute=self._on_mute)
 
     def make_driver(self, endpoint: str, backend: KubernetesBackend) -> KubernetesDriver:
         from activator.drivers.kubernetes import KubernetesDriver  # noqa: PLC0415 - as above
 
-        return KubernetesDriver(
+        made = self._drivers[endpoint] = KubernetesDriver(
             endpoint,
             backend,
             cluster=self._cluster,
             note=lambda action, reason: self._note(endpoint, action, reason),
         )
+        return made
+
+    def tell(
+        self, endpoint: str, *, reason: str, message: str, is_warning: bool, told: str
+    ) -> None:
+        """On its workload, if it has one and that is not `told` (a uid); never waits."""
+        driver = self._drivers.get(endpoint)
+        if driver is not None:
+            driver.tell(reason=reason, message=message, is_warning=is_warning, told=told)
 
     def make_source(self, changed: Callable[[], None]) -> KubernetesSource:
         from activator.sources.kubernetes import KubernetesSource  # noqa: PLC0415 - as above

@@ -90,11 +90,13 @@ class DeclaredEndpoints:
         self._settle(settings)
         self._changed()
 
-    def tell(self, endpoint: str, *, reason: str, message: str, is_warning: bool) -> None:
-        """On the object that declares it, if one does; never waits."""
+    def tell(self, endpoint: str, *, reason: str, message: str, is_warning: bool) -> str:
+        """On the object that declares it, if one does; never waits. Returns its uid."""
         declaration = self._by_endpoint.get(endpoint)
-        if declaration is not None and self._source is not None:
-            self._source.tell(declaration, reason=reason, message=message, is_warning=is_warning)
+        if declaration is None or self._source is None:
+            return ""
+        self._source.tell(declaration, reason=reason, message=message, is_warning=is_warning)
+        return declaration.uid
 
     def close(self) -> None:
         if self._look_at is not None:

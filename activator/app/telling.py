@@ -1,5 +1,5 @@
-"""What becomes of an endpoint, told on the object that declares it: for those who see a cluster and
-not the activator.
+"""What becomes of an endpoint, told in the cluster, on the object that declares it and on its
+workload: for those who see a cluster and not the activator.
 
 Decides which outcomes are worth an Event there, and that one activator tells them. How often they
 are written is `kube.notes`' business.
@@ -32,7 +32,7 @@ _WARNINGS: Final = {"start_failed", "crashed", "refused", "autoscaler_found"}
 
 class Tell(Protocol):
     def __call__(self, endpoint: str, *, reason: str, message: str, is_warning: bool) -> None:
-        """On the object that declares the endpoint, if one does; never waits."""
+        """On the objects of the endpoint, if it has any; never waits."""
 
 
 class Telling:

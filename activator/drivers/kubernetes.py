@@ -25,6 +25,7 @@ from activator.drivers.kubernetes_view import ClusterView
 from activator.kube.client import MERGE_PATCH
 from activator.kube.cluster import PODS
 from activator.kube.errors import Forbidden, KubeError, Missing
+from activator.kube.notes import Note, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,6 +137,15 @@ class KubernetesDriver:
 
     async def discard(self) -> None:
         """Whoever made the workload keeps it, as it is."""
+
+    def tell(self, *, reason: str, message: str, is_warning: bool, told: str = "") -> None:
+        """An event on the workload, if it is known; never waits. `told`: the uid of an object
+        that has it already."""
+        workload = self._view.workload if self._view is not None else None
+        if workload is not None and workload.uid != told and not self._has_ended:
+            it = self._backend
+            about = Subject(it.group_version, it.kind, it.namespace, workload.name, workload.uid)
+            self._cluster.notes.write(Note(about, reason, message, is_warning))
 
     def last_lines(self, replica_id: str) -> tuple[str, ...]:
         name = self._sightings.pod_of(replica_id)

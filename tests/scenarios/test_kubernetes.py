@@ -151,3 +151,44 @@ async def test_while_the_api_is_away_warm_requests_go_on_and_starts_wait_for_it(
         server.is_away = False
 
         assert (await held).status == 200
+
+
+async def test_what_becomes_of_an_endpoint_is_told_on_its_workload(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def told() -> list[tuple[str, str, str]]:
+        return [
+            (each["involvedObject"]["kind"], each["involvedObject"]["uid"], each["reason"])
+            for each in server.objects["events", "models"].values()
+            if each["source"]["component"] == "activator"
+        ]
+
+    async with (
+        cluster(monkeypatch, tmp_path) as (server, _),
+        town(endpoints=at_kubernetes(idleTimeout="300ms"), scripted=False, checked=False) as t,
+    ):
+        assert (await t.get()).status == 200
+        await t.until_zero("a")
+        uid = server.get("deployments", "m")["metadata"]["uid"]
+        wanted = {("Deployment", uid, "Activated"), ("Deployment", uid, "Deactivated")}
+        await eventually(lambda: wanted <= set(told()))
+        assert len(told()) == len(set(told()))
+
+
+async def test_who_may_write_no_events_is_told_so_once_and_scales_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async with cluster(monkeypatch, tmp_path) as (server, _):
+        server.forbidden = {("create", "events")}
+        keys = at_kubernetes(idleTimeout="300ms")
+        async with town(endpoints=keys, scripted=False, checked=False) as t:
+            assert (await t.get()).status == 200
+            await t.until_zero("a")
+
+            def mute() -> int:
+                return len([one for one in t.app.events.since(0) if one.action == "cluster_mute"])
+
+            await eventually(mute)
+            assert (await t.get()).status == 200
+            await t.until_zero("a")
+            assert mute() == 1

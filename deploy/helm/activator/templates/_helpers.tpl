@@ -51,7 +51,7 @@ rules:
     verbs: [get]
   - apiGroups: [""]
     resources: [events]
-    verbs: {{ if (.Values.config.sources).kubernetes }}[list, watch, create, patch]{{ else }}[list, watch]{{ end }}
+    verbs: [list, watch, create, patch]
   {{- if (.Values.config.sources).kubernetes }}
   - apiGroups: [""]
     resources: [services]
