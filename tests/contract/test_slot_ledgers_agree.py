@@ -109,6 +109,10 @@ class Side:
     model=Endpoint("m", StaticBackend(()), concurrency=1),
     course=[("acquire", 0, 1), ("offer", 0b101, 0)],
 )
+@example(  # the mean that bounds what one replica gets is over all that are offered
+    model=Endpoint("m", StaticBackend(()), concurrency=2, balance=Balance.PREFIX_HASH),
+    course=[("offer", 0b111, 0), ("acquire", 1, 1), ("acquire", 3, 0), ("again", 0, 0)],
+)
 def test_both_grant_the_same_tickets_the_same_replicas(model: Endpoint, course: list[Step]) -> None:
     executable()
     asyncio.run(play(model, course))

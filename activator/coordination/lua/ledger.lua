@@ -118,15 +118,12 @@ local function least_loaded(able)
   return best
 end
 
-local function choose(able, liked)
+-- `bound`: on what is in flight at one that is liked, as prefix_hash has it: over all that are offered
+local function choose(able, liked, bound)
   if balance == 'prefix_hash' and liked then
-    local sum = 1
-    for _, id in ipairs(able) do
-      sum = sum + replicas[id].n
-    end
     for _, id in ipairs(liked) do
       local replica = replicas[id]
-      if able[id] and is_free(replica) and replica.n < LOAD_FACTOR * sum / #able then
+      if able[id] and is_free(replica) and replica.n < bound then
         return id
       end
     end
@@ -171,14 +168,17 @@ local function slot_for(activator, excluded, liked)
   for _, id in ipairs(split(excluded)) do
     not_these[id] = true
   end
-  local able = {}
+  local able, count, load = {}, 0, 1
   for _, id in ipairs(mine) do
-    if replicas[id] and not not_these[id] then
-      able[#able + 1] = id
-      able[id] = true
+    if replicas[id] then
+      count, load = count + 1, load + replicas[id].n
+      if not not_these[id] then
+        able[#able + 1] = id
+        able[id] = true
+      end
     end
   end
-  return choose(able, liked ~= '' and split(liked) or nil)
+  return choose(able, liked ~= '' and split(liked) or nil, LOAD_FACTOR * load / count)
 end
 
 local function take_slot(id)
