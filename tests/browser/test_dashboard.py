@@ -14,17 +14,15 @@ from playwright.async_api import expect
 from activator.core.history import History
 from activator.core.key_usage import DayKeyCost, KeyShare, KeyUse
 from activator.core.lifecycle import State
-from activator.core.status import ReplicaStatus
 from tests.browser.conftest import check_accessible
 from tests.redis_server import free_port
 from tests.serving import serving
-from tests.unit.admin.support import TOKEN, held, running, status
+from tests.unit.admin.support import TOKEN, a_working_day, held, running, status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from activator.core.history import Day
-    from activator.core.status import EndpointStatus
     from tests.browser.conftest import Opening
     from tests.serving import Serving
 
@@ -216,7 +214,7 @@ async def test_the_picture_in_the_docs_is_what_the_page_looks_like(
 ) -> None:
     """With ACTIVATOR_PICTURES set, the picture in the docs is made anew."""
     async with running() as admin:
-        admin.house.statuses = {one.name: one for one in _a_working_day()}
+        admin.house.statuses = {one.name: one for one in a_working_day()}
         admin.house.day = _a_day()
         async with opening(admin.url + "/", height=520) as page:
             await expect(page.locator("#endpoints")).to_contain_text("insufficient nvidia.com/gpu")
@@ -228,23 +226,6 @@ async def test_the_picture_in_the_docs_is_what_the_page_looks_like(
             taken = await page.screenshot(path=folder / "dashboard.png")
             assert taken.startswith(b"\x89PNG")
         assert (PICTURES / "dashboard.png").is_file()
-
-
-def _a_working_day() -> list[EndpointStatus]:
-    def replica(number: int, phase: str, detail: str = "") -> ReplicaStatus:
-        return ReplicaStatus(f"r{number}", phase, f"10.0.0.{number}:8000", 3, 60.0, detail)
-
-    waiting = replica(3, "requested", "unschedulable: insufficient nvidia.com/gpu")
-    money = {"cost_today": 11.25, "saved_today": 48.75}
-    return [
-        status("llama-8b", state="active", wanted=2, in_flight=6, cold_starts=4,
-               replicas=(replica(1, "ready"), replica(2, "ready")), **money),
-        status("llama-70b", state="activating", wanted=1, held=7, eta=42.0, replicas=(waiting,),
-               cost_today=30.0, saved_today=150.0),
-        status("sdxl", cost_today=1.5, saved_today=58.5),
-        status("whisper", state="failed", failure="exited with code 3: CUDA out of memory",
-               retry_in=25.0, cost_today=0.2, saved_today=28.6),
-    ]  # fmt: skip
 
 
 def _a_day() -> Day:

@@ -61,6 +61,26 @@ def status(name: str, **changed: Any) -> EndpointStatus:
     return dataclasses.replace(calm, **changed)
 
 
+def a_working_day() -> list[EndpointStatus]:
+    """For pictures in the docs."""
+
+    def replica(number: int, phase: str, detail: str = "") -> ReplicaStatus:
+        return ReplicaStatus(f"r{number}", phase, f"10.0.0.{number}:8000", 3, 60.0, detail)
+
+    waiting = replica(3, "requested", "unschedulable: insufficient nvidia.com/gpu")
+    money = {"cost_today": 11.25, "saved_today": 48.75}
+    return [
+        status("llama-8b", state="active", seconds_in_state=11_520.0, wanted=2, in_flight=6,
+               cold_starts=4, replicas=(replica(1, "ready"), replica(2, "ready")), **money),
+        status("llama-70b", state="activating", seconds_in_state=38.4, wanted=1, held=7, eta=42.0,
+               replicas=(waiting,), cost_today=30.0, saved_today=150.0),
+        status("sdxl", seconds_in_state=27_900.0, cost_today=1.5, saved_today=58.5),
+        status("whisper", state="failed", seconds_in_state=5.2,
+               failure="exited with code 3: CUDA out of memory", retry_in=25.0, cost_today=0.2,
+               saved_today=28.6),
+    ]  # fmt: skip
+
+
 def held(request_id: str, **changed: Any) -> HeldRequest:
     calm = HeldRequest(request_id, 1, 2.5, "team", "POST", "/v1/x", 3, 2048)
     return dataclasses.replace(calm, **changed)
