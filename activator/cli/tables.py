@@ -173,6 +173,9 @@ def _note(status: dict[str, Any]) -> str:
         notes.append(first.removesuffix("; its last lines:"))  # they take lines of their own
     if status.get("trouble") and status["trouble"] not in str(status["failure"]):
         notes.append(str(status["trouble"]))
+    if status["state"] == "activating" and not notes:
+        waits_for = (one["detail"] for one in status["replicas"] if one["phase"] != "ready")
+        notes += [reason for reason in waits_for if reason][:1]
     if status["retry_in"]:
         notes.append(f"next start in {span(status['retry_in'])}")
     return "; ".join(notes)

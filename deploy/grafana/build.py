@@ -167,6 +167,11 @@ ENDPOINT = (
         "{{reason}}",
     ),
     _graph(
+        "At the fallback, a second",
+        _summed(_rate("fallback_requests_total"), "outcome"),
+        "{{outcome}}",
+    ),
+    _graph(
         "Changes of the number of replicas",
         _largest(_within("scale_actions_total", "$__rate_interval"), "direction", "reason"),
         "{{direction}} {{reason}}",
