@@ -352,6 +352,7 @@ local function drop_all(activator)
   end
 end
 
+-- Replicas that nobody offers, and that have nothing in flight.
 local function forget_the_gone()
   present = nil
   for id, replica in pairs(replicas) do
@@ -429,6 +430,7 @@ while at <= #ARGV do
     at = at + 2
   elseif op == 'O' then  -- count, then (replica, 1 if it was just started) each: what I may forward to
     local mine = {}
+    forget_the_gone()  -- one whose last request has ended since is another when it comes back
     for i = at + 2, at + 1 + 2 * ARGV[at + 1], 2 do
       local id = ARGV[i]
       mine[#mine + 1] = id
