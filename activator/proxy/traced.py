@@ -22,9 +22,10 @@ def begin_trace(
     arrived: float,
 ) -> Trace | None:
     """None: there is no tracing, or this one is not sampled."""
-    if proxy.tracer is None:
+    tracer, parent = proxy.tracer, head.get(b"traceparent")
+    if tracer is None or not tracer.wants(parent):
         return None
-    return proxy.tracer.request(
+    return tracer.request(
         Asked(
             method=head.method,
             target=head.target,
@@ -32,7 +33,7 @@ def begin_trace(
             minor=head.minor,
             tls=proxy.tls,
             remote=proxy.door.client(head, connection.peer),
-            parent=head.get(b"traceparent"),
+            parent=parent,
             request_id=request_id,
             arrived=arrived,
         )

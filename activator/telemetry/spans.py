@@ -90,8 +90,13 @@ class Trace(Protocol):
 
 
 class Tracer(Protocol):
-    def request(self, asked: Asked) -> Trace | None:
-        """None: it is not sampled, and neither is what follows from it."""
+    def wants(self, parent: bytes | None) -> bool:
+        """Whether a request with this `traceparent` is sampled, and what follows from it; to be
+        asked once, before its facts are collected."""
+
+    def request(self, asked: Asked) -> Trace:
+        """One that it `wants`."""
 
     def job(self, attempt: JobAttempt) -> Trace | None:
-        """It belongs to a trace of its own, which names the one of the request."""
+        """It belongs to a trace of its own, which names the one of the request. None: it is not
+        sampled."""

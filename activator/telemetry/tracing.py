@@ -108,10 +108,14 @@ class OtelTracer:
         self._sample = sample
         self._dice = dice
 
-    def request(self, asked: Asked) -> OtelTrace | None:
+    def wants(self, parent: bytes | None) -> bool:
+        caller = _context(parent)
+        if caller is not None:
+            return caller.trace_flags.sampled
+        return self._dice() < self._sample
+
+    def request(self, asked: Asked) -> OtelTrace:
         parent = _context(asked.parent)
-        if not self._is_sampled(parent):
-            return None
         method, path = _method(asked.method), _path(asked.target)
         whole = asked.host.decode("latin-1")
         host, _, port = whole.rpartition(":")
@@ -138,9 +142,9 @@ class OtelTracer:
         )
 
     def job(self, attempt: JobAttempt) -> OtelTrace | None:
-        asker = _context(attempt.asked_by)
-        if not self._is_sampled(asker):
+        if not self.wants(attempt.asked_by):
             return None
+        asker = _context(attempt.asked_by)
         made = OtelTrace(
             self,
             name="job",
@@ -158,11 +162,6 @@ class OtelTracer:
         )
         made.routed(attempt.endpoint)
         return made
-
-    def _is_sampled(self, parent: SpanContext | None) -> bool:
-        if parent is not None:
-            return parent.trace_flags.sampled
-        return self._dice() < self._sample
 
     def wall(self, moment: float) -> int:
         """Nanoseconds of Unix time, of a moment on the monotonic clock."""
