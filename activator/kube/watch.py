@@ -149,6 +149,7 @@ class Watch(Generic[T]):
                 error = expired
             except KubeError as failed:
                 error = failed
+                self._is_fresh = False  # it may be another server by now
             except (AttributeError, KeyError, TypeError) as odd:
                 self._version = ""
                 error = Unreachable(f"{self.what}: the answer is not understood ({odd!r})")
