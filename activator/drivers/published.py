@@ -88,7 +88,8 @@ def _sighting(each: Mapping[str, Any], told_at: float) -> Sighting:
 def _steady(before: Sighting | None, now: Sighting) -> Sighting:
     if before is None:
         return now
-    since = before.since if before.phase is now.phase else now.since
+    # told in another message than the first, each of which was on its way for a while
+    since = before.since if before.phase is now.phase else max(now.since, before.requested_at)
     return replace(now, since=since, requested_at=before.requested_at)
 
 

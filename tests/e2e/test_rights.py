@@ -39,6 +39,9 @@ async def test_the_role_suffices_and_none_of_it_is_unused(
         broken = await activators[0].get("/broken", within=60.0)
         await space.until("Deployment", NAME, wants(0))
         await space.until("StatefulSet", "set", wants(0))
+        # what is told of a start is the same once more: its event is counted up
+        assert (await activators[0].get("/set", within=40.0)).status == 200
+        await space.until("StatefulSet", "set", wants(0))
         assert (await working).status == (await in_a_set).status == 200
 
     assert "no device" in broken.json()["detail"]

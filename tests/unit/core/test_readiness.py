@@ -100,7 +100,8 @@ def test_all_who_do_not_answer_are_together_asked_so_often_and_no_more(
 
 @given(silent=st.floats(0, 1e6))
 def test_a_long_wait_is_made_longer_by_no_more_than_a_thousandth(silent: float) -> None:
-    assert pace(silent, awaited=True) <= max(POLICY.interval, silent / 1000)
+    longest = max(POLICY.interval, silent / 1000)
+    assert pace(silent, awaited=True) <= longest * (1 + 1e-12)  # their last digits may differ
 
 
 def test_a_sign_of_life_makes_the_pace_quick_again() -> None:
