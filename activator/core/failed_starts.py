@@ -79,6 +79,11 @@ class FailedStarts:
         return bool(self._openings) or self._attempts >= ATTEMPTS or now >= self.gives_up_at
 
     @property
+    def present_cause(self) -> FailedStart | None:
+        """Of the start that is being tried; None: nothing of it has failed."""
+        return self.cause if self._attempts else None
+
+    @property
     def gives_up_at(self) -> float:
         """Infinity while nothing has failed."""
         return self._first_at + TELL_WITHIN if self._attempts else float("inf")

@@ -14,6 +14,7 @@ FAILED      the breaker's rest is over and somebody needs it → ACTIVATING, one
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -497,7 +498,12 @@ class Lifecycle:
             return FailedStart(f"could not be asked to start within {within}: {error}")
         words = f"did not become ready within {within}"
         if not view.alive:
-            return FailedStart(words)
+            cause = self._starts.present_cause
+            return (
+                FailedStart(words)
+                if cause is None
+                else replace(cause, message=f"{words}: {cause.message}")
+            )
         told = view.alive[-1]  # as good as any: they run the same thing
         reason = f" ({told.reason})" if told.reason else ""
         no_capacity = all(each.no_capacity for each in view.alive)

@@ -67,6 +67,20 @@ def test_what_ended_before_it_was_first_looked_at_is_no_failed_start() -> None:
     assert life.failure is None
 
 
+def test_a_start_that_failed_and_then_took_too_long_is_told_with_its_cause() -> None:
+    timeout = POLICY.start_timeout
+    life = activating()
+    gone = seen(demand=1, ended=ended("r1"))
+    life.observe(gone, now=timeout - 1.0)
+    assert life.refusal(now=timeout - 1.0) is None
+
+    life.observe(gone, now=timeout)
+
+    assert life.state is State.FAILED
+    words = f"did not become ready within 15 m 0 s: {CAUSE.message}"
+    assert life.failure == replace(CAUSE, message=words)
+
+
 def test_after_three_failures_everyone_who_waits_is_told_why() -> None:
     life = activating()
     effects: list[Effect] = []
