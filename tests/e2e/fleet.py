@@ -151,17 +151,19 @@ async def fleet(
     access: Access | None = None,
     endpoints: Sequence[Json] | None = None,
     root: Json | None = None,
+    server: Json | None = None,
     **keys: Any,
 ) -> AsyncIterator[Fleet]:
     """`keys` of the one endpoint, unless `endpoints` are given; `access`: of another account than
-    the one with the project's own role; `root`: further sections of the file."""
+    the one with the project's own role; `root`: further sections of the file; `server`: keys of
+    that one."""
     if access is None:
         access = await space.account(ACCOUNT, rules=rules())
     async with contextlib.AsyncExitStack() as endings:
         folder = Path(endings.enter_context(tempfile.TemporaryDirectory()))
         listen = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0"}
         config: Json = {
-            "server": {**listen, "drainDelay": 0, "shutdownGrace": "20s"},
+            "server": {**listen, "drainDelay": 0, "shutdownGrace": "20s", **(server or {})},
             "endpoints": [endpoint(space.name, **keys)] if endpoints is None else list(endpoints),
             **(root or {}),
         }

@@ -24,7 +24,8 @@ async def test_activators_restarted_one_after_the_other_under_load_lose_no_reque
 ) -> None:
     await space.apply(deployment(replicas=1))
     await space.until_pod(is_ready)
-    async with fleet(space, count=2) as activators:
+    # as in a cluster, where clients go on finding the old one for a moment
+    async with fleet(space, count=2, server={"drainDelay": "500ms"}) as activators:
         statuses: list[int] = []
         staying = list(activators)
         over = False
