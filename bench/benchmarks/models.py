@@ -69,11 +69,11 @@ def run(lab: Lab) -> Result:
         endpoints = _endpoints(plan, upstream)
         activator = stack.enter_context(contestants.activator(lab, endpoints, lags=lags))
         to = activator.contestant("activator", host=HOST)
-        _measure(to, plan, seconds=0.5)
         alone: list[Round] = []
         beside: list[Round] = []
         crowd = lab.folder / "crowd"
         for _ in range(plan.rounds):
+            _measure(to, plan, seconds=1.0)  # until the crowd of the round before has gone
             alone.append(_round(to, plan, lags))
             with started(_crowd(to, plan), core=lab.cores.upstream, log=crowd) as running:
                 _wait_for_answers(running, crowd)
