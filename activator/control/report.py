@@ -99,6 +99,15 @@ def gauges(control: Controller, *, now: float) -> Gauges:
         replica_seconds={"ready": serving.used, "other": max(0.0, costs.used - serving.used)},
         cost=costs.cost,
         cost_saved=costs.cost_saved,
+        key_seconds={
+            (key, what): seconds
+            for key, use in control.live.keys.read(now=now).items()
+            for what, seconds in (
+                ("slot", use.slot_seconds),
+                ("wait", use.wait_seconds),
+                ("kept", use.kept_seconds),
+            )
+        },
     )
 
 

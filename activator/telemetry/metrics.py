@@ -74,6 +74,8 @@ class Gauges:
     """Replica time used, by state."""
     cost: float = 0.0
     cost_saved: float = 0.0
+    key_seconds: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """What API keys have used: by key, and what it was."""
 
 
 class Histogram:
@@ -434,6 +436,12 @@ def _of_now(gauges: list[tuple[str, Gauges]]) -> Iterator[Metric]:
         "Cost that replicas at zero have saved, in the unit of costPerReplicaHour",
         ("endpoint",),
         [((name,), now.cost_saved) for name, now in gauges],
+    )
+    yield _counter(
+        "activator_key_seconds",
+        "What API keys have used here: slots, starts that they waited for, replicas kept for them",
+        ("endpoint", "key", "use"),
+        [((name, *each), s) for name, now in gauges for each, s in now.key_seconds.items()],
     )
 
 

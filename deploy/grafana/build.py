@@ -226,6 +226,13 @@ COSTS = (
         stacked=True,
     ),
     _graph(
+        "Used by API keys",
+        _summed(_rate("key_seconds_total"), "key", "use"),
+        "{{key}} {{use}}",
+        stacked=True,
+        width=24,
+    ),
+    _graph(
         "Replicas, on average, by what they did",
         _largest(_rate("replica_seconds_total"), "endpoint", "state"),
         BY_STATE,

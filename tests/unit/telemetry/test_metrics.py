@@ -37,6 +37,7 @@ DOCUMENTED = {
     "activator_replica_seconds": {"endpoint", "state"},
     "activator_cost": {"endpoint"},
     "activator_cost_saved": {"endpoint"},
+    "activator_key_seconds": {"endpoint", "key", "use"},
     "activator_retries": {"endpoint", "reason"},
     "activator_fallback_requests": {"endpoint", "outcome"},
     "activator_tokens": {"endpoint", "key", "direction", "counted"},
@@ -68,6 +69,7 @@ def busy() -> Metrics:
         replica_seconds={"ready": 12.5},
         cost=0.25,
         cost_saved=1.5,
+        key_seconds={("team", "slot"): 4.0},
     )
     return metrics
 
@@ -117,6 +119,17 @@ def test_tells_cost_and_replica_seconds() -> None:
     assert seen["activator_replica_seconds_total", ("llama", "ready")] == 12.5
     assert seen["activator_cost_total", ("llama",)] == 0.25
     assert seen["activator_cost_saved_total", ("llama",)] == 1.5
+
+
+def test_tells_what_keys_have_used() -> None:
+    metrics = Metrics()
+    used = {("team", "slot"): 3.5, ("team", "wait"): 2.0}
+    metrics.endpoint("llama").gauges = lambda: Gauges(key_seconds=used)
+
+    seen = samples(metrics)
+
+    assert seen["activator_key_seconds_total", ("llama", "team", "slot")] == 3.5
+    assert seen["activator_key_seconds_total", ("llama", "team", "wait")] == 2.0
 
 
 def test_tells_tokens_by_key_and_how_they_were_counted() -> None:
