@@ -50,6 +50,7 @@ class Activator:
         self.data = 0
         self.admin = 0
         self.log: list[dict[str, Any]] = []
+        self._asked = 0
         self._reading = tasks.spawn(self._read(), name="log")
 
     async def _read(self) -> None:
@@ -61,7 +62,20 @@ class Activator:
             self.log.append({"text": line.decode()})
 
     def logged(self, action: str) -> list[dict[str, Any]]:
+        """As far as it has been read: for whoever waits for it."""
         return [each for each in self.log if each.get("action") == action]
+
+    async def logged_by_now(self, action: str) -> list[dict[str, Any]]:
+        """All of it. What it does is seen before its lines are, which a thread writes and a pipe
+        brings: so it is asked for what nobody has, whose line comes after those before it."""
+        if not self.runs:
+            await self._reading
+            return self.logged(action)
+        self._asked += 1
+        asked = f"by-now-{self._asked}"
+        await self.get("/.activator/nothing", headers={"X-Request-Id": asked})
+        await eventually(lambda: any(one.get("request_id") == asked for one in self.log))
+        return self.logged(action)
 
     async def until_logged(self, action: str, *, within: float = 15.0) -> dict[str, Any]:
         try:

@@ -123,7 +123,7 @@ async def test_whoever_comes_and_goes_there_is_one_container_and_what_is_under_w
         long = spawn(other.get("/wait", within=60.0))
         await eventually(lambda: len(running(models)) == 1)
         [container] = running(models)
-        owner = one if one.logged("owned") else other
+        owner = one if await one.logged_by_now("owned") else other
 
         if owner is one:
             one.process.kill()

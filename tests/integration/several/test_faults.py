@@ -155,8 +155,9 @@ async def test_in_a_full_redis_limited_traffic_goes_on_exactly_and_there_is_a_le
         assert Counter(reply.status for reply in replies) == {200: 60}
         assert (refused.status, refused.why) == (503, "store_unavailable")
         assert s.most_in_flight == 1
-        told = [record for each in s.activators for record in each.logged("slots_alone")]
-        assert not [record for record in told if "full" in record["reason"]]
+        for each in s.activators:
+            told = await each.logged_by_now("slots_alone")
+            assert not [record for record in told if "full" in record["reason"]]
         leader.process.kill()
         assert await s.leader(other_than=leader.pid) is other
         await s.until_zero()
@@ -180,7 +181,7 @@ async def test_without_redis_warm_traffic_goes_on_and_detached_requests_are_refu
         assert Counter(reply.status for reply in replies) == {200: 40}
         assert (refused.status, refused.why) == (503, "store_unavailable")
         assert len(s.running) == 1  # nothing is scaled down
-        assert not one.logged("task_failed")
+        assert not await one.logged_by_now("task_failed")
 
         s.redis.start()
         assert (await result(other, await until_accepted(one))).status == 200

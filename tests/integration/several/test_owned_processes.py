@@ -81,7 +81,7 @@ async def test_however_many_activators_there_is_one_set_of_processes_and_all_use
         await eventually(lambda: not models.running)
         assert (await other.get("/again", within=WOKEN_WITHIN)).status == 200
         assert len(models.started) == 2
-        assert sum(len(each.logged("owned")) for each in s.activators) == 2
+        assert sum([len(await each.logged_by_now("owned")) for each in s.activators]) == 2
 
 
 async def test_when_the_owner_is_killed_another_starts_the_processes_and_serves_who_waits() -> None:
