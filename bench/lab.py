@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ class Lab:
     cores: Cores
     size: Size
     folder: Path
+    interpreter: str = sys.executable
+    """The Python that runs the activator."""
 
     @contextmanager
     def upstream(self) -> Iterator[Address]:

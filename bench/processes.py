@@ -3,6 +3,7 @@ ended with it."""
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import signal
@@ -18,7 +19,7 @@ from bench.failure import BenchError
 from bench.machine import pinned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 Address = tuple[str, int]
 LOOPBACK = "127.0.0.1"
@@ -82,11 +83,18 @@ def cpu_seconds(pid: int) -> float:
 
 
 @contextmanager
-def started(command: Sequence[str], *, core: int, log: Path) -> Iterator[Running]:
-    """Runs `command` on `core`, its output in `log`; ends it with SIGTERM on the way out."""
+def started(
+    command: Sequence[str], *, core: int, log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[Running]:
+    """Runs `command` on `core`, its output in `log`; ends it with SIGTERM on the way out.
+    `environment`: what it has beside ours."""
     with log.open("wb") as output, pinned(core):
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            command,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
     try:
         yield Running(process, log)

@@ -1,14 +1,9 @@
-"""The proxies that are measured: the activator, and nginx as a plain one.
-
-Each is a context manager: started, answering, and ended afterwards.
-"""
+"""The activator as a process: started with a configuration, answering, and ended afterwards."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import time
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -21,7 +16,6 @@ from bench.failure import BenchError
 from bench.processes import (
     LOOPBACK,
     free_port,
-    python,
     started,
     wait_until_listening,
 )
@@ -123,9 +117,10 @@ def activator(
     file = lab.folder / f"activator-{port}.yaml"
     file.write_text(yaml.safe_dump(configuration), encoding="utf-8")
     log = lab.folder / f"activator-{port}.log"
-    command = python("activator", "serve", "-c", str(file))
+    module = ["activator", "serve", "-c", str(file)]
     if lags is not None:
-        command = python("bench.lagging", "--config", str(file), "--notes", str(lags))
+        module = ["bench.lagging", "--config", str(file), "--notes", str(lags)]
+    command = [lab.interpreter, "-m", *module]
     with started(command, core=lab.cores.contestant, log=log) as running:
         wait_until_listening(port, by=running)
         yield Activator(running, port=port, admin_port=admin_port)
@@ -140,64 +135,3 @@ def static(name: str, upstream: Address, **keys: object) -> dict[str, object]:
         "backend": {"type": "static", "urls": [f"http://{host}:{port}"]},
         **keys,
     }
-
-
-@contextmanager
-def nginx(lab: Lab, upstream: Address) -> Iterator[Contestant | None]:
-    """One worker, connections kept alive on both sides, nothing buffered to disk, no log. None if
-    it is not installed."""
-    program = shutil.which("nginx")
-    if program is None:
-        yield None
-        return
-    port = free_port()
-    file = lab.folder / f"nginx-{port}.conf"
-    file.write_text(_nginx_configuration(lab, upstream, port=port), encoding="utf-8")
-    log = lab.folder / f"nginx-{port}.log"
-    command = [program, "-e", "stderr", "-p", str(lab.folder), "-c", str(file)]
-    with started(command, core=lab.cores.contestant, log=log) as running:
-        wait_until_listening(port, by=running)
-        yield Contestant("nginx", (LOOPBACK, port), "nginx", running)
-
-
-def _nginx_configuration(lab: Lab, upstream: Address, *, port: int) -> str:
-    host, upstream_port = upstream
-    temporary = "\n".join(
-        f"  {name}_temp_path {lab.folder / f'nginx-{port}'}-{name};"
-        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    return f"""
-daemon off;
-worker_processes 1;
-{"user root;" if os.geteuid() == 0 else ""}
-pid {lab.folder}/nginx-{port}.pid;
-error_log stderr warn;
-worker_rlimit_nofile 20000;
-events {{ worker_connections 8192; }}
-http {{
-  access_log off;
-{temporary}
-  client_max_body_size 0;
-  keepalive_requests 1000000000;
-  upstream model {{
-    server {host}:{upstream_port};
-    keepalive 256;
-    keepalive_requests 1000000000;
-  }}
-  server {{
-    listen {LOOPBACK}:{port} backlog=4096;
-    location / {{
-      proxy_pass http://model;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-      proxy_set_header Host $host;
-      proxy_set_header X-Request-Id $request_id;
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_set_header X-Forwarded-Proto $scheme;
-      proxy_set_header X-Forwarded-Host $host;
-      proxy_request_buffering off;
-      proxy_buffering off;
-    }}
-  }}
-}}
-"""

@@ -1,0 +1,26 @@
+"""The proxies that are measured, each a context manager: started, answering, ended afterwards.
+
+Lives here: how each is configured, and who is left out because it is not installed. Does not live
+here: what is measured (`bench.benchmarks`).
+"""
+
+from __future__ import annotations
+
+from bench.contestants.ours import Activator, activator, static
+from bench.contestants.peer import Peer, enter
+from bench.contestants.plain import GO, HAPROXY, NGINX, PLAIN, go, haproxy, nginx
+
+__all__ = [
+    "GO",
+    "HAPROXY",
+    "NGINX",
+    "PLAIN",
+    "Activator",
+    "Peer",
+    "activator",
+    "enter",
+    "go",
+    "haproxy",
+    "nginx",
+    "static",
+]

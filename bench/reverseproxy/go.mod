@@ -1,0 +1,3 @@
+module activator.dev/bench/reverseproxy
+
+go 1.21

@@ -1,0 +1,145 @@
+"""The proxies that the activator is measured beside, as they are configured for it: what each does
+with a request is what the activator does, so that their figures compare."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack, contextmanager
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench import contestants
+from bench.contestants import Peer
+from bench.failure import BenchError
+from bench.lab import Lab
+from bench.machine import Cores
+from bench.size import Size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bench.contestant import Contestant
+    from bench.processes import Address
+
+
+class Seen:
+    """What reached the model server: of each request its fields (names in lower case) and the
+    port that it came from."""
+
+    def __init__(self) -> None:
+        self.fields: list[dict[str, str]] = []
+        self.ports: list[int] = []
+
+
+@contextmanager
+def model_server() -> Iterator[tuple[Address, Seen]]:
+    seen = Seen()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            seen.fields.append({name.lower(): value for name, value in self.headers.items()})
+            seen.ports.append(self.client_address[1])
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"ok")
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+            """Said nowhere."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield ("127.0.0.1", server.server_address[1]), seen
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(cores=Cores.choose(), size=Size.SMOKE, folder=tmp_path)
+
+
+def ask_twice(contestant: Contestant) -> list[bytes]:
+    """On one connection; HTTPConnection would make another one where that was closed, so its
+    socket is looked at."""
+    connection = HTTPConnection(*contestant.address, timeout=10.0)
+    bodies = []
+    for _ in range(2):
+        connection.request("GET", "/small", headers={"Host": contestant.host})
+        bodies.append(connection.getresponse().read())
+        assert connection.sock is not None, "closed after one answer"
+    connection.close()
+    return bodies
+
+
+def assert_proxied_like_the_activator(contestant: Contestant, seen: Seen) -> None:
+    assert ask_twice(contestant) == [b"ok", b"ok"]
+    first, second = seen.fields
+    assert first["host"] == contestant.host
+    assert first["x-forwarded-for"] == "127.0.0.1"
+    assert first["x-forwarded-proto"] == "http"
+    assert first["x-forwarded-host"] == contestant.host
+    assert len(first["x-request-id"]) >= 32
+    assert first["x-request-id"] != second["x-request-id"]
+    assert len(set(seen.ports)) == 1, "the connection to the model server was not kept"
+
+
+@pytest.mark.parametrize("peer", contestants.PLAIN, ids=lambda peer: str(peer.name))
+def test_a_plain_proxy_forwards_the_same_fields_and_keeps_connections_on_both_sides(
+    peer: Peer, lab: Lab
+) -> None:
+    with model_server() as (upstream, seen), peer.start(lab, upstream) as contestant:
+        if contestant is None:
+            pytest.skip(f"no {peer.name} here ({peer.comes_with})")
+        assert contestant.name == peer.name
+        assert_proxied_like_the_activator(contestant, seen)
+
+
+def test_the_activator_sets_these_fields_too(lab: Lab) -> None:
+    with (
+        model_server() as (upstream, seen),
+        contestants.activator(lab, [contestants.static("m", upstream)]) as activator,
+    ):
+        activator.wait_for("m", within=10.0, state="active")
+        seen.fields.clear()  # probes
+        seen.ports.clear()
+        assert_proxied_like_the_activator(activator.contestant("activator", host="m"), seen)
+
+
+def test_who_is_not_installed_is_left_out_and_named(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with ExitStack() as stack:
+        field, notes = contestants.enter(stack, lab, ("127.0.0.1", 1), contestants.PLAIN)
+
+    assert field == []
+    assert notes == [
+        "left out: no nginx here (apt install nginx)",
+        "left out: no haproxy here (apt install haproxy)",
+        "left out: no go here (apt install golang-go, or go.dev/dl)",
+    ]
+
+
+def test_who_does_not_start_is_left_out_with_its_reason(lab: Lab) -> None:
+    @contextmanager
+    def broken(_lab: Lab, _upstream: Address) -> Iterator[Contestant | None]:
+        raise BenchError("no such flag")
+        yield None
+
+    with ExitStack() as stack:
+        field, notes = contestants.enter(stack, lab, ("127.0.0.1", 1), [Peer("x", broken, "y")])
+
+    assert (field, notes) == ([], ["left out: x does not run here: no such flag"])
