@@ -26,6 +26,10 @@ LOOPBACK = "127.0.0.1"
 _ports = iter(range(random.randrange(12_000, 30_000), 32_000))
 STOP_WITHIN = 15.0
 """Seconds; whoever has not ended by then is killed."""
+RESTING = 0.1
+"""Of a core: what a process may use that has nothing to do."""
+RESTING_LOOK = 0.3
+"""Seconds over which that is looked at."""
 
 
 class Memory:
@@ -68,6 +72,17 @@ class Running:
     def forget_peak(self) -> None:
         for pid in self.pids:
             Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
+
+    def rest(self, *, within: float = 60.0) -> None:
+        """Until it has little to do any more. Raises BenchError if that never comes."""
+        until = time.monotonic() + within
+        while True:
+            used, since = self.cpu_seconds(), time.monotonic()
+            time.sleep(RESTING_LOOK)
+            if self.cpu_seconds() - used < RESTING * (time.monotonic() - since):
+                return
+            if since > until:
+                raise BenchError(f"{self._process.args!r} is still busy after {within:g} s")
 
     def check(self) -> None:
         """Raises BenchError, with its last words, if it has ended."""

@@ -28,6 +28,9 @@ byte."""
 _NOTHING: Final[list[bytes]] = []
 """Shared by all bodies without chunks, never changed: most requests that wait have none."""
 
+_NO_TRAILERS: Final[list[Field]] = []
+"""In the same way."""
+
 
 class HeldMemory:
     """Bytes that bodies of waiting requests may take in this process, all endpoints together."""
@@ -59,7 +62,7 @@ class Body:
         self.spool: Spool | None = None
         self.size = 0
         self.complete = complete
-        self.trailers: list[Field] = []
+        self.trailers = _NO_TRAILERS
         self._lost = False
 
     def add(self, data: bytes) -> None:
@@ -93,7 +96,7 @@ class Body:
 
     def end(self, trailers: list[Field]) -> None:
         self.complete = True
-        self.trailers = trailers
+        self.trailers = trailers or _NO_TRAILERS
 
     def spill(self, spool: Spool) -> None:
         """What is kept, and what comes, goes there. Raises StoreUnavailable if it does not."""

@@ -305,6 +305,8 @@ class Holding:
         replica = self._live.gate.acquire(self._ticket, self._granted)
         if replica is not None:
             self._granted(self._ticket, replica)
+        else:
+            self._head.fold()
 
     def _granted(self, ticket: Ticket, replica: Replica) -> None:
         if self._handle is None:

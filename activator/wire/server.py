@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+import sys
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
@@ -109,7 +110,8 @@ class ServerConnection(asyncio.Protocol):
         if sock is not None:
             self._fd = sock.fileno()
         peer = transport.get_extra_info("peername")
-        self.peer = peer[0] if isinstance(peer, tuple) else ""
+        # behind a load balancer thousands of clients have the same address
+        self.peer = sys.intern(peer[0]) if isinstance(peer, tuple) else ""
         if not self._kit.service.opened(self):
             self._state, self._told = _CLOSED, True
             self._transport.abort()

@@ -6,9 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import shutil
 import time
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Final
@@ -22,13 +20,13 @@ from activator.queueing.redis_jobs import RedisJobs
 from activator.redisio.link import Link
 from bench import contestants
 from bench.failure import BenchError
-from bench.processes import LOOPBACK, free_port, started, wait_until_listening
+from bench.redis_server import redis_server
 from bench.report import Result, Verdict
 from bench.rounds import percentile
 from bench.size import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from bench.contestants import Activator
     from bench.lab import Lab
@@ -62,9 +60,9 @@ PLANS: Final = {
 
 def run(lab: Lab) -> Result:
     plan = PLANS[lab.size]
-    with _redis(lab) as url:
+    with redis_server(lab) as url:
         seconds = uvloop.run(_measure(url, plan.times))
-    with _redis(lab) as url:
+    with redis_server(lab) as url:
         lost, per_second = _drain(lab, url, plan.drained)
     rows: list[dict[str, Cell]] = [
         {
@@ -85,18 +83,6 @@ def run(lab: Lab) -> Result:
         notes=[f"one activator ran {per_second:,.0f} jobs a second, recorded ones, 4 KiB each"],
         raw={"seconds": seconds, "jobs per second": per_second},
     )
-
-
-@contextmanager
-def _redis(lab: Lab) -> Iterator[str]:
-    executable = shutil.which("redis-server")
-    if executable is None:
-        raise BenchError("there is no redis-server (apt install redis-server)")
-    port = free_port()
-    command = [executable, "--port", str(port), "--bind", LOOPBACK, "--save", ""]
-    with started(command, core=lab.cores.upstream, log=lab.folder / f"redis-{port}.log") as redis:
-        wait_until_listening(port, by=redis)
-        yield f"redis://{LOOPBACK}:{port}"
 
 
 # --- the store alone

@@ -7,7 +7,6 @@ this process, so that one clock times both ends.
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -24,7 +23,8 @@ from activator.core.dispatch import Ticket
 from activator.core.endpoint import Endpoint, Replica, StaticBackend
 from activator.redisio.link import Link
 from bench.failure import BenchError
-from bench.processes import LOOPBACK, free_port, started, wait_until_listening
+from bench.processes import LOOPBACK
+from bench.redis_server import redis_server
 from bench.report import Result, Verdict
 from bench.rounds import percentile
 from bench.size import Size
@@ -68,14 +68,9 @@ class Neighbour:
 
 
 def run(lab: Lab) -> Result:
-    executable = shutil.which("redis-server")
-    if executable is None:
-        raise BenchError("there is no redis-server (apt install redis-server)")
-    plan, port = PLANS[lab.size], free_port()
-    command = [executable, "--port", str(port), "--bind", LOOPBACK, "--save", ""]
-    with started(command, core=lab.cores.contestant, log=lab.folder / "redis.log") as redis:
-        wait_until_listening(port, by=redis)
-        seconds = uvloop.run(_measure(f"redis://{LOOPBACK}:{port}", plan.times))
+    plan = PLANS[lab.size]
+    with redis_server(lab, core=lab.cores.contestant) as url:
+        seconds = uvloop.run(_measure(url, plan.times))
     rows = [_row(name, each) for name, each in seconds.items()]
     ratio = percentile(seconds["acquire and release"], 0.5) / percentile(seconds["bare GET"], 0.5)
     woken = percentile(seconds["freed here, granted there"], 0.5) * 1e3

@@ -69,6 +69,21 @@ async def test_jobs_are_measured_and_none_is_lost(tmp_path: Path) -> None:
     assert "PASS  jobs without a result, of 60: 0" in out
 
 
+async def test_held_requests_are_measured_beside_their_bodies_and_with_redis_in_all(
+    tmp_path: Path,
+) -> None:
+    executable()
+    _, _, err = await run_bench("held", "--smoke", "--out", str(tmp_path))
+
+    assert err == ""
+    written = json.loads((tmp_path / "held.json").read_text())
+    memory, redis = written["rows"]
+    assert (memory["store"], redis["store"]) == ("memory", "redis")
+    assert memory["PSS KiB"] - memory["judged KiB"] == 4.0
+    assert redis["PSS KiB"] == redis["judged KiB"] > 0
+    assert [verdict["limit"] for verdict in written["verdicts"]] == [4.0, 4.0]
+
+
 async def test_the_loops_lag_is_measured_beside_large_bodies(tmp_path: Path) -> None:
     _, out, err = await run_bench("models", "--smoke", "--out", str(tmp_path))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -21,8 +21,12 @@ from tests.redis_server import (
 from tests.support import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from activator.queueing.base import Handle
+    from activator.redisio.commands import Word
     from activator.redisio.keys import Keys
+    from activator.redisio.scripts import Call
 
 LIMIT = 1 << 20
 
@@ -185,3 +189,36 @@ async def test_a_redis_without_memory_refuses_a_body_and_keeps_nothing_of_it() -
                 assert len(b"".join(await store.take(handle))) == 1 << 20
             await eventually(lambda: not redis.keys(link.keys.of("m", "")), within=5.0)
             await store.aclose()
+
+
+@pytest.mark.parametrize(
+    ("size", "at_once"),
+    [(redis_bodies.SMALL, redis_bodies.SMALL_AT_ONCE), (redis_bodies.SMALL + 1, 4)],
+)
+async def test_many_small_bodies_but_few_large_ones_are_on_their_way_at_once(
+    size: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened_link(prefix=fresh_prefix()) as link:
+        store = RedisBodies(link, max_bytes=10 * LIMIT)
+        await store.keep("m", [b"how much room there is has been asked for"])
+        on_their_way, may_go, really = 0, asyncio.Event(), link.pipeline
+
+        async def pipeline(commands: Sequence[Sequence[Word] | Call]) -> list[Any]:
+            nonlocal on_their_way
+            on_their_way += 1
+            await may_go.wait()
+            return await really(commands)
+
+        monkeypatch.setattr(link, "pipeline", pipeline)
+        keeping = [
+            asyncio.get_running_loop().create_task(store.keep("m", [b"x" * size]))
+            for _ in range(redis_bodies.SMALL_AT_ONCE + 5)
+        ]
+        await eventually(lambda: on_their_way == at_once)
+        await link.command("PING")  # and none more while others have time to run
+        assert on_their_way == at_once
+
+        may_go.set()
+
+        assert len(await asyncio.gather(*keeping)) == on_their_way == len(keeping)
+        await store.aclose()

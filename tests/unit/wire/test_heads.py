@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from activator.wire.heads import (
     CHUNKED,
     UNTIL_CLOSE,
+    Field,
     HeadLimits,
     Malformed,
     RequestHead,
@@ -426,3 +429,53 @@ def test_no_trailers_are_none() -> None:
 def test_trailers_have_the_limits_of_a_head() -> None:
     with pytest.raises(TooLarge):
         parse_trailers(b"A: b\r\n" * 4, TIGHT)
+
+
+# --- folded -------------------------------------------------------------------------------------
+
+
+def test_a_folded_head_is_read_as_before_and_can_be_folded_again() -> None:
+    fields = (b"X-A:  one ", b"x-a: two", b"Content-Length: 5", b"Empty:", b"Latin: caf\xe9")
+    head, same = get(*fields), get(*fields)
+
+    for _ in range(2):
+        head.fold()
+
+        assert head.get(b"x-a") == b"one"
+        assert (head.fields, head.first) == (same.fields, same.first)
+
+    head.fold()
+    assert head.get_all(b"x-a") == [b"one", b"two"]
+    assert (head.length, head.host, head.method) == (5, b"a", b"GET")
+
+
+def test_a_folded_head_without_fields_has_none() -> None:
+    head = read(b"GET / HTTP/1.0")
+
+    head.fold()
+
+    assert head.fields == []
+    assert head.get(b"host") is None
+
+
+def test_a_folded_head_keeps_little() -> None:
+    head = get(*(b"X-Field-%d: some value or other" % number for number in range(12)))
+
+    before = _kept(head.fields, head.first)
+    lines = sum(len(line) for _, _, line in head.fields)
+    head.fold()
+
+    assert before > 5 * lines
+    assert sys.getsizeof(head._folded) < 1.2 * lines
+    with pytest.raises(AttributeError):
+        object.__getattribute__(head, "fields")
+
+
+def _kept(fields: list[Field], first: dict[bytes, Field]) -> int:
+    within = [part for field in fields for part in (field, *field)]
+    return sum(map(sys.getsizeof, [fields, first, *within]))
+
+
+def test_a_head_has_no_attributes_but_its_own() -> None:
+    with pytest.raises(AttributeError, match="nonsense"):
+        getattr(get(), "nonsense")  # noqa: B009 -- a checker would refuse the plain form
