@@ -9,6 +9,8 @@ from typing import Any, Final, cast
 
 TAIL: Final = 4 << 10
 """Bytes of an answer's end in which its `usage` stands."""
+_SPARE: Final = 1 << 10
+"""Bytes beyond that are kept for a while, so that not every piece moves the whole tail."""
 _EVENTS: Final = b"text/event-stream"
 _JSON: Final = b"application/json"
 _NAME: Final = b'"usage"'
@@ -32,21 +34,29 @@ class TokenCounter:
 
     def __init__(self, *, is_stream: bool) -> None:
         self._is_stream = is_stream
-        self._tail = b"\n"
+        self._tail = bytearray(b"\n")
+        """At least the last TAIL bytes."""
         self._events = 0
 
     def data(self, data: bytes) -> None:
+        tail = self._tail
         if self._is_stream:
-            edge = self._tail[1 - len(_EVENT) :]
-            self._events += (edge + data).count(_EVENT)
-        self._tail = data[-TAIL:] if len(data) >= TAIL else (self._tail + data)[-TAIL:]
+            seen = len(tail)
+            tail += data
+            # one that has come in part so far begins in the last bytes of what was seen
+            self._events += tail.count(_EVENT, max(0, seen + 1 - len(_EVENT)))
+        else:
+            tail += data[-TAIL:]
+        if len(tail) > TAIL + _SPARE:
+            del tail[:-TAIL]
 
     def tokens(self) -> Tokens | None:
         """Of what has come; None: there is nothing to count."""
-        told = _told(self._tail)
+        tail = bytes(self._tail[-TAIL:])
+        told = _told(tail)
         if told is not None:
             return told
-        events = self._events - self._tail.rstrip().endswith(b"data: [DONE]")
+        events = self._events - tail.rstrip().endswith(b"data: [DONE]")
         return Tokens(0, events, told=False) if events > 0 else None
 
 

@@ -34,6 +34,8 @@ from activator.wire.heads import CHUNKED
 from activator.wire.tunnel import Tunnel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from activator.core.dispatch import Ticket
     from activator.core.endpoint import NeverWake, Replica
     from activator.proxy.admission import Admitted, Peeked
@@ -95,9 +97,13 @@ class Exchange:
         "_state",
         "_status",
         "_trace",
+        "data",
     )
 
     _granted: Replica
+    data: Callable[[bytes], None]
+    """Takes the bytes of the answer, once it has begun: whatever stands between here and the client
+    is passed over, since a stream comes this way with every token."""
 
     def __init__(
         self,
@@ -435,8 +441,11 @@ class Exchange:
         self._body.forget()
         if self._live.endpoint.dialect is Dialect.OPENAI:
             early = self._early = self._early or self._new_early()
+            self.data = early.data
             if early.answered(head):
                 return
+        else:
+            self.data = self._connection.send
         self._connection.begin_answer(self._head_of(head), length=head.length, followed=followed)
 
     def _head_of(self, head: ResponseHead) -> bytes:
@@ -461,12 +470,6 @@ class Exchange:
         if self._replica is not None and self._replica.unproven:
             self._replica.unproven = False
             self._live.answered(self._replica.replica.id)
-
-    def data(self, data: bytes) -> None:
-        if self._early is None:
-            self._connection.send(data)
-        else:
-            self._early.data(data)
 
     def ended(self, trailers: list[Field]) -> None:
         self._attempt = self._passage = None

@@ -98,6 +98,7 @@ class Attempt:
         "_clock",
         "_connecting",
         "_connection",
+        "_heard_at",
         "_live",
         "_outbound",
         "_over",
@@ -122,6 +123,8 @@ class Attempt:
         self._owed = False
         self._request_whole = outbound.length == 0
         self._total_at = inf
+        self._heard_at = 0.0
+        """When a byte of the answer came last, or could have come again (loop time)."""
 
     def begin(self) -> None:
         """Go. `connected` may be called before this returns."""
@@ -194,7 +197,7 @@ class Attempt:
             self._owed = True
             self._replica.owes(now=self._clock())
             self._connection.resume()
-            self._tick()
+            self._run_idle()
 
     def abort(self) -> None:
         """Close the connection, which is what makes a model server stop generating."""
@@ -221,12 +224,13 @@ class Attempt:
 
     def answered(self, head: ResponseHead, *, followed: bool) -> None:
         self._began = True
-        if not followed:
-            self._tick()
+        self._run_idle()
         self._answer.answered(head, followed=followed)
 
     def data(self, data: bytes) -> None:
-        self._tick()
+        # of each chunk of a stream no more than its moment is noted: the deadline is left where it
+        # is, and when it comes `on_deadline` sees what was heard since
+        self._heard_at = self._replica.moved_at = self._clock()
         self._answer.data(data)
 
     def ended(self, trailers: list[Field]) -> None:
@@ -253,6 +257,9 @@ class Attempt:
         self._answer.upstream_writable(ok=ok)
 
     def on_deadline(self, now: float) -> None:
+        if self._began and self._connection is not None and now < (at := self._idle_at()):
+            self._connection.set_deadline(at)
+            return
         timeouts = self._live.endpoint.timeouts
         if self._connection is not None:
             self._connection.close()
@@ -272,15 +279,18 @@ class Attempt:
             self._settle()
             self._answer.failed(failure)
 
-    def _tick(self) -> None:
-        """A byte of the answer has come: the replica makes progress, `idle` starts anew."""
-        now = self._clock()
-        self._replica.moved(now=now)
+    def _run_idle(self) -> None:
+        """A byte of the answer has come, or may come again: `idle` starts anew."""
+        self._heard_at = self._replica.moved_at = self._clock()
+        if self._connection is not None:
+            self._connection.set_deadline(self._idle_at())
+
+    def _idle_at(self) -> float:
+        """When the answer has lasted too long, or been silent for too long (loop time)."""
         idle = self._live.endpoint.timeouts.idle
-        if self._connection is not None and self._owed:
-            self._connection.set_deadline(
-                min(now + idle, self._total_at) if idle else self._total_at
-            )
+        if not idle or not self._owed:
+            return self._total_at
+        return min(self._heard_at + idle, self._total_at)
 
     @property
     def _address(self) -> str:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class LiveReplica:
     """A replica with its connections, and when it last showed progress."""
 
-    __slots__ = ("_clock", "_moved_at", "_owed", "pool", "replica", "unproven")
+    __slots__ = ("_clock", "_owed", "moved_at", "pool", "replica", "unproven")
 
     def __init__(self, replica: Replica, kit: UpstreamKit, *, tls: bool = False) -> None:
         self.replica = replica
@@ -39,22 +39,19 @@ class LiveReplica:
         self.unproven = True
         """It has not begun an answer yet."""
         self._clock = kit.clock
-        self._moved_at = kit.clock()
+        self.moved_at = kit.clock()
+        """When the last byte came (loop time); whoever relays it says so."""
         self._owed = 0
 
     def owes(self, *, now: float) -> None:
         """One more request waits for its next byte."""
         if not self._owed:
-            self._moved_at = now  # it had nothing to show progress on until now
+            self.moved_at = now  # it had nothing to show progress on until now
         self._owed += 1
 
     def owes_less(self) -> None:
         """One less does: it has ended, or nobody can take a byte from it for the time being."""
         self._owed -= 1
-
-    def moved(self, *, now: float) -> None:
-        """A byte has come."""
-        self._moved_at = now
 
     @property
     def last_byte(self) -> float:
@@ -62,7 +59,7 @@ class LiveReplica:
 
         A tunnel may be silent and a client slow without the replica being stuck.
         """
-        return self._moved_at if self._owed else self._clock()
+        return self.moved_at if self._owed else self._clock()
 
 
 class RetryBudget:

@@ -136,7 +136,7 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._state == _BODY:
-            self._feed_body(data)
+            self._feed_body(data, None)
         elif self._state == _HEAD:
             self._feed_head(data)
         elif self._state == _TUNNEL:
@@ -325,15 +325,16 @@ class ClientConnection(asyncio.Protocol):
         self._state = _BODY
         self._decoder = decoder(head.length, self._limits)
         if rest:
-            self._feed_body(rest, head=head)
+            self._feed_body(rest, head)
         else:
             sink.answered(head, followed=False)
 
-    def _feed_body(self, data: bytes, *, head: ResponseHead | None = None) -> None:
+    def _feed_body(self, data: bytes, head: ResponseHead | None) -> None:
         """`head`: of an answer that begins with these bytes, and has not been told yet."""
-        assert self._decoder is not None
+        coming = self._decoder
+        assert coming is not None
         try:
-            body, end = self._decoder.feed(data)
+            body, end = coming.feed(data)
         except (Malformed, TooLarge) as error:
             self._fail_malformed(f"body is malformed: {error}")
             return
@@ -341,11 +342,11 @@ class ClientConnection(asyncio.Protocol):
         if sink is None:
             return
         if head is not None:
-            sink.answered(head, followed=bool(body) or self._decoder.done)
+            sink.answered(head, followed=bool(body) or coming.done)
         if body and self._sink is sink:
             sink.data(body)
-        if self._decoder is not None and self._decoder.done and self._sink is sink:
-            self._complete(self._decoder.trailers, data[end:])
+        if coming.done and self._sink is sink:
+            self._complete(coming.trailers, data[end:])
 
     def _upgrade(self, head: ResponseHead, rest: bytes) -> None:
         if not self._upgrading:

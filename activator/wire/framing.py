@@ -32,6 +32,8 @@ _CHUNK_LINE_LIMIT: Final = 256
 """Bytes of one chunk line: extensions are legal, unbounded ones are an attack."""
 _TRAILER_LIMIT: Final = 8 << 10
 """Bytes of a trailer section: it is held whole until its end, whatever the head may be."""
+_USUAL_SIZES: Final = {b"%x" % size: size for size in range(1, 2048)}
+"""Chunk lines as most servers write them, for the sizes that tokens and their events have."""
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
@@ -105,6 +107,12 @@ class ChunkedDecoder:
         self.trailers: list[Field] = []
 
     def feed(self, data: bytes, at: int = 0) -> tuple[bytes, int]:
+        if self._state == _SIZE and not at and not self._partial:
+            # most reads of a stream bring one whole chunk, whose line need not be taken apart
+            end = data.find(b"\r\n", 0, 5)
+            length = _USUAL_SIZES.get(data[:end]) if end > 0 else None
+            if length and len(data) == end + length + 4 and data.endswith(b"\r\n"):
+                return data[end + 2 : -2], len(data)
         shift = 0
         if self._partial:
             shift = len(self._partial) - at

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from activator.errors import ActivatorError, BadRequest, HeadersTooLarge, RequestTimeout
 from activator.wire.farewell import Farewell
-from activator.wire.framing import chunk, last_chunk
+from activator.wire.framing import last_chunk
 from activator.wire.heads import CHUNKED, UNTIL_CLOSE, Field, Malformed, RequestHead, TooLarge
 from activator.wire.incoming import Incoming
 from activator.wire.service import Receiver, ServerKit, ServerLimits, Service
@@ -251,11 +251,13 @@ class ServerConnection(asyncio.Protocol):
     def send(self, data: bytes) -> None:
         """Body bytes; the caller keeps to the length it announced."""
         if data:
-            self.sent += len(data)
-            framed = chunk(data) if self._chunked else data
+            size = len(data)
+            self.sent += size
+            if self._chunked:
+                data = b"%x\r\n%b\r\n" % (size, data)
             if self._head:
-                framed, self._head = self._head + framed, b""
-            self._transport.write(framed)
+                data, self._head = self._head + data, b""
+            self._transport.write(data)
 
     def finish(self, trailers: list[Field] | None = None) -> None:
         """The answer is complete. What is left of the request is thrown away."""

@@ -393,7 +393,7 @@ async def test_a_stalled_replica_whose_bytes_move_again_is_back() -> None:
         await asyncio.sleep(10.0)
         assert not w.live.replicas
 
-        reached.moved(now=w.clock())
+        reached.moved_at = w.clock()
         await w.until(lambda: w.live.replicas, within=5.0)
         slow.done()
 

@@ -193,6 +193,20 @@ async def test_silence_in_the_middle_of_an_answer() -> None:
     assert a.events[3:] == [Ending.MIDWAY]
 
 
+async def test_silence_begins_with_the_last_byte_of_a_long_answer() -> None:
+    a = Asking(Upstream(timeouts=Timeouts(first_byte=1.0, idle=2.0)))
+    await a.begin()
+    a.up.wire.comes(b"HTTP/1.1 200 OK\r\n\r\nx")
+    for _ in range(100):
+        await asyncio.sleep(0.13)
+        a.up.wire.comes(b"x")
+    await asyncio.sleep(1.9)
+    assert a.events == ["connected", 200, *[b"x"] * 101]
+    await asyncio.sleep(0.2)
+
+    assert a.events[-1] == Ending.MIDWAY
+
+
 async def test_total_ends_an_answer_that_goes_on() -> None:
     a = Asking(Upstream(timeouts=Timeouts(idle=2.0, total=5.0)))
     await a.begin()

@@ -68,7 +68,7 @@ def test_a_replica_makes_progress_as_long_as_nobody_waits_for_a_byte() -> None:
     clock.advance(5.0)
     assert replica.last_byte == asked
 
-    replica.moved(now=clock.now)
+    replica.moved_at = clock.now
     assert replica.last_byte == clock.now
 
 

@@ -160,6 +160,21 @@ def test_extensions_and_trailers_may_be_as_long_as_their_limits_however_they_com
             feed(chunked(), *reads)
 
 
+@pytest.mark.parametrize("size", [1, 9, 10, 15, 16, 255, 256, 2047, 2048, 4095, 70_000])
+def test_a_chunk_that_comes_whole_is_read_as_one_that_comes_in_bytes(size: int) -> None:
+    data = b"\r\n" * (size // 2) + b"x" * (size % 2)
+    plain = b"%x\r\n%b\r\n" % (size, data)
+    for whole in (plain, b"%X\r\n%b\r\n" % (size, data), b"0" + plain, plain + plain):
+        coming = chunked()
+        for _ in range(2):
+            assert coming.feed(whole) == (feed(chunked(), *in_bytes(whole))[0], len(whole))
+        assert coming.feed(LAST_CHUNK) == (b"", len(LAST_CHUNK))
+        assert coming.done
+    for wrong in (plain[:-2] + b"\n\n", plain[:-2] + b"x\r\n", plain.replace(b"\r\n", b"\n", 1)):
+        with pytest.raises(Malformed):
+            chunked().feed(wrong)
+
+
 def test_a_wrong_chunk_size_is_refused_before_its_line_ends() -> None:
     for wrong in (b"G", b"5 ", b"0x", b"+", b"1" * 16, b"5\rX"):
         with pytest.raises(Malformed):
