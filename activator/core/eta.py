@@ -1,4 +1,4 @@
-"""How long a start takes, learned from earlier ones: quantiles of the last few.
+"""How long a start takes, learned from earlier ones: quantiles of the last few, less their luck.
 
 Decides what to expect. Measuring the phases is the control loop's business, turning the
 expectation into `Retry-After` or words is the proxy's.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,10 +18,19 @@ REMEMBERED_STARTS = 20
 """Enough for quantiles, few enough that a new image or node type is learned within a day's use."""
 
 _LOW, _TYPICAL, _HIGH = 0.1, 0.5, 0.9
+_LOWER, _HIGHER = 0.05, 0.95
+"""Of starts of one kind, before they are shrunk."""
 
-_DOUBT = 0.5
-"""How far one single start is trusted: the next may differ by this share of half of it. Shrinks as
-1 / (starts + 1), so that twenty starts speak for themselves."""
+_USUAL = 0.14
+"""How far from the typical start the ends of a range are where nothing is known, as a share of it:
+eight of ten starts whose standard deviation is a tenth of what they take."""
+_CREDIT = 12
+"""As many starts speak for themselves as loudly as that does."""
+_APART = 1.5
+"""A start that takes so many times as long as the next shorter one is of another kind: its image
+had to be fetched, or a machine added."""
+_PAST = 1.2
+"""Who has taken so many times as long as the longest start of a kind is not of that kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,31 +65,33 @@ class StartTimes:
 
     def estimate(self) -> Estimate | None:
         """What a whole start takes; None before the first has been learned."""
-        totals = sorted(sum(start.values()) for start in self._starts)
-        if not totals:
-            return None
-        typical = _quantile(totals, _TYPICAL)
-        doubt = typical * _DOUBT / (len(totals) + 1)
-        return Estimate(
-            low=max(_quantile(totals, _LOW) - doubt, 0.0),
-            typical=typical,
-            high=_quantile(totals, _HIGH) + doubt,
-        )
+        totals = self._totals()
+        return _expected(totals) if totals else None
 
     def remaining(self, elapsed: float) -> Estimate | None:
         """What is left of a start that has taken `elapsed` seconds so far.
 
         Shrinks with `elapsed` and never goes below zero: a start that takes longer than all that
-        is known is expected any moment.
+        is known is expected any moment. Only one that has outlasted all starts of one kind is
+        told what those of the next kind take.
         """
-        whole = self.estimate()
-        if whole is None:
+        totals = self._totals()
+        if not totals:
             return None
+        whole = likely = _expected(totals)
+        kinds = _kinds(totals)
+        while len(kinds) > 1 and elapsed > kinds[0][-1] * _PAST:
+            del kinds[0]
+            likely = _expected([total for kind in kinds for total in kind])
         return Estimate(
-            low=max(whole.low - elapsed, 0.0),
-            typical=max(whole.typical - elapsed, 0.0),
+            low=max(min(likely.low, whole.high) - elapsed, 0.0),
+            typical=max(min(likely.typical, whole.high) - elapsed, 0.0),
             high=max(whole.high - elapsed, 0.0),
         )
+
+    def _totals(self) -> list[float]:
+        """Of whole starts, the shortest first."""
+        return sorted(sum(start.values()) for start in self._starts)
 
     def phases(self) -> dict[str, float]:
         """The median of each phase in seconds, in the order in which phases were first told."""
@@ -88,6 +100,48 @@ class StartTimes:
             for name, seconds in start.items():
                 spent.setdefault(name, []).append(seconds)
         return {name: _quantile(sorted(each), _TYPICAL) for name, each in spent.items()}
+
+
+def _expected(totals: Sequence[float]) -> Estimate:
+    """Of one or more starts, the shortest first. A quantile among starts of one kind reaches to
+    the end of that kind."""
+    low, typical, high = (_quantile(totals, share) for share in (_LOW, _TYPICAL, _HIGH))
+    for kind in _kinds(totals):
+        shortest, longest = _span(kind)
+        if kind[0] <= low <= kind[-1]:
+            low = shortest
+        if kind[0] <= high <= kind[-1]:
+            high = longest
+            break
+    return Estimate(min(low, typical), typical, max(high, typical))
+
+
+def _span(kind: Sequence[float]) -> tuple[float, float]:
+    """From where to where most starts of this kind go.
+
+    The outer quantiles of a few starts are mostly luck, so how far they are from the median is
+    shrunk towards what is usual. Upwards only where that widens the range: what was late once may
+    be again, and to be told too much is better than too little.
+    """
+    count, middle = len(kind), _quantile(kind, _TYPICAL)
+    weight = _CREDIT / (count + _CREDIT)
+    usual = middle * _USUAL * (1 + 1 / count)  # the median itself is known no better
+    early = middle - _quantile(kind, _LOWER)
+    late = _quantile(kind, _HIGHER) - middle
+    return (
+        middle - early - weight * (usual - early),
+        middle + late + max(weight * (usual - late), 0.0),
+    )
+
+
+def _kinds(totals: Sequence[float]) -> list[list[float]]:
+    """One or more starts, the shortest first, apart where the next took much longer."""
+    kinds = [[totals[0]]]
+    for shorter, longer in pairwise(totals):
+        if longer > shorter * _APART:
+            kinds.append([])
+        kinds[-1].append(longer)
+    return kinds
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:

@@ -9,6 +9,7 @@ from bench.benchmarks import (
     cluster,
     cold,
     drain,
+    eta,
     growth,
     held,
     jobs,
@@ -36,4 +37,5 @@ ALL: Final[Mapping[str, Callable[[Lab], Result]]] = {
     "slots": slots.run,
     "jobs": jobs.run,
     "models": models.run,
+    "eta": eta.run,
 }

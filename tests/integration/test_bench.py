@@ -173,3 +173,16 @@ def test_a_cost_that_grows_with_the_square_is_beyond_the_limit_of_growth() -> No
         taken = growth.compare(read, 1, 8, rounds=2, clock=lambda: now)
         assert taken.times == times
         assert (taken.times > growth.LIMIT) == (read is squared)
+
+
+async def test_the_benchmark_of_estimates_asks_before_and_during_starts(tmp_path: Path) -> None:
+    status, out, err = await run_bench("eta", "--smoke", "--out", str(tmp_path))
+
+    assert err == ""
+    rows = {row["starts"]: row for row in json.loads((tmp_path / "eta.json").read_text())["rows"]}
+    assert rows["steady"]["low s"] < 40.0 < rows["steady"]["high s"]
+    assert rows["steady"]["corrected %"] == 0
+    assert 10 < rows["cached or not"]["corrected %"] < 40
+    assert rows["cached or not"]["high s"] > 100.0
+    assert "MISS" not in out
+    assert status == 0
