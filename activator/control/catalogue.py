@@ -7,19 +7,17 @@ the store, and read back by an activator that starts later. What follows from it
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import logging
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from activator.aiokit.tasks import Tasks
+from activator.control.keeper import Keeper
 from activator.core.catalogue import cards_of
 from activator.core.endpoint import Dialect
-from activator.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from activator.coordination.base import ModelList
     from activator.core.catalogue import ModelCard
@@ -27,9 +25,6 @@ if TYPE_CHECKING:
     from activator.upstream.registry import LiveEndpoint
 
 _log = logging.getLogger("activator.control")
-
-EVERY: Final = 5.0
-"""Seconds between two looks at what is new."""
 
 
 class Asker(Protocol):
@@ -43,8 +38,7 @@ class Catalogue:
     def __init__(self, asker: Asker) -> None:
         self._asker = asker
         self._tasks = Tasks("catalogue")
-        self._knows: dict[str, LiveEndpoint] = {}
-        """Those that were told what is noted."""
+        self._keeper: Keeper[LiveEndpoint] | None = None
         self._noted: dict[str, tuple[ModelCard, ...]] = {}
 
     def start(
@@ -56,9 +50,18 @@ class Catalogue:
     ) -> None:
         """Every activator asks for itself, so one of them notes it: the leader."""
         self._notes = notes
-        self._lives = lives
         self._leading = leading
-        self._tasks.spawn(self._go_on(), name="note")
+        self._keeper = Keeper(
+            "models",
+            current=lambda: {
+                live.endpoint.name: live
+                for live in lives()
+                if live.endpoint.dialect is Dialect.OPENAI
+            },
+            recall=self._recall,
+            note=self._note,
+        )
+        self._keeper.start()
 
     def follow(self, live: LiveEndpoint) -> None:
         """Ask its replicas from now on."""
@@ -67,10 +70,8 @@ class Catalogue:
     async def aclose(self) -> None:
         """What was told in the last moments is noted still."""
         await self._tasks.aclose()
-        if self._knows:
-            with contextlib.suppress(StoreUnavailable):
-                await self._note()
-            self._knows = {}
+        if self._keeper is not None:
+            await self._keeper.aclose()
 
     # --- the replicas
 
@@ -95,32 +96,14 @@ class Catalogue:
 
     # --- the notes
 
-    async def _go_on(self) -> None:
-        while True:
-            # while the store is away, what is not noted or known yet waits
-            with contextlib.suppress(StoreUnavailable):
-                await self.tick()
-            await asyncio.sleep(EVERY)
+    async def _recall(self, new: Mapping[str, LiveEndpoint]) -> None:
+        noted = await self._notes.last(new.keys())
+        for name, live in new.items():
+            if noted[name] and not live.models:
+                live.models = self._noted[name] = noted[name]
 
-    async def tick(self) -> None:
-        """Raises StoreUnavailable."""
-        lives = {
-            live.endpoint.name: live
-            for live in self._lives()
-            if live.endpoint.dialect is Dialect.OPENAI
-        }
-        new = {name for name, live in lives.items() if self._knows.get(name) is not live}
-        if new:
-            noted = await self._notes.last(new)
-            for name in new:
-                if noted[name] and not lives[name].models:
-                    lives[name].models = self._noted[name] = noted[name]
-        self._knows = lives
-        await self._note()
-
-    async def _note(self) -> None:
-        for name, live in self._knows.items():
-            told = live.models
-            if told and self._noted.get(name) != told and self._leading():
-                await self._notes.note(name, told)
-                self._noted[name] = told
+    async def _note(self, name: str, live: LiveEndpoint) -> None:
+        told = live.models
+        if told and self._noted.get(name) != told and self._leading():
+            await self._notes.note(name, told)
+            self._noted[name] = told

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from activator.control.catalogue import EVERY, Catalogue
+from activator.control.catalogue import Catalogue
+from activator.control.keeper import EVERY
 from activator.coordination.memory_models import MemoryModelList
 from activator.core.catalogue import ModelCard
 from activator.core.endpoint import Dialect, Replica

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from activator.control.experience import EVERY, Experience
+from activator.control.experience import Experience
+from activator.control.keeper import EVERY
 from activator.coordination.memory_starts import MemoryStartLog
 from activator.errors import StoreUnavailable
 from tests.unit.control.house import endpoint, house

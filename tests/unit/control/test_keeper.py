@@ -1,0 +1,87 @@
+"""What is learned of endpoints is kept, and told to whoever is new."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from activator.control.keeper import Keeper
+from activator.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(slots=True, eq=False)
+class Pupil:
+    lessons: list[str] = field(default_factory=list)
+
+
+class Desk:
+    """A keeper, looked at when a test says so, beside the store it keeps things in."""
+
+    def __init__(self, **pupils: Pupil) -> None:
+        self.pupils: dict[str, Pupil] = pupils
+        self.recalled: list[str] = []
+        self.noted: list[str] = []
+        self.away = False
+        self.keeper: Keeper[Pupil] = Keeper(
+            "lessons", current=lambda: dict(self.pupils), recall=self._recall, note=self._note
+        )
+
+    async def _recall(self, new: Mapping[str, Pupil]) -> None:
+        self._answer()
+        self.recalled += new
+
+    async def _note(self, name: str, pupil: Pupil) -> None:
+        while pupil.lessons:
+            self._answer()
+            self.noted.append(f"{name}: {pupil.lessons.pop(0)}")
+
+    def _answer(self) -> None:
+        if self.away:
+            raise StoreUnavailable("connection refused")
+
+
+async def test_who_is_new_is_told_once_what_is_noted() -> None:
+    desk = Desk(a=Pupil())
+    await desk.keeper.tick()
+    desk.pupils["b"] = Pupil()
+    await desk.keeper.tick()
+    await desk.keeper.tick()
+
+    assert desk.recalled == ["a", "b"]
+
+
+async def test_who_takes_anothers_place_is_told_anew() -> None:
+    desk = Desk(a=Pupil())
+    await desk.keeper.tick()
+    desk.pupils["a"] = Pupil()
+    await desk.keeper.tick()
+
+    assert desk.recalled == ["a", "a"]
+
+
+async def test_what_the_store_did_not_take_is_given_again() -> None:
+    desk = Desk(a=Pupil(["first"]))
+    desk.away = True
+    with pytest.raises(StoreUnavailable):
+        await desk.keeper.tick()
+    desk.away = False
+    await desk.keeper.tick()
+
+    assert desk.recalled == ["a"]
+    assert desk.noted == ["a: first"]
+
+
+async def test_the_last_lesson_is_noted_at_the_end() -> None:
+    pupil = Pupil()
+    desk = Desk(a=pupil)
+    await desk.keeper.tick()
+    pupil.lessons.append("last")
+
+    await desk.keeper.aclose()
+
+    assert desk.noted == ["a: last"]
