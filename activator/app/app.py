@@ -34,6 +34,7 @@ from activator.control.controller import Controller
 from activator.control.experience import Experience
 from activator.control.hooks import Hooks
 from activator.control.key_accounts import KeyAccounts
+from activator.control.key_costs import KeyCosts
 from activator.control.supervisor import Supervisor
 from activator.control.worker import Worker, Workers
 from activator.coordination.memory import MemoryLedger
@@ -193,6 +194,12 @@ class App:
                 clock=self._clock,
                 wall=time.time,
             )
+            self._key_costs = KeyCosts(
+                self._bookkeeper.keys,
+                controls=self.supervisor.all,
+                leading=lambda: self._stores.lease.leading,
+                wall=time.time,
+            )
             self._experience = Experience(
                 self._stores.starts,
                 controls=self.supervisor.all,
@@ -215,6 +222,8 @@ class App:
         self._declared.take(self.settings)
         self._bookkeeper.start()
         self._keys.start()
+        if self.settings.auth.api_keys_file is not None:
+            self._key_costs.start()
         self._experience.start()
         self._catalogue.start(
             self._stores.models,
@@ -439,6 +448,7 @@ class App:
         await self._telling.aclose()
         self._declared.close()
         await self._close_endpoints()
+        await self._key_costs.aclose()
         await self._bookkeeper.aclose()
         await self._keys.aclose()
         await self._experience.aclose()

@@ -1,7 +1,7 @@
-"""Every instrument of the activator, once: its name, its labels, its buckets.
+"""Everything that is measured, as plain numbers, and its buckets.
 
-Writers touch plain numbers (about a microsecond a request); whatever costs more happens when
-somebody scrapes. What is worth measuring is decided by those who call, what it is called here.
+Writers touch a number (about a microsecond a request); whatever costs more happens when somebody
+scrapes. What is worth measuring is decided by those who call; what it is called is `families`'.
 """
 
 from __future__ import annotations
@@ -12,19 +12,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 from prometheus_client import exposition as text
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-)
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from activator.telemetry import logs
+from activator.core.key_usage import OTHERS
+from activator.telemetry.families import Families
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from prometheus_client.metrics_core import Metric
+    from collections.abc import Callable, Mapping
 
     from activator.core.tokens import Tokens
 
@@ -53,6 +47,9 @@ MAX_SERIES = 64
 what comes beyond the bound is counted as `other`."""
 MAX_TOKEN_SERIES = 1024
 """Of one endpoint: four for each API key that has used it."""
+MAX_KEYS = 256
+"""Of one endpoint that are told apart by what they cost; further ones are counted as `*`, as those
+are whose use is not told apart."""
 OTHER = "other"
 
 K = TypeVar("K")
@@ -112,6 +109,7 @@ class EndpointMetrics:
         "fallbacks",
         "gauges",
         "jobs",
+        "key_costs",
         "overheads",
         "phases",
         "requests",
@@ -133,6 +131,7 @@ class EndpointMetrics:
         self.fallbacks: dict[str, int] = {}
         self.tokens: dict[tuple[str, str, str], int] = {}
         """By API key, direction and how they were counted."""
+        self.key_costs: dict[str, float] = {}
         self.gauges: Callable[[], Gauges] | None = None
         self.jobs: Mapping[str, int] = {}
         """By state, over all activators; some seconds old."""
@@ -200,6 +199,12 @@ class EndpointMetrics:
                 series = (OTHER, direction, counted)
             self.tokens[series] = self.tokens.get(series, 0) + number
 
+    def charged(self, key: str, cost: float) -> None:
+        """So much more is what this API key has cost; an empty one is nobody."""
+        if key not in self.key_costs and len(self.key_costs) >= MAX_KEYS:
+            key = OTHERS
+        self.key_costs[key] = self.key_costs.get(key, 0.0) + cost
+
 
 class Metrics:
     """All instruments of this process."""
@@ -216,7 +221,7 @@ class Metrics:
         self.leader: Callable[[], bool] = bool
         """Whether this activator leads; asked at each scrape."""
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Collector(self))
+        self._registry.register(Families(self))
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
 
@@ -249,234 +254,8 @@ class Metrics:
         return text.generate_latest(self._registry), text.CONTENT_TYPE_PLAIN_0_0_4
 
 
-class _Collector:
-    """Aggregates at scrape. One generator a family, in the order of the documentation."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> Iterator[Metric]:
-        rows = self._metrics.labelled()
-        gauges = [(name, one.gauges()) for name, one in rows if one.gauges is not None]
-        yield from _of_requests(rows)
-        yield from _of_tokens(rows)
-        yield from _of_scaling(rows)
-        yield from _of_now(gauges)
-        yield from _of_jobs(rows)
-        yield _counter(
-            "activator_store_errors",
-            "Operations of the store that failed",
-            (),
-            [((), self._metrics.store_errors)],
-        )
-        yield _counter(
-            "activator_overruled",
-            "Times that scaling down waited no longer for a silent activator",
-            (),
-            [((), self._metrics.overruled)],
-        )
-        yield _gauge(
-            "activator_leader",
-            "1 while this activator leads",
-            (),
-            [((), self._metrics.leader())],
-        )
-        yield _gauge(
-            "activator_connections",
-            "Client connections that are open",
-            (),
-            [((), self._metrics.connections)],
-        )
-        yield _counter(
-            "activator_log_lines_dropped",
-            "Log lines that are lost because nobody took them",
-            (),
-            [((), logs.dropped())],
-        )
-
-
-_Rows = list[tuple[str, EndpointMetrics]]
-
-
-def _of_requests(rows: _Rows) -> Iterator[Metric]:
-    yield _counter(
-        "activator_requests",
-        "Requests answered; reason is empty when the model answered",
-        ("endpoint", "code", "reason"),
-        [
-            ((name, str(code), reason), count)
-            for name, one in rows
-            for (code, reason), count in one.requests.items()
-        ],
-    )
-    yield _histogram(
-        "activator_request_duration_seconds",
-        "From a request's head to the end of its answer",
-        ("endpoint",),
-        [((name,), one.durations) for name, one in rows],
-    )
-    yield _histogram(
-        "activator_overhead_seconds",
-        "Time of a request in the proxy itself",
-        ("endpoint",),
-        [((name,), one.overheads) for name, one in rows],
-    )
-    yield _histogram(
-        "activator_queue_wait_seconds",
-        "Time in line of the requests that were held",
-        ("endpoint",),
-        [((name,), one.waits) for name, one in rows if name],
-    )
-    yield _counter(
-        "activator_retries",
-        "Requests sent to another replica",
-        ("endpoint", "reason"),
-        [((name, why), count) for name, one in rows for why, count in one.retries.items()],
-    )
-    yield _counter(
-        "activator_fallback_requests",
-        "Requests that nothing was ready for, of endpoints with a fallback, by what became of them",
-        ("endpoint", "outcome"),
-        [((name, how), count) for name, one in rows for how, count in one.fallbacks.items()],
-    )
-
-
-def _of_tokens(rows: _Rows) -> Iterator[Metric]:
-    yield _counter(
-        "activator_tokens",
-        "Tokens in OpenAI's dialect, counted by the model's usage or by a stream's chunks",
-        ("endpoint", "key", "direction", "counted"),
-        [
-            ((name, key, direction, counted), count)
-            for name, one in rows
-            for (key, direction, counted), count in one.tokens.items()
-        ],
-    )
-
-
-def _of_scaling(rows: _Rows) -> Iterator[Metric]:
-    yield _counter(
-        "activator_cold_starts",
-        "Starts from zero by how they ended",
-        ("endpoint", "outcome"),
-        [((name, how), count) for name, one in rows for how, count in one.cold_starts.items()],
-    )
-    yield _histogram(
-        "activator_cold_start_seconds",
-        "Phases of cold starts",
-        ("endpoint", "phase"),
-        [((name, phase), seen) for name, one in rows for phase, seen in one.phases.items()],
-    )
-    yield _counter(
-        "activator_scale_actions",
-        "Changes of the number of replicas that were asked for",
-        ("endpoint", "direction", "reason"),
-        [
-            ((name, direction, why), count)
-            for name, one in rows
-            for (direction, why), count in one.scale_actions.items()
-        ],
-    )
-
-
-def _of_jobs(rows: _Rows) -> Iterator[Metric]:
-    yield _gauge(
-        "activator_jobs",
-        "Jobs that are kept, by state; every activator of a store tells the same",
-        ("endpoint", "state"),
-        [((name, state), n) for name, one in rows for state, n in one.jobs.items()],
-    )
-
-
-def _of_now(gauges: list[tuple[str, Gauges]]) -> Iterator[Metric]:
-    yield _gauge(
-        "activator_held_requests",
-        "Requests whose clients wait on their sockets",
-        ("endpoint",),
-        [((name,), now.held) for name, now in gauges],
-    )
-    yield _gauge(
-        "activator_held_requests_limit",
-        "queue.maxRequests: beyond it clients are refused; 0 is no limit",
-        ("endpoint",),
-        [((name,), now.held_limit) for name, now in gauges],
-    )
-    yield _gauge(
-        "activator_oldest_held_seconds",
-        "How long the request has waited that has waited longest; 0 if none does",
-        ("endpoint",),
-        [((name,), now.oldest_held) for name, now in gauges],
-    )
-    yield _gauge(
-        "activator_inflight_requests",
-        "Requests at replicas",
-        ("endpoint",),
-        [((name,), now.in_flight) for name, now in gauges],
-    )
-    yield _gauge(
-        "activator_replicas",
-        "Replicas by state",
-        ("endpoint", "state"),
-        [((name, state), n) for name, now in gauges for state, n in now.replicas.items()],
-    )
-    yield _counter(
-        "activator_replica_seconds",
-        "Replica time used, by state",
-        ("endpoint", "state"),
-        [((name, state), s) for name, now in gauges for state, s in now.replica_seconds.items()],
-    )
-    yield _counter(
-        "activator_cost",
-        "Cost of the replica time used, in the unit of costPerReplicaHour",
-        ("endpoint",),
-        [((name,), now.cost) for name, now in gauges],
-    )
-    yield _counter(
-        "activator_cost_saved",
-        "Cost that replicas at zero have saved, in the unit of costPerReplicaHour",
-        ("endpoint",),
-        [((name,), now.cost_saved) for name, now in gauges],
-    )
-    yield _counter(
-        "activator_key_seconds",
-        "What API keys have used here: slots, starts that they waited for, replicas kept for them",
-        ("endpoint", "key", "use"),
-        [((name, *each), s) for name, now in gauges for each, s in now.key_seconds.items()],
-    )
-
-
 def _count(counters: dict[K, int], key: K, *, beyond: K) -> None:
     """One more of `key`, or of `beyond` when it would be one label set too many."""
     if key not in counters and len(counters) >= MAX_SERIES:
         key = beyond
     counters[key] = counters.get(key, 0) + 1
-
-
-def _counter(
-    name: str, help_text: str, labels: Sequence[str], rows: Iterable[tuple[Sequence[str], float]]
-) -> Metric:
-    family = CounterMetricFamily(name, help_text, labels=labels)
-    for values, count in rows:
-        family.add_metric(values, count)
-    return family
-
-
-def _gauge(
-    name: str, help_text: str, labels: Sequence[str], rows: Iterable[tuple[Sequence[str], float]]
-) -> Metric:
-    family = GaugeMetricFamily(name, help_text, labels=labels)
-    for values, number in rows:
-        family.add_metric(values, number)
-    return family
-
-
-def _histogram(
-    name: str,
-    help_text: str,
-    labels: Sequence[str],
-    rows: Iterable[tuple[Sequence[str], Histogram]],
-) -> Metric:
-    family = HistogramMetricFamily(name, help_text, labels=labels)
-    for values, seen in rows:
-        family.add_metric(values, seen.buckets(), seen.total)
-    return family

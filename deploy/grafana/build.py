@@ -226,11 +226,16 @@ COSTS = (
         stacked=True,
     ),
     _graph(
+        "Cost of API keys, an hour",
+        f"{_summed(_rate('key_cost_total'), 'key')} * 3600",
+        "{{key}}",
+        stacked=True,
+    ),
+    _graph(
         "Used by API keys",
         _summed(_rate("key_seconds_total"), "key", "use"),
         "{{key}} {{use}}",
         stacked=True,
-        width=24,
     ),
     _graph(
         "Replicas, on average, by what they did",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,16 @@ async def divided(s: Stage) -> dict[str, dict[str, Any]]:
         return {each["key"]: each for each in (await answer.json())["days"]}
 
 
+async def counted(s: Stage) -> dict[str, float]:
+    """By key, as scraped."""
+    url = f"http://127.0.0.1:{s.app.admin_port}/metrics"
+    async with aiohttp.ClientSession() as client, client.get(url) as answer:
+        rows = re.findall(
+            r'^activator_key_cost_total\{.*key="(\w*)"\} (\S+)$', await answer.text(), re.M
+        )
+    return {key: float(cost) for key, cost in rows}
+
+
 async def test_whoever_wakes_uses_or_keeps_an_endpoint_pays_for_it(keys: dict[str, Any]) -> None:
     async with stage(slow, from_zero=True, config=keys, costPerReplicaHour=3600) as s:
         assert s.driver is not None
@@ -70,6 +81,13 @@ async def test_whoever_wakes_uses_or_keeps_an_endpoint_pays_for_it(keys: dict[st
         assert alice["replica_seconds"] >= 0.15
         assert alice["cost"] == pytest.approx(alice["replica_seconds"])  # 1 for a second
         assert "" not in told
+
+        await s.app._key_costs.tick()
+        charged = await counted(s)
+        assert charged.keys() == {"alice", "bob"}
+        assert charged["alice"] >= alice["cost"] * 0.5
+        now = sum(each["cost"] for each in (await divided(s)).values())
+        assert alice["cost"] + bob["cost"] <= sum(charged.values()) <= now
 
 
 async def test_jobs_cost_their_keys_too_and_questions_that_wake_nothing_do_not(

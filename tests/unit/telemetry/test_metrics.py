@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from activator.core.tokens import Tokens
 from activator.telemetry.metrics import (
+    MAX_KEYS,
     MAX_SERIES,
     MAX_TOKEN_SERIES,
     OTHER,
@@ -38,6 +39,7 @@ DOCUMENTED = {
     "activator_cost": {"endpoint"},
     "activator_cost_saved": {"endpoint"},
     "activator_key_seconds": {"endpoint", "key", "use"},
+    "activator_key_cost": {"endpoint", "key"},
     "activator_retries": {"endpoint", "reason"},
     "activator_fallback_requests": {"endpoint", "outcome"},
     "activator_tokens": {"endpoint", "key", "direction", "counted"},
@@ -61,6 +63,7 @@ def busy() -> Metrics:
     one.retried("refused")
     one.fell_back("served")
     one.used(Tokens(7, 5, told=True), key="team")
+    one.charged("team", 0.75)
     one.jobs = {"queued": 4}
     one.gauges = lambda: Gauges(
         held=3,
@@ -130,6 +133,20 @@ def test_tells_what_keys_have_used() -> None:
 
     assert seen["activator_key_seconds_total", ("llama", "team", "slot")] == 3.5
     assert seen["activator_key_seconds_total", ("llama", "team", "wait")] == 2.0
+
+
+def test_tells_what_keys_have_cost_within_a_bound() -> None:
+    metrics = Metrics()
+    one = metrics.endpoint("llama")
+    for number in range(MAX_KEYS + 3):
+        one.charged(f"key-{number}", 1.0)
+    one.charged("key-0", 0.5)
+
+    seen = samples(metrics)
+
+    assert seen["activator_key_cost_total", ("llama", "key-0")] == 1.5
+    assert seen["activator_key_cost_total", ("llama", "*")] == 3.0
+    assert len([each for each in seen if each[0] == "activator_key_cost_total"]) == MAX_KEYS + 1
 
 
 def test_tells_tokens_by_key_and_how_they_were_counted() -> None:
