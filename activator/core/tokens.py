@@ -16,6 +16,8 @@ _JSON: Final = b"application/json"
 _NAME: Final = b'"usage"'
 """In a text its quotes would be escaped."""
 _EVENT: Final = b"\ndata:"
+_BEFORE: Final = b"\n" * (len(_EVENT) - 1)
+"""What stands before the first event: as much as one that has not come whole can have left."""
 _DECODER: Final = json.JSONDecoder()
 
 
@@ -34,7 +36,7 @@ class TokenCounter:
 
     def __init__(self, *, is_stream: bool) -> None:
         self._is_stream = is_stream
-        self._tail = bytearray(b"\n")
+        self._tail = bytearray(_BEFORE)
         """At least the last TAIL bytes."""
         self._events = 0
 
@@ -44,7 +46,7 @@ class TokenCounter:
             seen = len(tail)
             tail += data
             # one that has come in part so far begins in the last bytes of what was seen
-            self._events += tail.count(_EVENT, max(0, seen + 1 - len(_EVENT)))
+            self._events += tail.count(_EVENT, seen - len(_BEFORE))
         else:
             tail += data[-TAIL:]
         if len(tail) > TAIL + _SPARE:

@@ -136,7 +136,19 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._state == _BODY:
-            self._feed_body(data, None)
+            # as in `_begin_with`; a stream comes this way with every token, and is spared the call
+            sink, coming = self._sink, self._decoder
+            assert sink is not None
+            assert coming is not None
+            try:
+                body, end = coming.feed(data)
+            except (Malformed, TooLarge) as error:
+                self._fail_malformed(f"body is malformed: {error}")
+                return
+            if body:
+                sink.data(body)
+            if coming.done and self._sink is sink:
+                self._complete(coming.trailers, data[end:])
         elif self._state == _HEAD:
             self._feed_head(data)
         elif self._state == _TUNNEL:
@@ -325,12 +337,12 @@ class ClientConnection(asyncio.Protocol):
         self._state = _BODY
         self._decoder = decoder(head.length, self._limits)
         if rest:
-            self._feed_body(rest, head)
+            self._begin_with(head, rest)
         else:
             sink.answered(head, followed=False)
 
-    def _feed_body(self, data: bytes, head: ResponseHead | None) -> None:
-        """`head`: of an answer that begins with these bytes, and has not been told yet."""
+    def _begin_with(self, head: ResponseHead, data: bytes) -> None:
+        """The answer begins, and `data` of its body has come with its head."""
         coming = self._decoder
         assert coming is not None
         try:
@@ -341,8 +353,7 @@ class ClientConnection(asyncio.Protocol):
         sink = self._sink
         if sink is None:
             return
-        if head is not None:
-            sink.answered(head, followed=bool(body) or coming.done)
+        sink.answered(head, followed=bool(body) or coming.done)
         if body and self._sink is sink:
             sink.data(body)
         if coming.done and self._sink is sink:

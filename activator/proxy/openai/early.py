@@ -226,16 +226,17 @@ class EarlyAnswer:
         return self._status != 0
 
     def data(self, data: bytes) -> None:
-        if self._tokens is not None:
-            self._tokens.data(data)
-        match self._way:
-            case 0:  # _AS_IT_IS
-                self._connection.send(data)
-                self._tail = data[-4:] if len(data) > 3 else (self._tail + data)[-4:]
-            case 1:  # _ONE_EVENT
-                self._connection.send(data.translate(_NO_LINES))
-            case _:
-                self._error += data[: LONGEST_ERROR - len(self._error)]
+        tokens = self._tokens
+        if tokens is not None:
+            tokens.data(data)
+        way = self._way
+        if way == _AS_IT_IS:
+            self._connection.send(data)
+            self._tail = data[-4:] if len(data) > 3 else (self._tail + data)[-4:]
+        elif way == _ONE_EVENT:
+            self._connection.send(data.translate(_NO_LINES))
+        else:
+            self._error += data[: LONGEST_ERROR - len(self._error)]
 
     def ended(self, trailers: list[Field]) -> list[Field]:
         """The replica's answer is complete; returns the trailers that are to follow."""
