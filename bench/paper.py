@@ -124,6 +124,8 @@ class Replies:
 class Listener:
     """Hears an answer; a `Sink`."""
 
+    takes_whole = False
+
     def interim(self, head: ResponseHead) -> None:
         return
 
@@ -137,6 +139,9 @@ class Listener:
         return
 
     def ended(self, trailers: list[Field]) -> None:
+        return
+
+    def whole(self, head: ResponseHead, body: bytes) -> None:
         return
 
     def lost(self, lost: Lost) -> None:

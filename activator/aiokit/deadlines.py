@@ -6,6 +6,7 @@ comes. So the clock of an idle connection is an attribute, not a timer of its ow
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -42,10 +43,13 @@ class Deadlines:
 
     def arm(self, timed: Timed) -> None:
         """Watch `timed.deadline`; call again whenever it has moved earlier."""
-        if timed.deadline == float("inf"):
-            return
-        slot = max(int(timed.deadline / GRANULARITY), self._reached) + 1
+        deadline = timed.deadline
         known = self._next.get(timed)
+        if known is not None and deadline >= known * GRANULARITY:
+            return  # it is looked at soon enough
+        if deadline == inf:
+            return
+        slot = max(int(deadline / GRANULARITY), self._reached) + 1
         if known is not None:
             if known <= slot:
                 return
@@ -97,7 +101,7 @@ class Deadlines:
             if timed.deadline > now:
                 self.arm(timed)
                 continue
-            timed.deadline = float("inf")
+            timed.deadline = inf
             try:
                 timed.on_deadline(now)
             except Exception as error:  # the others' deadlines have passed all the same

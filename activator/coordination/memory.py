@@ -82,7 +82,8 @@ class MemoryLedger:
         return replica
 
     def acquire_now(self, ticket: Ticket, decided: Decided) -> Replica | None:
-        if self._on_the_way or self.full:
+        only = self._dispatcher.only
+        if self._on_the_way or ((only is None or only.in_flight >= only.limit) and self.full):
             return None
         replica = self._dispatcher.submit(ticket, now=self._clock())
         if replica is None:  # what is free is not for this ticket
@@ -94,8 +95,11 @@ class MemoryLedger:
         self._dispatcher.adopt(ticket, now=self._clock())
 
     def withdraw(self, ticket: Ticket) -> None:
-        self._owners.pop(ticket, None)
-        self._spread(self._dispatcher.withdraw(ticket, now=self._clock()))
+        if self._owners:
+            self._owners.pop(ticket, None)
+        granted = self._dispatcher.withdraw(ticket, now=self._clock())
+        if granted or self._timer is not None:
+            self._spread(granted)
 
     def release(self, ticket: Ticket) -> None:
         if self._owners:
@@ -106,9 +110,8 @@ class MemoryLedger:
             self._spread(granted)
 
     def answered(self, ticket: Ticket) -> None:
-        granted = self._dispatcher.answered(ticket, now=self._clock())
-        if granted or self._timer is not None:
-            self._spread(granted)
+        if self._dispatcher.paced:
+            self._spread(self._dispatcher.answered(ticket, now=self._clock()))
 
     def place(self, ticket: Ticket) -> int | None:
         return self._dispatcher.place(ticket)

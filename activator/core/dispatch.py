@@ -48,7 +48,7 @@ class Dispatcher:
 
     __slots__ = (
         "_age", "_balance", "_concurrency", "_dice", "_held", "_known", "_lines", "_offered",
-        "_only", "_paced", "_turn", "in_flight", "waiting",
+        "_turn", "in_flight", "only", "paced", "waiting",
     )  # fmt: skip
 
     def __init__(self, *, concurrency: int, age: float, balance: Balance, dice: Dice) -> None:
@@ -64,9 +64,10 @@ class Dispatcher:
         self._known: dict[str, ReplicaSlots] = {}
         """Offered, or still busy with what they got before."""
         self._offered: tuple[ReplicaSlots, ...] = ()
-        self._only: ReplicaSlots | None = None
+        self.only: ReplicaSlots | None = None
         """The one replica there is to choose from, unless the line is held."""
-        self._paced: tuple[ReplicaSlots, ...] = ()
+        self.paced: tuple[ReplicaSlots, ...] = ()
+        """Those that have just been started: first bytes open slots at them."""
         self._turn = 0
         self.waiting = 0
         """Tickets in line."""
@@ -87,9 +88,9 @@ class Dispatcher:
             ticket.seq = next(_submissions)
             if ticket.arrived < 0:
                 ticket.arrived = now
-        slots = self._only
+        slots = self.only
         if slots is None or ticket.exclude or slots.in_flight >= slots.limit:
-            if self._paced and not self.waiting:
+            if self.paced and not self.waiting:
                 # with somebody in line it is tick's turn: this call could not tell of its grants
                 self._catch_up(now)
             slots = None if self._held else self._slots_for(ticket)
@@ -141,7 +142,7 @@ class Dispatcher:
         A passive ticket is no step of the pacing: a replica that answers a health check has not
         shown that its model does.
         """
-        if not self._paced or ticket.state is not _GRANTED or ticket.passive:
+        if not self.paced or ticket.state is not _GRANTED or ticket.passive:
             return _NOBODY
         assert ticket.replica is not None
         slots = self._known[ticket.replica.id]
@@ -181,7 +182,7 @@ class Dispatcher:
         busy = {slots.id: slots for slots in self._known.values() if slots.in_flight}
         self._known = busy | offered
         self._offered = tuple(offered.values())
-        self._paced = tuple(slots for slots in self._known.values() if slots.window)
+        self.paced = tuple(slots for slots in self._known.values() if slots.window)
         self._find_only()
         return self._settle(now)
 
@@ -205,7 +206,7 @@ class Dispatcher:
     def hold(self) -> None:
         """Grant nothing until `resume`; what is in flight goes on."""
         self._held = True
-        self._only = None
+        self.only = None
 
     def resume(self, *, now: float) -> Sequence[Ticket]:
         self._held = False
@@ -214,14 +215,14 @@ class Dispatcher:
 
     def tick(self, *, now: float) -> Sequence[Ticket]:
         """Take the steps of the pacing that time has brought."""
-        return self._settle(now) if self._paced else _NOBODY
+        return self._settle(now) if self.paced else _NOBODY
 
     @property
     def next_step(self) -> float | None:
         """When `tick` is wanted: somebody waits, and a paced replica has reached its window."""
-        if not self._paced or not self.waiting or self._held:
+        if not self.paced or not self.waiting or self._held:
             return None
-        due = (s.next_step for s in self._paced if s.offered and not s.is_free)
+        due = (s.next_step for s in self.paced if s.offered and not s.is_free)
         return min(due, default=None)
 
     def configure(
@@ -230,7 +231,7 @@ class Dispatcher:
         """Other limits. What is in flight beyond a lowered one is not broken off; there is
         nothing new until it is below. A replica that is no longer paced stays so."""
         self._balance = balance
-        if self._paced:
+        if self.paced:
             self._catch_up(now)
         self._concurrency = concurrency
         for slots in self._known.values():
@@ -245,7 +246,7 @@ class Dispatcher:
 
     def _settle(self, now: float) -> Sequence[Ticket]:
         """Grant until nobody waits who could have a slot."""
-        if self._paced:
+        if self.paced:
             self._catch_up(now)
         granted: list[Ticket] = []
         while self.waiting and not self._held and (ticket := self._grant_next()) is not None:
@@ -302,10 +303,10 @@ class Dispatcher:
         self.waiting -= 1
 
     def _catch_up(self, now: float) -> None:
-        for slots in self._paced:
+        for slots in self.paced:
             slots.catch_up(concurrency=self._concurrency, now=now)
-        if not all(slots.window for slots in self._paced):
-            self._paced = tuple(slots for slots in self._paced if slots.window)
+        if not all(slots.window for slots in self.paced):
+            self.paced = tuple(slots for slots in self.paced if slots.window)
 
     def _succeed(self, slots: ReplicaSlots, heir: ReplicaSlots, *, now: float) -> None:
         """It is back: what it still has counts, and its pacing goes on from there."""
@@ -318,10 +319,10 @@ class Dispatcher:
     def _forget(self, slots: ReplicaSlots) -> None:
         del self._known[slots.id]
         if slots.window:
-            self._paced = tuple(other for other in self._paced if other is not slots)
+            self.paced = tuple(other for other in self.paced if other is not slots)
 
     def _find_only(self) -> None:
-        self._only = self._offered[0] if len(self._offered) == 1 and not self._held else None
+        self.only = self._offered[0] if len(self._offered) == 1 and not self._held else None
 
 
 def _line_of(ticket: Ticket) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
 from activator.config.units import parse_duration
-from activator.core.dispatch import Ticket
 from activator.core.endpoint import Balance, Dialect
 from activator.core.routing import (
     UNREAD,
@@ -32,6 +31,7 @@ from activator.errors import (
     MethodNotAllowed,
     NoRoute,
 )
+from activator.proxy.admitted import PREFLIGHT, Admitted, Preflight
 from activator.proxy.headers import is_loop
 from activator.proxy.openai.responses import RESPONSES, job_of
 
@@ -52,11 +52,6 @@ DEFAULT_URGENCY = 3
 """RFC 9218 §4.1."""
 
 
-class Preflight:
-    """A CORS preflight: it never wakes and needs no key (a browser cannot attach one)."""
-
-
-PREFLIGHT = Preflight()
 NO_FIELDS: Final[frozenset[bytes]] = frozenset()
 
 
@@ -119,41 +114,18 @@ class BodyNeeded(Exception):
         self.whole = whole
 
 
-@dataclass(slots=True)
-class Admitted:
-    """A request that may go to an endpoint."""
-
-    live: LiveEndpoint
-    target: bytes
-    """As the replica gets it."""
-    ticket: Ticket
-    credentials: frozenset[bytes]
-    """Lower-case names of the fields that carry a key of our door."""
-    within: float | None
-    """Seconds in which the client wants the answer to begin (`X-Activator-Deadline`)."""
-    passive: NeverWake | Preflight | None
-    """It is no demand: forwarded if that is possible at once, else answered as this says."""
-    owner: str
-    """The name of the API key that was presented; empty where none is needed."""
-    model: str | None = None
-    """What its body's `model` is to be from here on; None: as it came."""
-    is_response: bool = False
-    """It creates a response, of OpenAI's API of that name."""
-
-
 def admit(
     head: RequestHead,
     *,
     door: Door,
     registry: Registry,
     via: bytes,
-    arrived: float,
     default_model: str | None = None,
     peeked: Peeked | None = None,
 ) -> Admitted:
-    """`arrived`: when it came, monotonic seconds. `default_model`: of requests that name none.
-    `peeked`: what its body tells, None if nobody has looked. Raises OwnPath, ModelsAsked,
-    ResponseAsked, BodyNeeded, or the ActivatorError that says why not."""
+    """`default_model`: of requests that name none. `peeked`: what its body tells, None if nobody
+    has looked. Raises OwnPath, ModelsAsked, ResponseAsked, BodyNeeded, or the ActivatorError that
+    says why not."""
     if head.method in (b"CONNECT", b"TRACE"):
         raise MethodNotAllowed
     first = head.first
@@ -197,14 +169,10 @@ def admit(
     return Admitted(
         live=registry[endpoint.name],
         target=target,
-        ticket=Ticket(
-            urgency=_urgency(head, endpoint, key),
-            affinity=_affinity(head, endpoint, peeked)
-            if endpoint.affinity_header or peeked is not None
-            else None,
-            passive=passive is not None,
-            arrived=arrived,
-        ),
+        urgency=_urgency(head, endpoint, key),
+        affinity=_affinity(head, endpoint, peeked)
+        if endpoint.affinity_header or peeked is not None
+        else None,
         credentials=credentials,
         within=_within(head) if b"x-activator-deadline" in first else None,
         passive=passive,

@@ -35,7 +35,7 @@ from activator.queueing.jobs import Conflict, Created, NewJob
 from activator.telemetry.requests import BROKEN_OFF
 
 if TYPE_CHECKING:
-    from activator.proxy.admission import Admitted
+    from activator.proxy.admitted import Admitted
     from activator.proxy.listener import Proxy
     from activator.proxy.preferences import Wanted
     from activator.queueing.jobs import Admission, Envelope, JobStore, Record, ResultHead, Upload
@@ -195,8 +195,8 @@ class Asking(Talk):
         self._leave()
 
     def _new(self, webhook: str, *, crowded: bool) -> NewJob:
-        live, ticket, head = self._live, self._admitted.ticket, self.head
-        urgency = ticket.urgency
+        live, head = self._live, self.head
+        urgency = self._admitted.urgency
         if not self._reading and head.get(b"priority") is None:
             urgency = max(urgency, DETACHED_URGENCY)
         queue = live.endpoint.queue

@@ -34,7 +34,8 @@ from activator.wire.heads import CHUNKED
 if TYPE_CHECKING:
     import asyncio
 
-    from activator.proxy.admission import Admitted, Peeked
+    from activator.proxy.admission import Peeked
+    from activator.proxy.admitted import Admitted
     from activator.proxy.body import Body
     from activator.proxy.listener import Proxy
     from activator.telemetry.spans import Trace
@@ -61,8 +62,8 @@ class Detour:
     """See the module. After `turned_back` or `end` it has given everything back."""
 
     __slots__ = (
-        "_admitted", "_attempt", "_body", "_connection", "_fallback", "_guest", "_head", "_id",
-        "_live", "_model", "_over", "_peeked", "_proxy", "_replica", "_reserved", "_task",
+        "_admitted", "_arrived", "_attempt", "_body", "_connection", "_fallback", "_guest", "_head",
+        "_id", "_live", "_model", "_over", "_peeked", "_proxy", "_replica", "_reserved", "_task",
         "_traveller", "_written", "whole_at",
     )  # fmt: skip
 
@@ -79,9 +80,11 @@ class Detour:
         admitted: Admitted,
         peeked: Peeked | None,
         request_id: bytes,
+        arrived: float,
         model: str | None,
     ) -> None:
-        """`model`: what the body's `model` is to be there; None: it stays."""
+        """`arrived`: monotonic seconds. `model`: what the body's `model` is to be there; None: it
+        stays."""
         self._proxy = proxy
         self._live = live
         self._fallback = fallback
@@ -92,6 +95,7 @@ class Detour:
         self._admitted = admitted
         self._peeked = peeked
         self._id = request_id
+        self._arrived = arrived
         self._model = model
         self._guest: Guest | None = None
         """At another endpoint."""
@@ -176,9 +180,9 @@ class Detour:
         else:
             host = self._proxy.registry.get(fallback.to)
             if host is not None and not self._is_blocked_at(host):
-                admitted = self._admitted.ticket
+                admitted = self._admitted
                 ticket = Ticket(
-                    urgency=admitted.urgency, affinity=admitted.affinity, arrived=admitted.arrived
+                    urgency=admitted.urgency, affinity=admitted.affinity, arrived=self._arrived
                 )
                 self._guest = Guest(host, ticket, key=self._admitted.owner)
                 self._replica = await self._guest.enter()
@@ -338,8 +342,9 @@ def detour_of(
     admitted: Admitted,
     peeked: Peeked | None,
     request_id: bytes,
+    arrived: float,
 ) -> Detour | None:
-    """For a request that would be held; None: it is."""
+    """For a request that would be held; None: it is. `arrived`: monotonic seconds."""
     fallback = live.fallback
     if fallback is None or not may_answer(
         cold=live.cold, paused=live.gate.paused, tunnel=head.websocket
@@ -369,6 +374,7 @@ def detour_of(
         admitted=admitted,
         peeked=peeked,
         request_id=request_id,
+        arrived=arrived,
         model=model,
     )
 

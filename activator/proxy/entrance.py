@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from activator.core.endpoint import Dialect
 from activator.errors import ActivatorError
 from activator.proxy.admission import (
     BodyNeeded,
@@ -19,12 +20,13 @@ from activator.proxy.admission import (
     admit,
     dialect_at,
 )
+from activator.proxy.admitted import Admitted
 from activator.proxy.asking import Asking
 from activator.proxy.browser.page import STREAM
 from activator.proxy.browser.stream import PageStream, watched
 from activator.proxy.edits import Edit
 from activator.proxy.handler import CLIENT_LEFT, Exchange
-from activator.proxy.headers import request_id, resized
+from activator.proxy.headers import new_request_id, request_id, resized
 from activator.proxy.job_pages import JobPage
 from activator.proxy.openai.background import BackgroundAsking
 from activator.proxy.openai.models import tell_models
@@ -34,11 +36,11 @@ from activator.proxy.openai.responses import background_of
 from activator.proxy.preferences import wanted
 from activator.proxy.replies import refuse
 from activator.proxy.traced import begin_trace
-from activator.telemetry.requests import is_logged, request_ended
+from activator.telemetry.requests import Subject, is_logged, request_ended
 from activator.wire.heads import CHUNKED
 
 if TYPE_CHECKING:
-    from activator.proxy.admission import Admitted, Peeked
+    from activator.proxy.admission import Peeked
     from activator.proxy.listener import Proxy
     from activator.proxy.openai.responses import Background
     from activator.proxy.preferences import Wanted
@@ -50,6 +52,13 @@ if TYPE_CHECKING:
 def enter(proxy: Proxy, connection: ServerConnection, head: RequestHead) -> None:
     """wire has read a head. Whoever plays the request is the connection's receiver from here on;
     nobody is, if it was answered at once."""
+    known = head.note
+    if isinstance(known, Admitted) and known.holds_for(proxy) and proxy.shut is None:
+        named = request_id(head) if b"x-request-id" in head.first else new_request_id()
+        exchange = Exchange(proxy, connection, head, known, request_id=named, arrived=proxy.clock())
+        connection.receiver = exchange
+        exchange.start()
+        return
     _Arrival(proxy, connection, head).admit(None)
 
 
@@ -75,7 +84,6 @@ class _Arrival:
                 door=proxy.door,
                 registry=proxy.registry,
                 via=proxy.via,
-                arrived=self._arrived,
                 default_model=proxy.openai.default_model,
                 peeked=peeked,
             )
@@ -99,7 +107,7 @@ class _Arrival:
             JobPage(self._proxy, self._connection, self._head, path, request_id=self._id).start()
             return
         try:
-            admitted = watched(self._proxy, self._head, arrived=self._arrived)
+            admitted = watched(self._proxy, self._head)
         except ActivatorError as error:
             self._refuse(error)
             return
@@ -161,6 +169,8 @@ class _Arrival:
                 begun=None if peeked is None else peeked.body,
             ).start()
             return
+        if peeked is None and _is_lasting(self._head, admitted, self._proxy):
+            admitted.keep_for(self._head, self._proxy)
         exchange = Exchange(
             self._proxy,
             self._connection,
@@ -224,17 +234,14 @@ class _Arrival:
             )
         if is_logged(status, reason):
             request_ended(
+                Subject(endpoint=endpoint, method=head.method, target=head.target, key=key),
                 request_id=self._id,
-                endpoint=endpoint,
-                method=head.method,
-                target=head.target,
                 status=status,
                 reason=reason,
                 seconds=proxy.clock() - self._arrived,
                 bytes_in=connection.received,
                 bytes_out=connection.sent,
                 remote=proxy.door.client(head, connection.peer),
-                key=key,
             )
 
 
@@ -244,6 +251,12 @@ def _wants_a_job(head: RequestHead, admitted: Admitted) -> Wanted | None:
         return None
     asked = wanted(head)
     return None if admitted.passive is not None or head.websocket else asked
+
+
+def _is_lasting(head: RequestHead, admitted: Admitted, proxy: Proxy) -> bool:
+    """What it was admitted as follows from its head, and from nothing that may change."""
+    reads_bodies = admitted.live.endpoint.dialect is Dialect.OPENAI and head.length
+    return not (reads_bodies or proxy.registry.routes.names_models)
 
 
 def _wants_background(admitted: Admitted, peeked: Peeked | None) -> Background | None:

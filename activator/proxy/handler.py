@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final
 from activator.coordination.base import ASKED
 from activator.core.endpoint import Dialect
 from activator.errors import ActivatorError, UpstreamTimeout, UpstreamUnreachable
-from activator.proxy.admission import Preflight
+from activator.proxy.admitted import Preflight
 from activator.proxy.body import NO_BODY, Body
 from activator.proxy.browser.navigation import is_navigation
 from activator.proxy.browser.page import is_shown, show_page, why_not_yet
 from activator.proxy.browser.visits import visit
 from activator.proxy.detour import detour_of
-from activator.proxy.headers import downstream_head, interim_head
+from activator.proxy.headers import downstream_head, downstream_stencil, interim_head
 from activator.proxy.holding import Holding
 from activator.proxy.openai.early import EarlyAnswer
 from activator.proxy.outbound import outbound_to
@@ -28,7 +28,7 @@ from activator.proxy.replies import plain_reply, preflight_reply, refuse
 from activator.proxy.retrying import Failures
 from activator.proxy.timing import overhead, timing
 from activator.proxy.traced import begin_trace
-from activator.telemetry.requests import is_logged, request_ended
+from activator.telemetry.requests import Subject, is_logged, request_ended
 from activator.upstream.forward import IDEMPOTENT, Attempt, Ending, Failure
 from activator.wire.heads import CHUNKED
 from activator.wire.tunnel import Tunnel
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     from activator.core.dispatch import Ticket
     from activator.core.endpoint import NeverWake, Replica
-    from activator.proxy.admission import Admitted, Peeked
+    from activator.proxy.admission import Peeked
+    from activator.proxy.admitted import Admitted
     from activator.proxy.detour import Detour
     from activator.proxy.listener import Proxy
     from activator.telemetry.spans import Trace
@@ -96,6 +97,7 @@ class Exchange:
         "_replica",
         "_state",
         "_status",
+        "_ticket",
         "_trace",
         "data",
     )
@@ -122,6 +124,7 @@ class Exchange:
         self._head = head
         self._admitted = admitted
         self._live = admitted.live
+        self._ticket = admitted.ticket(arrived=arrived)
         self._id = request_id
         self._state = _State.NEW
         if peeked is not None:
@@ -153,13 +156,16 @@ class Exchange:
         """Everything that can be done at once; the rest happens as it is told."""
         if self._admitted.passive is None:
             self._live.gate.arrive()
-        self._ask(self._admitted.ticket)
+        self._ask()
 
-    def _ask(self, ticket: Ticket) -> None:
+    def _ask(self) -> None:
         """For a slot, now or never."""
-        replica = self._live.gate.acquire_now(ticket, self._decided)
+        replica = self._live.gate.acquire_now(self._ticket, self._decided)
         if replica is not ASKED:
-            self._decided(ticket, replica)
+            if replica is not None:
+                self._dispatch(replica)
+            else:
+                self._decided(self._ticket, None)
             return
         self._state = _State.ASKING
         length = self._head.length
@@ -200,6 +206,7 @@ class Exchange:
             admitted=self._admitted,
             peeked=self._peeked,
             request_id=self._id,
+            arrived=self._arrived,
         )
         if detour is None:
             return False
@@ -263,7 +270,7 @@ class Exchange:
         return Holding(
             self._proxy,
             self._live,
-            self._admitted.ticket,
+            self._ticket,
             connection=self._connection,
             head=self._head,
             body=self._body,
@@ -292,7 +299,7 @@ class Exchange:
         )
 
     def _place(self) -> int | None:
-        return self._live.gate.place(self._admitted.ticket)
+        return self._live.gate.place(self._ticket)
 
     def granted(self, replica: Replica) -> None:
         connection = self._connection
@@ -321,7 +328,7 @@ class Exchange:
         self._state = _State.FORWARDING
         self._attempts += 1
         self._dispatched_at = self._proxy.clock()
-        if self._pays:
+        if self._admitted.owner and self._pays:
             self._live.keys.begin(self._admitted.owner, now=self._dispatched_at)
         live_replica = self._replica = self._live.replicas.get(replica.id)
         if live_replica is None:
@@ -341,7 +348,10 @@ class Exchange:
             identity=self._early is not None and self._early.waits_aloud,
             parent=parent,
         )
-        self._set_off(Attempt(self._live, live_replica, outbound, self))
+        steps = self._early is not None or self._live.endpoint.dialect is Dialect.OPENAI
+        self._set_off(
+            Attempt(self._live, live_replica, outbound, self, whole=None if steps else self.whole)
+        )
 
     def _set_off(self, attempt: Attempt) -> None:
         self._attempt = attempt
@@ -386,7 +396,7 @@ class Exchange:
     def _may_repeat(self, ending: Ending) -> bool:
         failures = self._failures
         if failures is None:
-            failures = self._failures = Failures(self._live, self._admitted.ticket)
+            failures = self._failures = Failures(self._live, self._ticket)
         return failures.allow_another(
             ending, method=self._head.method, repeatable=self._body.repeatable
         )
@@ -400,7 +410,7 @@ class Exchange:
         if self._pays:
             self._live.keys.end(self._admitted.owner, now=self._proxy.clock())
         if self._admitted.passive is not None:
-            self._ask(self._admitted.ticket)
+            self._ask()
         else:
             self._wait_again()
 
@@ -465,11 +475,33 @@ class Exchange:
         self._answered_at = self._proxy.clock()
         if self._detour is not None:
             return
-        self._live.gate.answered(self._admitted.ticket)
+        self._live.gate.answered(self._ticket)
         self._live.retries.earn()
         if self._replica is not None and self._replica.unproven:
             self._replica.unproven = False
             self._live.answered(self._replica.replica.id)
+
+    def whole(self, head: ResponseHead, body: bytes) -> None:
+        """`answered`, `data` and `ended`, for an answer that nothing was sent before."""
+        self._attempt = self._passage = None
+        self._note_answer(head.status)
+        if self._body is not NO_BODY:
+            self._body.forget()
+        connection = self._connection
+        if self._holding is None:
+            stencil = head.note
+            if not isinstance(stencil, tuple):
+                stencil = head.note = downstream_stencil(head, via=self._proxy.via)
+            begin, middle, end = stencil
+            said = b"%b%b%bqueue;dur=0, activate;dur=0, upstream;dur=%.1f%b" % (
+                *(begin, self._id, middle),
+                *((self._answered_at - self._dispatched_at) * 1e3, end),
+            )
+        else:
+            said = self._head_of(head)
+        connection.sent = len(body)
+        self._end(code=head.status, reason="")
+        connection.answer(said, body)
 
     def ended(self, trailers: list[Field]) -> None:
         self._attempt = self._passage = None
@@ -596,7 +628,7 @@ class Exchange:
         self._passage = None
         if attempt is not None:
             attempt.abort()
-        live.gate.withdraw(admitted.ticket)
+        live.gate.withdraw(self._ticket)
         if self._body.spool is not None:
             self._body.forget()
         if self._early is not None:
@@ -610,21 +642,23 @@ class Exchange:
         now = self._proxy.clock()
         if self._trace is not None:
             self._end_trace(self._trace, code, reason)
-        if served and self._pays:
+        if served and admitted.owner and self._pays:
             live.keys.end(admitted.owner, now=now)
         if is_logged(code, reason):
             self._log(code, reason, seconds=now - self._arrived)
-        live.metrics.request(
-            code=code,
-            reason=reason,
-            duration=now - self._arrived,
-            overhead=overhead(
+        until = self._dispatched_at or now
+        if holding is not None or self._failures is not None or self._detour is not None:
+            in_proxy = overhead(
                 since=self._arrived,
-                until=self._dispatched_at or now,
+                until=until,
                 holding=holding,
                 failures=self._failures,
                 elsewhere=self._elsewhere,
-            ),
+            )
+        else:
+            in_proxy = until - self._arrived
+        live.metrics.request(
+            code=code, reason=reason, duration=now - self._arrived, overhead=in_proxy
         )
 
     # --- what is told of it ---------------------------------------------------------------------
@@ -653,24 +687,30 @@ class Exchange:
 
     def _log(self, code: int, reason: str, *, seconds: float) -> None:
         connection, holding, replica = self._connection, self._holding, ""
+        door = self._proxy.door
+        admitted = self._admitted
+        if admitted.subject is None:
+            admitted.subject = Subject(
+                endpoint=self._live.endpoint.name,
+                method=self._head.method,
+                target=self._head.target,
+                key=admitted.owner,
+            )
         if self._detour is not None:
             replica = self._detour.name
         elif self._replica is not None:
             replica = self._replica.replica.id
         request_ended(
+            admitted.subject,
             request_id=self._id,
-            endpoint=self._live.endpoint.name,
-            method=self._head.method,
-            target=self._head.target,
             status=code,
             reason=reason,
             seconds=seconds,
             bytes_in=connection.received,
             bytes_out=connection.sent,
-            remote=self._proxy.door.client(self._head, connection.peer),
+            remote=door.client(self._head, connection.peer) if door.trusted else connection.peer,
             held=0.0 if holding is None else holding.waited,
             cold=holding is not None and holding.cold,
             replica=replica,
             attempts=self._attempts,
-            key=self._admitted.owner,
         )

@@ -133,6 +133,50 @@ def upstream_head(
     return b"\r\n".join(lines)
 
 
+_HOLE: Final = b"\0"
+"""What no field may hold."""
+
+
+def upstream_stencil(
+    head: RequestHead,
+    *,
+    target: bytes,
+    via: bytes,
+    tls: bool,
+    credentials: frozenset[bytes],
+) -> tuple[bytes, ...]:
+    """`upstream_head` of all requests with this head, of peers whose forwarding fields are not
+    believed, in four pieces: between them come the request's id, the peer and its `traceparent`.
+    Empty: it has none, since the head says one of these itself, or names no host."""
+    first = head.first
+    if not head.host or {b"x-request-id", b"traceparent", b"expect"} & first.keys():
+        return ()
+    whole = upstream_head(
+        head,
+        target=target,
+        host=head.host,
+        via=via,
+        request_id=_HOLE,
+        peer=_HOLE.decode(),
+        tls=tls,
+        trusted=False,
+        credentials=credentials,
+        continued=False,
+        parent=_HOLE,
+    )
+    return tuple(whole.split(_HOLE))
+
+
+def fill_upstream(stencil: tuple[bytes, ...], *, request_id: bytes, peer: str) -> bytes:
+    """`request_id`: one of `new_request_id`. It names the trace, too: W3C Trace Context leaves its
+    name to whoever begins one. Not sampled, since nobody has asked."""
+    start, peers, trace, end = stencil
+    return b"%b%b%b%b%b00-%b-%b-00%b" % (
+        *(start, request_id, peers, peer.encode(), trace),
+        *(request_id, request_id[:16], end),
+    )
+
+
 def resized(head: RequestHead, length: int) -> RequestHead:
     """The same head with another Content-Length, for a body that was changed."""
     line = b"Content-Length: %d" % length
@@ -226,6 +270,13 @@ def downstream_head(
         % (head.minor, via, request_id, b"true" if cold else b"false", timing)
     )
     return b"\r\n".join(lines)
+
+
+def downstream_stencil(head: ResponseHead, *, via: bytes) -> tuple[bytes, ...]:
+    """`downstream_head` of all answers with this head that a warm replica gives, in three pieces:
+    between them come the request's id and the timing."""
+    whole = downstream_head(head, via=via, request_id=_HOLE, cold=False, timing=_HOLE)
+    return tuple(whole.split(_HOLE))
 
 
 def interim_head(head: ResponseHead) -> bytes:

@@ -13,7 +13,7 @@ from activator.proxy.headers import new_request_id, via_name
 from activator.proxy.intake import Intake
 from activator.proxy.openai.reading import Turns
 from activator.proxy.replies import error_reply
-from activator.telemetry.requests import is_logged, request_ended
+from activator.telemetry.requests import NOTHING, is_logged, request_ended
 from activator.wire.server import ServerConnection, ServerKit, ServerLimits
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from activator.telemetry.spans import Tracer
     from activator.upstream.registry import LiveEndpoint, Registry
     from activator.wire.hangup import HangupWatch
-    from activator.wire.heads import RequestHead
 
 BACKLOG = 4096
 """Connections the kernel may hold for us: a burst on a cold endpoint arrives at once."""
@@ -161,8 +160,7 @@ class Proxy:
         self._connections.pop(connection, None)
         self.metrics.connections = len(self._connections)
 
-    def request(self, connection: ServerConnection, head: RequestHead) -> None:
-        enter(self, connection, head)
+    request = enter
 
     def refused(self, connection: ServerConnection, error: ActivatorError) -> None:
         self.metrics.unrouted.request(
@@ -171,10 +169,8 @@ class Proxy:
         request_id = new_request_id()
         if is_logged(error.status, error.reason):
             request_ended(
+                NOTHING,
                 request_id=request_id,
-                endpoint="",
-                method=b"",
-                target=b"",
                 status=error.status,
                 reason=error.reason,
                 seconds=0.0,

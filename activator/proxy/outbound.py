@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from activator.proxy.headers import authority, upstream_head
+from activator.proxy.headers import authority, fill_upstream, upstream_head, upstream_stencil
 from activator.upstream.forward import Outbound
 
 if TYPE_CHECKING:
     from activator.core.endpoint import Replica
-    from activator.proxy.admission import Admitted
+    from activator.proxy.admitted import Admitted
     from activator.proxy.listener import Proxy
     from activator.wire.heads import RequestHead
     from activator.wire.server import ServerConnection
@@ -28,6 +28,19 @@ def outbound_to(
 ) -> Outbound:
     """`identity`: the answer is not to be compressed. `parent`: its `traceparent`, where it is
     traced."""
+    if head.note is admitted and not identity and parent is None and not proxy.door.trusted:
+        stencil = admitted.stencil
+        if stencil is None:
+            stencil = admitted.stencil = upstream_stencil(
+                head,
+                target=admitted.target,
+                via=proxy.via,
+                tls=proxy.tls,
+                credentials=admitted.credentials,
+            )
+        if stencil:
+            filled = fill_upstream(stencil, request_id=request_id, peer=connection.peer)
+            return Outbound(filled, head.method, head.length, head.websocket)
     return Outbound(
         head=upstream_head(
             head,

@@ -14,7 +14,7 @@ from activator.wire.heads import RequestHead, ResponseHead
 
 if TYPE_CHECKING:
     from activator.core.endpoint import Replica
-    from activator.proxy.admission import Admitted
+    from activator.proxy.admitted import Admitted
     from activator.queueing.jobs import ResultHead
     from activator.wire.heads import Field
 
@@ -58,7 +58,7 @@ def envelope_of(
         peer=peer,
         tls=tls,
         trusted=trusted,
-        affinity=admitted.ticket.affinity,
+        affinity=admitted.affinity,
         owner=admitted.owner,
         webhook=webhook,
     )

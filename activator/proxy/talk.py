@@ -18,7 +18,7 @@ from activator.proxy.headers import downstream_head
 from activator.proxy.recorded import answer_of, field_of
 from activator.proxy.replies import error_reply, status_line
 from activator.proxy.traced import begin_trace
-from activator.telemetry.requests import BROKEN_OFF, is_logged, request_ended
+from activator.telemetry.requests import BROKEN_OFF, Subject, is_logged, request_ended
 from activator.wire.heads import CHUNKED, UNTIL_CLOSE
 
 if TYPE_CHECKING:
@@ -133,11 +133,10 @@ class Talk(ABC):
 
     def _log(self, code: int, reason: str) -> None:
         bytes_in, bytes_out = self._bytes
+        head = self.head
         request_ended(
+            Subject(endpoint=self.endpoint, method=head.method, target=head.target, key=self.owner),
             request_id=self.id,
-            endpoint=self.endpoint,
-            method=self.head.method,
-            target=self.head.target,
             status=code,
             reason=reason,
             seconds=self.proxy.clock() - self.arrived,
@@ -145,7 +144,6 @@ class Talk(ABC):
             bytes_out=bytes_out,
             remote=self.proxy.door.client(self.head, self.connection.peer),
             held=self.waited,
-            key=self.owner,
             job=self.job,
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import select
 import threading
-from queue import Empty, SimpleQueue
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 MOST: Final = 4 << 20
 """Bytes of lines that wait to be written: seconds of a line a request, and little memory."""
-BATCH: Final = 64 << 10
-"""Bytes in one write, more or less: as much as a pipe takes at once."""
+BATCH: Final = 256
+"""Lines in one write: some tens of KiB, as much as a pipe takes at once."""
 GATHER: Final = 0.01
 """Seconds in which lines come together: the thread takes its share of the interpreter from who
 serves requests each time it wakes."""
@@ -36,9 +36,12 @@ class LogWriter:
         self._write = write
         self._lost = lost
         self._most = most
-        self._queue: SimpleQueue[bytes | int | threading.Event | None] = SimpleQueue()
+        self._lines: deque[bytes | int | threading.Event | None] = deque()
         """Lines, numbers of lines that are missing here, whom to tell that it came so far, the
         end."""
+        self._called = False
+        """The thread is going to look at what there is by now."""
+        self._call = threading.Event()
         # each counter has one thread that adds to it: no lock between who logs and who writes
         self._put = self._refused = self._said = 0
         self._taken = self._failed = self._unsaid = 0
@@ -59,13 +62,16 @@ class LogWriter:
 
     def put(self, line: str) -> None:
         """With its end. Never waits; the line is lost if too much waits already."""
-        if self.full:
+        data = line.encode(errors="backslashreplace")
+        if self._put - self._taken >= self._most:
             self._refused += 1
             return
-        self._say_lost()
-        data = line.encode(errors="backslashreplace")
+        if self._refused + self._failed + self._unsaid != self._said:
+            self._say_lost()
         self._put += len(data)
-        self._queue.put(data)
+        self._lines.append(data)
+        if not self._called:
+            self._rouse()
 
     def refuse(self) -> None:
         """A line was not even made, since it was `full`."""
@@ -78,59 +84,80 @@ class LogWriter:
         self._say_lost()
         written = threading.Event()
         self._hurry.set()
-        self._queue.put(written)
+        self._lines.append(written)
+        self._rouse()
         if not written.wait(within):
             self._stuck_at = self._taken
 
     def close(self) -> None:
         """No more lines; what was put is still written, if the process lasts."""
         self._hurry.set()
-        self._queue.put(None)
+        self._lines.append(None)
+        self._rouse()
+
+    def _rouse(self) -> None:
+        self._called = True
+        self._call.set()
 
     def _say_lost(self) -> None:
         lost = self.dropped + self._unsaid - self._said
         if lost:
             self._said += lost
-            self._queue.put(lost)
+            self._lines.append(lost)
 
     def _run(self) -> None:
-        ended = False
-        while not ended:
-            lines: list[bytes] = []
-            flushed: list[threading.Event] = []
-            size = missing = 0
-            one = self._queue.get()
-            if self._put - self._taken < BATCH:
+        lines = self._lines
+        while True:
+            self._call.wait()
+            self._call.clear()
+            if len(lines) < BATCH:
                 self._hurry.wait(GATHER)
-            while True:
-                match one:
-                    case bytes():
-                        lines.append(one)
-                        size += len(one)
-                    case int():
-                        lines.append(self._lost(one).encode())
-                        missing += one
-                    case threading.Event():
-                        flushed.append(one)
-                    case None:
-                        ended = True
-                if ended or size >= BATCH:
-                    break
+            self._called = False  # whoever puts a line from here on calls again
+            while lines:
+                some = [lines.popleft() for _ in range(min(len(lines), BATCH))]
                 try:
-                    one = self._queue.get_nowait()
-                except Empty:
-                    break
-            try:
-                self._write(b"".join(lines))
-            except (OSError, ValueError):
-                self._failed += len(lines) - bool(missing)
-                self._unsaid += missing
-            # not sooner: what is being written waits, too
-            self._taken += size
-            if flushed:
-                self._hurry.clear()
-            for each in flushed:
-                each.set()
+                    data = b"".join(some)  # type: ignore[arg-type]  # nothing but lines, mostly
+                except TypeError:
+                    if self._write_mixed(some):
+                        return
+                else:
+                    self._deliver(data, size=len(data), lines=len(some))
+
+    def _write_mixed(self, some: list[bytes | int | threading.Event | None]) -> bool:
+        """True: the end is among them."""
+        lines: list[bytes] = []
+        flushed: list[threading.Event] = []
+        size = missing = said = 0
+        ended = False
+        for one in some:
+            match one:
+                case bytes():
+                    lines.append(one)
+                    size += len(one)
+                case int():
+                    lines.append(self._lost(one).encode())
+                    missing += one
+                    said += 1
+                case threading.Event():
+                    flushed.append(one)
+                case None:
+                    ended = True
+        self._deliver(b"".join(lines), size=size, lines=len(lines) - said, missing=missing)
+        if flushed:
+            self._hurry.clear()
+        for each in flushed:
+            each.set()
+        return ended
+
+    def _deliver(self, data: bytes, *, size: int, lines: int, missing: int = 0) -> None:
+        """`size`: of what was put. `missing`: lines whose loss is told in it."""
+        try:
+            self._write(data)
+        except (OSError, ValueError):
+            self._failed += lines
+            self._unsaid += missing
+        # not sooner: what is being written waits, too
+        self._taken += size
 
 
 def to_descriptor(descriptor: int) -> Callable[[bytes], None]:

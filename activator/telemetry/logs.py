@@ -16,7 +16,7 @@ import re
 import sys
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from activator.telemetry.log_writer import LogWriter, to_descriptor
 
@@ -43,6 +43,17 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime
 _COLOURS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 
 
+class Straight(NamedTuple):
+    """Where lines may go that are made without a record, as long as nobody else listens."""
+
+    writer: LogWriter
+    in_json: bool
+
+
+straight: Straight | None = None
+"""None: nothing is configured, or lines are coloured for a person."""
+
+
 def configure(
     log_format: Format = "text",
     *,
@@ -57,7 +68,8 @@ def configure(
     """
     stream = stream or sys.stderr
     handler = _OurHandler(stream)
-    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter(stream))
+    formatter = JsonFormatter() if log_format == "json" else TextFormatter(stream)
+    handler.setFormatter(formatter)
     root = logging.getLogger()
     for old in _ours():
         root.removeHandler(old)
@@ -68,6 +80,9 @@ def configure(
     # a line for each request of the admin port, and asyncio's selector, are nobody's outcome
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(max(logging.INFO, root.level))
+    global straight  # noqa: PLW0603  # what is configured is the process's
+    painted = isinstance(formatter, TextFormatter) and formatter.paints
+    straight = None if painted else Straight(handler.writer, log_format == "json")
     least = {"all": logging.INFO, "failed": logging.WARNING, "off": logging.CRITICAL}[requests]
     logging.getLogger(REQUESTS).setLevel(max(least, root.level))
 
@@ -139,13 +154,16 @@ class TextFormatter(logging.Formatter):
         super().__init__()
         self._colour = stream.isatty() and "NO_COLOR" not in os.environ
 
+    @property
+    def paints(self) -> bool:
+        return self._colour
+
     def format(self, record: logging.LogRecord) -> str:
         fields = fields_of(record)
         action = str(fields.pop("action", ""))
         message = record.getMessage()
-        when = datetime.fromtimestamp(record.created, tz=UTC).astimezone()
         words = [
-            self._paint(when.isoformat(sep=" ", timespec="milliseconds"), "2"),
+            self._paint(local_moment(record.created), "2"),
             self._paint(f"{record.levelname:<7}", _COLOURS.get(record.levelname, "")),
             record.name.removeprefix("activator."),
             self._paint(printable(action), "1"),
@@ -210,6 +228,18 @@ def _writes_to(stream: TextIO) -> Callable[[bytes], None]:
 def moment(at: float) -> str:
     """RFC 3339, UTC, to the millisecond."""
     return f"{_second(int(at))}.{int(at % 1 * 1000):03}Z"
+
+
+def local_moment(at: float) -> str:
+    """As `date --iso-8601` has it, to the millisecond, for people."""
+    second, zone = _local_second(int(at))
+    return f"{second}.{int(at % 1 * 1000):03}{zone}"
+
+
+@lru_cache(maxsize=2)
+def _local_second(at: int) -> tuple[str, str]:
+    when = datetime.fromtimestamp(at, tz=UTC).astimezone()
+    return when.strftime("%Y-%m-%d %H:%M:%S"), when.isoformat()[19:]
 
 
 @lru_cache(maxsize=2)

@@ -2,7 +2,8 @@
 went.
 
 Never a body, a query, or a key (its name, at most). What the model answered is `info`, what failed
-is `warning`. Tens of thousands of these lines may be written in a second: they make their own JSON.
+is `warning`. Tens of thousands of these lines may be written in a second: they are made here, in
+one go, and take logging's way through handlers and formatters only where others listen to it.
 """
 
 from __future__ import annotations
@@ -12,41 +13,49 @@ from json.encoder import encode_basestring as quoted
 from time import time
 from typing import Any, Final
 
-from activator.telemetry.logs import REQUESTS, moment
+from activator.telemetry import logs
+from activator.telemetry.logs import REQUESTS, local_moment, moment, word
 
 LONGEST: Final = 512
 """Characters of a path."""
 BROKEN_OFF: Final = "broken_off"
 
 _log = logging.getLogger(REQUESTS)
+_handlers = logging.getLogger().handlers
 
 
-_SAME: Final = logging.makeLogRecord({"name": REQUESTS, "msg": "request"}).__dict__
+class Subject:
+    """What the lines of all requests with one head have in common."""
+
+    __slots__ = ("endpoint", "in_json", "in_text", "key", "method", "path")
+
+    def __init__(
+        self, *, endpoint: str = "", method: bytes = b"", target: bytes = b"", key: str = ""
+    ) -> None:
+        """`key`: the name of an API key."""
+        self.endpoint = endpoint
+        self.method = method.decode("latin-1")
+        self.path = target.partition(b"?")[0][:LONGEST].decode("latin-1")
+        self.key = key
+        self.in_json = self.in_text = ""
+        """How a line goes on behind the request's id; empty: not made yet."""
+
+
+NOTHING: Final = Subject()
 
 
 class RequestRecord(logging.LogRecord):
-    """A record that costs little: what is the same for all is not found out for each."""
+    """For handlers other than ours: they find what a line says as attributes."""
 
-    def __init__(self, level: int, fields: dict[str, Any]) -> None:
-        name = "INFO" if level == logging.INFO else "WARNING"
-        self.__dict__ = {
-            **_SAME, "created": time(), "levelno": level, "levelname": name, **fields
-        }  # fmt: skip
+    __slots__ = ("_line",)  # it is no field
+
+    def __init__(self, level: int, line: str, fields: dict[str, Any]) -> None:
+        super().__init__(REQUESTS, level, "", 0, "request", None, None)
+        self.__dict__.update(fields)
+        self._line = line
 
     def as_json(self) -> str:
-        one = self.__dict__
-        return (
-            f'{{"ts": "{moment(one["created"])}", "level": "{one["levelname"].lower()}", '
-            f'"logger": "{REQUESTS}", "message": "request", "action": "request", '
-            f'"request_id": {quoted(one["request_id"])}, "endpoint": {quoted(one["endpoint"])}, '
-            f'"method": {quoted(one["method"])}, "path": {quoted(one["path"])}, '
-            f'"status": {one["status"]}, "reason": {quoted(one["reason"])}, '
-            f'"cold": {"true" if one["cold"] else "false"}, "held": {one["held"]:.6f}, '
-            f'"seconds": {one["seconds"]:.6f}, "bytes_in": {one["bytes_in"]}, '
-            f'"bytes_out": {one["bytes_out"]}, "replica": {quoted(one["replica"])}, '
-            f'"attempts": {one["attempts"]}, "key": {quoted(one["key"])}, '
-            f'"remote": {quoted(one["remote"])}, "job": {quoted(one["job"])}}}'
-        )
+        return self._line
 
 
 def level_of(status: int, reason: str) -> int:
@@ -55,15 +64,15 @@ def level_of(status: int, reason: str) -> int:
 
 def is_logged(status: int, reason: str) -> bool:
     """Ask before the facts are collected."""
-    return _log.isEnabledFor(level_of(status, reason))
+    return _log.isEnabledFor(
+        logging.WARNING if status >= 500 or reason == BROKEN_OFF else logging.INFO
+    )
 
 
 def request_ended(
+    of: Subject,
     *,
     request_id: bytes,
-    endpoint: str,
-    method: bytes,
-    target: bytes,
     status: int,
     reason: str,
     seconds: float,
@@ -74,18 +83,48 @@ def request_ended(
     cold: bool = False,
     replica: str = "",
     attempts: int = 0,
-    key: str = "",
     job: str = "",
 ) -> None:
     """`held`: seconds in line, of the `seconds` from its head to the end of its answer. Bytes are
-    those of bodies. `replica`: the last one that it was sent to, of `attempts`. `key`: the name of
-    an API key. `job`: the id of the job that it asked for or became."""
+    those of bodies. `replica`: the last one that it was sent to, of `attempts`. `job`: the id of
+    the job that it asked for or became."""
+    name = request_id.decode("latin-1")
+    level = "info" if status < 500 and reason != BROKEN_OFF else "warning"
+    straight = logs.straight
+    if straight is not None and (len(_handlers) > 1 or _log.handlers):
+        straight = None
+    if straight is not None and straight.writer.full:
+        straight.writer.refuse()
+        return
+    at = time()
+    if straight is not None and not straight.in_json:
+        why, last = reason and f"reason={word(reason)} ", job and f" job={word(job)}"
+        where = replica and f"replica={word(replica)} "
+        straight.writer.put(
+            f"{local_moment(at)} {level.upper():<7} requests request request_id={word(name)}"
+            f"{of.in_text or _in_text(of)}status={status} {why}cold={cold} held={held:.6g} "
+            f"seconds={seconds:.6g} bytes_in={bytes_in} bytes_out={bytes_out} {where}"
+            f"attempts={attempts} remote={word(remote)}{last}\n"
+        )
+        return
+    line = (
+        f'{{"ts": "{moment(at)}", "level": "{level}", {_ALWAYS} {quoted(name)}'
+        f'{of.in_json or _in_json(of)}"status": {status}, "reason": {quoted(reason)}, '
+        f'"cold": {"true" if cold else "false"}, "held": {f"{held:.6f}" if held else "0.0"}, '
+        f'"seconds": {seconds:.6f}, "bytes_in": {bytes_in}, "bytes_out": {bytes_out}, '
+        f'"replica": {quoted(replica)}, "attempts": {attempts}, "remote": {quoted(remote)}, '
+        f'"job": {quoted(job)}}}'
+    )
+    if straight is not None:
+        straight.writer.put(line + "\n")
+        return
     fields = {
         "action": "request",
-        "request_id": request_id.decode("latin-1"),
-        "endpoint": endpoint,
-        "method": method.decode("latin-1"),
-        "path": target.partition(b"?")[0][:LONGEST].decode("latin-1"),
+        "request_id": name,
+        "endpoint": of.endpoint,
+        "method": of.method,
+        "path": of.path,
+        "key": of.key,
         "status": status,
         "reason": reason,
         "cold": cold,
@@ -95,8 +134,25 @@ def request_ended(
         "bytes_out": bytes_out,
         "replica": replica,
         "attempts": attempts,
-        "key": key,
         "remote": remote,
         "job": job,
     }
-    _log.handle(RequestRecord(level_of(status, reason), fields))
+    _log.handle(RequestRecord(level_of(status, reason), line, fields))
+
+
+_ALWAYS: Final = f'"logger": "{REQUESTS}", "message": "request", "action": "request", "request_id":'
+
+
+def _in_json(of: Subject) -> str:
+    of.in_json = (
+        f', "endpoint": {quoted(of.endpoint)}, "method": {quoted(of.method)}, '
+        f'"path": {quoted(of.path)}, "key": {quoted(of.key)}, '
+    )
+    return of.in_json
+
+
+def _in_text(of: Subject) -> str:
+    fields = {"endpoint": of.endpoint, "method": of.method, "path": of.path, "key": of.key}
+    said = "".join(f" {name}={word(value)}" for name, value in fields.items() if value)
+    of.in_text = said + " "
+    return of.in_text

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from activator.upstream.registry import LiveEndpoint, LiveReplica
     from activator.wire.client import ClientConnection, Lost
@@ -49,7 +50,7 @@ class Failure:
     """It refused or reset the connection, as no healthy replica does."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outbound:
     """The request as it is sent. `length` as in `wire.heads`; `head` is complete."""
 
@@ -57,10 +58,6 @@ class Outbound:
     method: bytes
     length: int
     websocket: bool
-
-    @property
-    def idempotent(self) -> bool:
-        return self.method in IDEMPOTENT
 
 
 class Answer(Protocol):
@@ -106,11 +103,21 @@ class Attempt:
         "_replica",
         "_request_whole",
         "_total_at",
+        "_whole",
+        "takes_whole",
     )
 
     def __init__(
-        self, live: LiveEndpoint, replica: LiveReplica, outbound: Outbound, answer: Answer
+        self,
+        live: LiveEndpoint,
+        replica: LiveReplica,
+        outbound: Outbound,
+        answer: Answer,
+        *,
+        whole: Callable[[ResponseHead, bytes], None] | None = None,
     ) -> None:
+        """`whole`: told instead of the `answer` of one that comes complete, head and body, all at
+        once; as if it were `answered`, given `data` and `ended`."""
         self._live = live
         self._replica = replica
         self._outbound = outbound
@@ -125,6 +132,8 @@ class Attempt:
         self._total_at = inf
         self._heard_at = 0.0
         """When a byte of the answer came last, or could have come again (loop time)."""
+        self._whole = whole
+        self.takes_whole = whole is not None
 
     def begin(self) -> None:
         """Go. `connected` may be called before this returns."""
@@ -133,7 +142,9 @@ class Attempt:
         self._total_at = now + timeouts.total if timeouts.total else inf
         self._owed = True
         self._replica.owes(now=now)
-        connection = self._replica.pool.take(repeatable=self._outbound.idempotent, now=now)
+        connection = self._replica.pool.take(
+            repeatable=self._outbound.method in IDEMPOTENT, now=now
+        )
         if connection is not None:
             self._start(connection, now)
         else:
@@ -164,7 +175,7 @@ class Attempt:
             method=outbound.method,
             length=outbound.length,
             upgrade=outbound.websocket,
-            followed=self._answer.body_at_hand,
+            followed=outbound.length != 0 and self._answer.body_at_hand,
             sink=self,
         )
         self._answer.connected()
@@ -238,6 +249,18 @@ class Attempt:
         if connection is not None:
             self._replica.pool.give(connection, now=self._clock())
         self._answer.ended(trailers)
+
+    def whole(self, head: ResponseHead, body: bytes) -> None:
+        assert self._whole is not None
+        connection, self._connection = self._connection, None
+        assert connection is not None
+        self._over = True
+        now = self._clock()
+        if self._owed:
+            self._owed = False
+            self._replica.answered(now=now)
+        self._replica.pool.give(connection, now=now)
+        self._whole(head, body)
 
     def upgraded(self, head: ResponseHead, rest: bytes) -> None:
         connection = self._settle()

@@ -66,6 +66,7 @@ class Gate:
         # every request passes here several times: no layer of ours between it and the ledger
         self.acquire_now = ledger.acquire_now
         self.release = ledger.release
+        self.withdraw = ledger.withdraw
         self.answered = ledger.answered
         self.load = ledger.load
         self._clock = clock
@@ -178,9 +179,6 @@ class Gate:
 
     def close_tunnel(self, tunnel: OpenTunnel) -> None:
         self._tunnels.discard(tunnel)
-
-    def withdraw(self, ticket: Ticket) -> None:
-        self._ledger.withdraw(ticket)
 
     def place(self, ticket: Ticket) -> int | None:
         return self._ledger.place(ticket)

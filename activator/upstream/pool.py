@@ -15,7 +15,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from activator.wire.client import ClientConnection
-from activator.wire.heads import HeadLimits
+from activator.wire.heads import HeadLimits, ResponseHead
+from activator.wire.known import KnownHeads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,8 @@ class UpstreamKit:
     """Of the deadlines' base, but exact: an event loop's own clock may stand still for a turn."""
     limits: HeadLimits = field(default_factory=lambda: HeadLimits(total=256 << 10, fields=500))
     """Of answers' heads: wider than for clients, since a replica is ours."""
+
+    known: KnownHeads[ResponseHead] = field(default_factory=KnownHeads)
 
     def trusting(self) -> ssl.SSLContext:
         """For servers that are not ours: they prove who they are to the system's authorities, or
@@ -128,7 +131,10 @@ class Pool:
 
     def _make(self) -> ClientConnection:
         return ClientConnection(
-            limits=self._kit.limits, deadlines=self._kit.deadlines, on_closed=self._forget
+            limits=self._kit.limits,
+            deadlines=self._kit.deadlines,
+            on_closed=self._forget,
+            known=self._kit.known,
         )
 
     def _forget(self, connection: ClientConnection) -> None:

@@ -53,6 +53,11 @@ class LiveReplica:
         """One less does: it has ended, or nobody can take a byte from it for the time being."""
         self._owed -= 1
 
+    def answered(self, *, now: float) -> None:
+        """All of an answer that was owed has come at once."""
+        self.moved_at = now
+        self._owed -= 1
+
     @property
     def last_byte(self) -> float:
         """When it last showed progress (loop time): now, as long as nobody waits for a byte.
@@ -76,7 +81,8 @@ class RetryBudget:
 
     def earn(self) -> None:
         """A request has been answered."""
-        self._left = min(self.MOST, self._left + self.EARNED)
+        if self._left < self.MOST:
+            self._left = min(self.MOST, self._left + self.EARNED)
 
     def take(self) -> bool:
         if self._left < 1:

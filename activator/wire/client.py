@@ -23,6 +23,7 @@ from activator.wire.heads import (
     UnfinishedHead,
     parse_response,
 )
+from activator.wire.known import KnownHeads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +62,12 @@ class Sink(Protocol):
 
     def ended(self, trailers: list[Field]) -> None: ...
 
+    takes_whole: bool
+    """It would rather have `whole` than be told step by step, if all of an answer comes at once."""
+
+    def whole(self, head: ResponseHead, body: bytes) -> None:
+        """`answered`, `data` and `ended` in one."""
+
     def lost(self, lost: Lost) -> None: ...
 
     def upstream_writable(self, *, ok: bool) -> None: ...
@@ -83,6 +90,7 @@ class ClientConnection(asyncio.Protocol):
         "_head",
         "_interims",
         "_keep_alive",
+        "_known",
         "_limits",
         "_method",
         "_on_closed",
@@ -105,8 +113,11 @@ class ClientConnection(asyncio.Protocol):
         limits: HeadLimits,
         deadlines: Deadlines,
         on_closed: Callable[[ClientConnection], None],
+        known: KnownHeads[ResponseHead] | None = None,
     ) -> None:
+        """`known`: what other connections with these limits share with it."""
         self._limits = limits
+        self._known = KnownHeads[ResponseHead]() if known is None else known
         self._deadlines = deadlines
         self._on_closed = on_closed
         self._transport: asyncio.Transport
@@ -304,7 +315,8 @@ class ClientConnection(asyncio.Protocol):
                 if end < 0:
                     self._unfinished = UnfinishedHead(data, self._limits)
                     return
-                head = parse_response(data[: end + 4], method=self._method, limits=self._limits)
+                raw = data[: end + 4]
+                head = self._parse(raw)
                 data = data[end + 4 :]
                 if head.status >= 200:
                     self._begin_body(head, data)
@@ -315,6 +327,16 @@ class ClientConnection(asyncio.Protocol):
                 self._pass_interim(head)
         except (Malformed, TooLarge) as error:
             self._fail_malformed(f"answer is malformed: {error}")
+
+    def _parse(self, raw: bytes) -> ResponseHead:
+        """What an answer to HEAD means is its own; the others say the same to every method."""
+        known = None if self._method == b"HEAD" else self._known.get(raw)
+        if known is not None:
+            return known
+        head = parse_response(raw, method=self._method, limits=self._limits)
+        if self._method != b"HEAD":
+            self._known.keep(raw, head)
+        return head
 
     def _pass_interim(self, head: ResponseHead) -> None:
         self._interims += 1
@@ -329,6 +351,10 @@ class ClientConnection(asyncio.Protocol):
         self._keep_alive = head.keep_alive
         if head.keep_alive and (announced := head.get(b"keep-alive")) is not None:
             self.keep_alive_for = _announced_timeout(announced)
+        if head.length == len(rest) and sink.takes_whole:
+            self._let_rest(usable=True)
+            sink.whole(head, rest)
+            return
         if head.length == 0:
             sink.answered(head, followed=True)
             if self._sink is sink:
@@ -368,19 +394,23 @@ class ClientConnection(asyncio.Protocol):
             self._sink.upgraded(head, rest)
 
     def _complete(self, trailers: list[Field], rest: bytes) -> None:
-        sink, self._sink = self._sink, None
+        sink = self._sink
         self._decoder = None
         self.deadline = inf
-        # whatever follows an answer is nobody's; a replica that answers without having read its
-        # request would leave the next one no back-pressure
-        if self._keep_alive and self._request_done and not rest and not self._full:
+        self._let_rest(usable=not rest)
+        if sink is not None:
+            sink.ended(trailers)
+
+    def _let_rest(self, *, usable: bool) -> None:
+        """The answer is complete. Whatever follows one is nobody's (not `usable`); a replica that
+        answers without having read its request would leave the next one no back-pressure."""
+        self._sink = None
+        if usable and self._keep_alive and self._request_done and not self._full:
             self._state = _IDLE
             if self._paused:
                 self.resume()
         else:
             self.close()
-        if sink is not None:
-            sink.ended(trailers)
 
     # --- endings --------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 CHUNKED: Final = -1
@@ -62,9 +63,14 @@ class HeadLimits:
 
 
 class _Head:
-    """What both heads have. `first` is the first field of each name, for look-ups in one step."""
+    """What both heads have. `first` is the first field of each name, for look-ups in one step.
 
-    __slots__ = ("_folded", "connection", "fields", "first", "keep_alive", "length", "minor")
+    Once read, a head does not change: it may stand for many messages (`wire.known`).
+    """
+
+    __slots__ = (
+        "_folded", "connection", "fields", "first", "keep_alive", "length", "minor", "note",
+    )  # fmt: skip
 
     _folded: bytes
 
@@ -75,6 +81,8 @@ class _Head:
         self.length = 0
         self.keep_alive = minor == 1
         self.connection: frozenset[bytes] = _NO_OPTIONS
+        self.note: object = None
+        """What its reader has concluded from it alone, for the next message with the same head."""
 
     def fold(self) -> None:
         """Its fields take a tenth of the memory until somebody looks at one: four objects each
@@ -339,12 +347,21 @@ def _fields(block: bytes, limits: HeadLimits) -> list[Field]:
 
 
 def _split(block: bytes) -> list[Field]:
-    fields: list[Field] = []
-    for line in block.split(b"\r\n"):
-        if line:
-            name, _, value = line.partition(b":")
-            fields.append((name.lower(), value.strip(b" \t"), line))
-    return fields
+    return [
+        _field(line) if len(line) <= _COMMON else _read(line)
+        for line in block.split(b"\r\n")
+        if line
+    ]
+
+
+def _read(line: bytes) -> Field:
+    name, _, value = line.partition(b":")
+    return name.lower(), value.strip(b" \t"), line
+
+
+_COMMON: Final = 256
+"""Bytes of a line that may be the same in message after message."""
+_field = lru_cache(maxsize=1024)(_read)
 
 
 def _first_of(fields: list[Field]) -> dict[bytes, Field]:

@@ -15,18 +15,22 @@ from activator.wire.heads import UnfinishedHead, parse_request
 if TYPE_CHECKING:
     from activator.wire.framing import Decoder
     from activator.wire.heads import Field, HeadLimits, RequestHead
+    from activator.wire.known import KnownHeads
 
 
 class Incoming:
     """`add` what comes, ask for a `head` and then, unless its length is 0, for the `body` until
     that is complete."""
 
-    __slots__ = ("_at", "_decoder", "_limits", "_unfinished", "head_begun", "rest")
+    __slots__ = ("_at", "_decoder", "_known", "_limits", "head_begun", "rest", "unfinished")
 
-    def __init__(self, limits: HeadLimits) -> None:
+    def __init__(self, limits: HeadLimits, known: KnownHeads[RequestHead]) -> None:
+        """`known`: of all clients with these limits."""
         self._limits = limits
+        self._known = known
         self._at = 0
-        self._unfinished: UnfinishedHead | None = None
+        self.unfinished: UnfinishedHead | None = None
+        """What has come of a head whose end has not."""
         self._decoder: Decoder | None = None
         self.rest = b""
         """What has not been looked at lies in it from `_at` on; empty if there is nothing."""
@@ -50,16 +54,16 @@ class Incoming:
     def drop(self) -> None:
         """Whatever has come is nobody's any more, nor is the rest of a body that has begun."""
         self.rest, self._at = b"", 0
-        self._unfinished, self.head_begun = None, False
+        self.unfinished, self.head_begun = None, False
         self._decoder = None
 
     def head(self) -> RequestHead | None:
         """The next one, once it is whole. Raises Malformed or TooLarge."""
-        if self._unfinished is not None:
-            whole = self._unfinished.more(self.take())
+        if self.unfinished is not None:
+            whole = self.unfinished.more(self.take())
             if whole is None:
                 return None
-            self._unfinished, self.head_begun = None, False
+            self.unfinished, self.head_begun = None, False
             self.rest = whole
         data, at = self.rest, self._at
         while data.startswith(b"\r\n", at):  # RFC 9112 §2.2: empty lines before it are ignored
@@ -72,7 +76,11 @@ class Incoming:
             self.rest, self._at = b"", 0
         else:
             self._leave(end)
-        head = parse_request(data[at:end], self._limits)
+        raw = data[at:end]
+        head = self._known.get(raw)
+        if head is None:
+            head = parse_request(raw, self._limits)
+            self._known.keep(raw, head)
         if head.length:
             self._decoder = decoder(head.length, self._limits)
         return head
@@ -106,5 +114,5 @@ class Incoming:
         """What is here of a head whose end is not."""
         self.rest, self._at = b"", 0
         if begun:
-            self._unfinished = UnfinishedHead(begun, self._limits)
+            self.unfinished = UnfinishedHead(begun, self._limits)
             self.head_begun = begun != b"\r"  # that may be half an empty line

@@ -80,7 +80,7 @@ class ServerConnection(asyncio.Protocol):
         self._state = _HEAD
         self._transport: asyncio.Transport
         self._fd = -1
-        self._incoming = Incoming(kit.limits.head)
+        self._incoming = Incoming(kit.limits.head, kit.known)
         self._reading = True
         self._sipping = False
         self._body_paused = False
@@ -123,7 +123,17 @@ class ServerConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._state == _HEAD:
-            self._incoming.add(data)
+            incoming = self._incoming
+            head = self._kit.known.get(data)
+            if (
+                head is not None
+                and head.length == 0
+                and not (self._full or incoming.rest or incoming.unfinished is not None)
+            ):
+                # what most reads bring: one whole request, as somebody has sent it before
+                self._begin_request(head)
+                return
+            incoming.add(data)
             self._advance()
         elif self._state == _BODY:
             self._incoming.add(data)
@@ -258,6 +268,29 @@ class ServerConnection(asyncio.Protocol):
             if self._head:
                 data, self._head = self._head + data, b""
             self._transport.write(data)
+
+    def answer(self, head: bytes, body: bytes) -> None:
+        """All of an answer: `begin_answer`, `send` and `finish` in one. `head` says, in its
+        Content-Length or otherwise, how long `body` is. `sent` is the caller's to set."""
+        asked, kit = self.head, self._kit
+        if (
+            self._state != _ANSWER
+            or not asked.keep_alive
+            or asked.minor == 0
+            or kit.service.draining
+            or not kit.limits.keep_alive
+            or self._incoming.rest
+            or kit.service.crowded
+        ):
+            self.sent = 0
+            self.begin_answer(head, length=len(body), followed=True)
+            self.send(body)
+            self.finish()
+            return
+        self._state = _HEAD
+        self.receiver = None
+        self._transport.write(b"%b\r\n%b" % (head, body))
+        self._set_deadline(kit.limits.keep_alive)
 
     def finish(self, trailers: list[Field] | None = None) -> None:
         """The answer is complete. What is left of the request is thrown away."""

@@ -34,7 +34,7 @@ from activator.wire.heads import CHUNKED
 
 if TYPE_CHECKING:
     from activator.core.endpoint import Replica
-    from activator.proxy.admission import Admitted
+    from activator.proxy.admitted import Admitted
     from activator.proxy.listener import Proxy
     from activator.wire.heads import RequestHead
     from activator.wire.server import ServerConnection
@@ -54,7 +54,7 @@ RECONNECT: Final = 1000
 _TARGET: Final = re.compile(r"/[\x21-\x7e]*")
 
 
-def watched(proxy: Proxy, head: RequestHead, *, arrived: float) -> Admitted:
+def watched(proxy: Proxy, head: RequestHead) -> Admitted:
     """Whose page asks for its stream: it must be let in exactly as the page was. Raises the
     ActivatorError that says why not."""
     if head.method != b"GET":
@@ -69,7 +69,6 @@ def watched(proxy: Proxy, head: RequestHead, *, arrived: float) -> Admitted:
             door=proxy.door,
             registry=proxy.registry,
             via=proxy.via,
-            arrived=arrived,
             default_model=proxy.openai.default_model,
         )
     except (OwnPath, ModelsAsked, ResponseAsked, BodyNeeded) as nothing:
@@ -94,7 +93,7 @@ class PageStream(Talk):
         super().__init__(proxy, connection, head, request_id=request_id)
         self._live = admitted.live
         self.endpoint = admitted.live.endpoint.name
-        self._ticket = admitted.ticket
+        self._ticket = admitted.ticket(arrived=self.arrived)
         self.owner = admitted.owner
         self._holding: Holding | None = None
         self._ready = False

@@ -14,7 +14,7 @@ from activator.proxy.openai.responses import described
 from activator.proxy.preferences import Wanted
 
 if TYPE_CHECKING:
-    from activator.proxy.admission import Admitted
+    from activator.proxy.admitted import Admitted
     from activator.proxy.body import Body
     from activator.proxy.listener import Proxy
     from activator.proxy.openai.responses import Background

@@ -192,6 +192,7 @@ async def test_a_body_that_nobody_has_read_is_not_sent_under_the_wrong_name() ->
             admitted=nobody,
             peeked=None,
             request_id=b"1",
+            arrived=0.0,
         )
         assert detour is None
         assert outcomes(h) == {"unreadable": 1}

@@ -38,6 +38,57 @@ def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
+# --- the same request again
+
+
+async def test_a_key_that_is_taken_away_opens_no_more_to_who_used_it_before(tmp_path: Path) -> None:
+    config = keys(tmp_path, line("me", "secret"), line("you", "other"))
+    async with stage(config=config) as s:
+        client = await s.connect()
+        for _ in range(3):
+            client.send(request("/", headers=bearer("secret")))
+            assert (await client.reply()).status == 200
+        (tmp_path / "keys.txt").write_text(line("you", "other") + "\n")
+        s.app.reloading.poke()
+        await eventually(lambda: len(s.proxy.door.keys or ()) == 1)
+
+        client.send(request("/", headers=bearer("secret")))
+        assert (await client.reply()).status == 401
+
+
+async def test_the_same_request_goes_where_it_belongs_now() -> None:
+    async with stage() as s:
+        client = await s.connect()
+        for _ in range(3):
+            client.send(request("/other/x"))
+            assert (await client.reply()).status == 200
+        assert {heard.target for heard in s.replica.requests} == {b"/other/x"}
+        endpoint = s.config["endpoints"][0]
+        endpoint["match"] = {"paths": ["/other"]}
+        endpoint["stripPrefix"] = True
+        s.rewrite()
+        await eventually(lambda: s.live.endpoint.strip_prefix)
+
+        client.send(request("/other/x"))
+        assert (await client.reply()).status == 200
+        assert s.replica.requests[-1].target == b"/x"
+
+
+async def test_each_request_has_an_id_and_a_trace_of_its_own_however_alike_they_are() -> None:
+    async with stage() as s:
+        client = await s.connect()
+        ids = []
+        for _ in range(3):
+            client.send(request("/same"))
+            ids.append((await client.reply()).get("x-request-id"))
+        heard = s.replica.requests
+
+        assert len(set(ids)) == 3
+        assert [one.get("x-request-id") for one in heard] == ids
+        assert len({one.get("traceparent") for one in heard}) == 3
+        assert all(one.get("x-forwarded-for") == b"127.0.0.1" for one in heard)
+
+
 # --- keys
 
 

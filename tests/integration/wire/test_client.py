@@ -30,7 +30,7 @@ class Asking(Asked):
     """A sink that also notes back-pressure and its clock."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(takes_whole=False)
         self.room: list[bool] = []
         self.rang = 0
 

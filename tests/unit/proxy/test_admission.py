@@ -18,7 +18,8 @@ from activator.errors import (
     NoRoute,
     Unauthorized,
 )
-from activator.proxy.admission import PREFLIGHT, Admitted, OwnPath, admit, is_preflight
+from activator.proxy.admission import OwnPath, admit, is_preflight
+from activator.proxy.admitted import PREFLIGHT, Admitted
 from activator.proxy.door import Door
 from tests.unit.proxy.support import asked
 
@@ -53,7 +54,7 @@ def door(*keys: Key) -> Door:
 
 def enter(head: RequestHead, *endpoints: Endpoint, keys: tuple[Key, ...] = ()) -> Admitted:
     registry = cast("Registry", Endpoints(*(endpoints or (endpoint(),))))
-    return admit(head, door=door(*keys), registry=registry, via=VIA, arrived=7.0)
+    return admit(head, door=door(*keys), registry=registry, via=VIA)
 
 
 def test_a_request_is_admitted_to_its_endpoint() -> None:
@@ -65,7 +66,7 @@ def test_a_request_is_admitted_to_its_endpoint() -> None:
     assert cast("str", admitted.live) == "b"
     assert admitted.target == b"/x?y"
     assert admitted.credentials == frozenset()
-    assert admitted.ticket.arrived == 7.0
+    assert admitted.ticket(arrived=7.0).arrived == 7.0
     assert admitted.passive is None
 
 
@@ -147,7 +148,7 @@ def test_priority_is_read_as_rfc_9218_has_it(given: str | None, urgency: int) ->
     fields = [f"Priority: {given}"] if given is not None else []
     here = endpoint(queue=QueuePolicy(best_urgency=0))
 
-    assert enter(asked("GET / HTTP/1.1", *fields), here).ticket.urgency == urgency
+    assert enter(asked("GET / HTTP/1.1", *fields), here).urgency == urgency
 
 
 @pytest.mark.parametrize(
@@ -162,15 +163,15 @@ def test_nobody_is_better_than_the_endpoint_allows_or_else_the_key(
 
     admitted = enter(head, here, keys=(Key("k", None, key_best),))
 
-    assert admitted.ticket.urgency == urgency
+    assert admitted.urgency == urgency
 
 
 def test_requests_with_the_same_affinity_like_the_same_replica() -> None:
     here = endpoint(affinity_header="x-session")
 
-    assert enter(asked("GET / HTTP/1.1", "X-Session: s1"), here).ticket.affinity == b"s1"
-    assert enter(asked(), here).ticket.affinity is None
-    assert enter(asked("GET / HTTP/1.1", "X-Session: s1")).ticket.affinity is None
+    assert enter(asked("GET / HTTP/1.1", "X-Session: s1"), here).affinity == b"s1"
+    assert enter(asked(), here).affinity is None
+    assert enter(asked("GET / HTTP/1.1", "X-Session: s1")).affinity is None
 
 
 # --- what is no demand
@@ -180,7 +181,7 @@ def test_a_preflight_needs_no_key_and_is_no_demand() -> None:
     admitted = enter(asked("OPTIONS / HTTP/1.1", *PREFLIGHT_FIELDS), keys=(Key("k"),))
 
     assert admitted.passive is PREFLIGHT
-    assert admitted.ticket.passive
+    assert admitted.ticket(arrived=7.0).passive
 
 
 def test_a_preflight_that_carries_a_key_of_ours_does_not_carry_it_on() -> None:

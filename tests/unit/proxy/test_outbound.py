@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from activator.core.dispatch import Ticket
 from activator.core.endpoint import Replica
-from activator.proxy.admission import Admitted
+from activator.proxy.admitted import Admitted
 from activator.proxy.door import Door
 from activator.proxy.outbound import outbound_to
 from tests.unit.proxy.support import asked
@@ -51,7 +50,8 @@ def sent(
     admitted = Admitted(
         live=live_endpoint(),
         target=target,
-        ticket=Ticket(),
+        urgency=3,
+        affinity=None,
         credentials=credentials,
         within=None,
         passive=None,

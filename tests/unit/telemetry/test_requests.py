@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import json
 import logging
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from activator.telemetry import logs
-from activator.telemetry.requests import LONGEST, is_logged, level_of, request_ended
+from activator.telemetry.requests import LONGEST, Subject, is_logged, level_of, request_ended
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,11 +32,15 @@ def _leaves_no_trace() -> Iterator[None]:
 def line(form: logs.Format, **facts: Any) -> str:
     stream = io.StringIO()
     logs.configure(form, stream=stream)
-    given: dict[str, Any] = {
-        "request_id": b"abc",
+    asked: dict[str, Any] = {
         "endpoint": "llama",
         "method": b"POST",
         "target": b"/v1/chat?token=hunter2",
+        "key": "",
+    }
+    subject = Subject(**(asked | {name: facts.pop(name) for name in asked.keys() & facts.keys()}))
+    given: dict[str, Any] = {
+        "request_id": b"abc",
         "status": 200,
         "reason": "",
         "seconds": 1.25,
@@ -43,7 +48,7 @@ def line(form: logs.Format, **facts: Any) -> str:
         "bytes_out": 20,
         "remote": "10.0.0.1",
     }
-    request_ended(**(given | facts))
+    request_ended(subject, **(given | facts))
     logs.flush()
     return stream.getvalue()
 
@@ -84,6 +89,39 @@ def test_the_same_record_by_any_other_handler_has_the_same_fields(
     (record,) = [one for one in caplog.records if one.name == logs.REQUESTS]
     assert logs.fields_of(record).items() <= written.items()
     assert "request" in caplog.text
+
+
+@pytest.mark.parametrize("form", logs.FORMATS)
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"status": 503, "reason": "queue_full", "key": "te am", "job": "j", "target": b'/"\xff x'},
+        {"held": 0.5, "cold": True, "replica": "m-1", "attempts": 2, "request_id": b'"a"'},
+    ],
+)
+def test_where_nobody_else_listens_lines_are_the_same(
+    form: logs.Format, facts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activator.telemetry.requests.time", lambda: 1.5)
+    monkeypatch.setattr("time.time", lambda: 1.5)
+    by_a_record = line(form, **facts)
+    root = logging.getLogger()
+    others = root.handlers[:]
+    root.handlers[:] = []
+    try:
+        alone = line(form, **facts)
+    finally:
+        root.handlers[:] = others
+    by_fields = _fields_of_text if form == "text" else json.loads
+
+    assert by_fields(alone) == by_fields(by_a_record)
+    assert alone.endswith("\n")
+
+
+def _fields_of_text(line: str) -> tuple[str, set[str]]:
+    when, _, rest = line.strip().partition(" requests request ")
+    return when, set(shlex.split(rest))
 
 
 def test_a_line_of_text_says_nothing_of_what_there_is_not() -> None:

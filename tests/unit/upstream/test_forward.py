@@ -80,6 +80,43 @@ async def test_an_answer_passes_and_its_connection_rests() -> None:
     assert a.owed == 0
 
 
+@pytest.mark.parametrize("closes", [False, True])
+async def test_an_answer_that_comes_all_at_once_is_told_as_one(closes: bool) -> None:
+    a = Asking(Upstream())
+    a.attempt = Attempt(
+        a.up.live,
+        a.replica,
+        Outbound(b"GET / HTTP/1.1\r\n\r\n", b"GET", 0, False),
+        a,
+        whole=lambda head, body: a.events.append((head.status, body)),
+    )
+    await a.begin()
+    head = OK[:-2] + b"Connection: close\r\n\r\n" if closes else OK
+    a.up.wire.comes(b"HTTP/1.1 103 Early Hints\r\n\r\n" + head + b"ok")
+
+    assert a.events == ["connected", 103, (200, b"ok")]
+    assert len(a.replica.pool._idle) == (0 if closes else 1)
+    assert a.owed == 0
+
+
+async def test_an_answer_with_more_behind_it_is_told_in_steps_and_its_connection_is_not_kept() -> (
+    None
+):
+    a = Asking(Upstream())
+    a.attempt = Attempt(
+        a.up.live,
+        a.replica,
+        Outbound(b"GET / HTTP/1.1\r\n\r\n", b"GET", 0, False),
+        a,
+        whole=lambda head, body: a.events.append((head.status, body)),
+    )
+    await a.begin()
+    a.up.wire.comes(OK + b"ok and more")
+
+    assert a.events == ["connected", 200, b"ok", "ended"]
+    assert a.replica.pool._idle == []
+
+
 async def test_a_connection_at_rest_is_used_without_a_task() -> None:
     up = Upstream()
     first = Asking(up)

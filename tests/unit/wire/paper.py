@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 from activator.aiokit.deadlines import Deadlines
 from activator.wire.client import ClientConnection, Lost
 from activator.wire.hangup import HangupWatch
-from activator.wire.heads import HeadLimits
+from activator.wire.heads import HeadLimits, RequestHead, ResponseHead
+from activator.wire.known import KnownHeads
 from activator.wire.server import ServerConnection, ServerKit, ServerLimits
 from tests.service import RecordingService
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from activator.wire.heads import Field, ResponseHead
+    from activator.wire.heads import Field
 
 
 class PaperTransport(asyncio.Transport):
@@ -67,7 +68,8 @@ class PaperTransport(asyncio.Transport):
 class Asked:
     """What the sink of one request heard; implements `Sink`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, takes_whole: bool = True) -> None:
+        self.takes_whole = takes_whole
         self.interims: list[ResponseHead] = []
         self.head: ResponseHead | None = None
         self.body = bytearray()
@@ -97,6 +99,13 @@ class Asked:
         assert self.failure is None
         self.trailers = trailers
 
+    def whole(self, head: ResponseHead, body: bytes) -> None:
+        assert self.takes_whole
+        self.answered(head, followed=True)
+        if body:
+            self.data(body)
+        self.ended([])
+
     def lost(self, lost: Lost) -> None:
         assert self.trailers is None
         assert self.failure is None
@@ -117,6 +126,9 @@ class Desk:
         loop = runner.get_loop()
         self.deadlines = Deadlines(loop)
         self.hangups = HangupWatch(loop)
+        self.known_requests = KnownHeads[RequestHead]()
+        self.known_answers = KnownHeads[ResponseHead]()
+        """Within the default limits: what has been played before is read from here."""
 
     def serve(
         self,
@@ -133,6 +145,7 @@ class Desk:
             deadlines=self.deadlines,
             hangups=self.hangups,
             limits=limits or ServerLimits(),
+            known=KnownHeads() if limits else self.known_requests,
         )
 
         async def play() -> Served:
@@ -168,6 +181,7 @@ class Desk:
                 limits=limits or HeadLimits(),
                 deadlines=self.deadlines,
                 on_closed=lambda connection: None,
+                known=None if limits else self.known_answers,
             )
             transport.set_protocol(connection)
             connection.connection_made(transport)

@@ -1,0 +1,70 @@
+"""A request that may come in: what follows from its head, and from what its body names.
+
+Whatever does not depend on the moment is found out once for all requests that say the same:
+`wire` keeps the heads it has read, and a head keeps what it has led to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from activator.core.dispatch import Ticket
+
+if TYPE_CHECKING:
+    from activator.config.keys import KeyRing
+    from activator.core.endpoint import NeverWake
+    from activator.core.routing import RouteTable
+    from activator.proxy.listener import Proxy
+    from activator.telemetry.requests import Subject
+    from activator.upstream.registry import LiveEndpoint
+    from activator.wire.heads import RequestHead
+
+
+class Preflight:
+    """A CORS preflight: it never wakes and needs no key (a browser cannot attach one)."""
+
+
+PREFLIGHT = Preflight()
+
+
+@dataclass(slots=True, eq=False)
+class Admitted:
+    """A request that may go to an endpoint."""
+
+    live: LiveEndpoint
+    target: bytes
+    """As the replica gets it."""
+    urgency: int
+    """RFC 9218, as far as the endpoint or the key allow it."""
+    affinity: bytes | None
+    credentials: frozenset[bytes]
+    """Lower-case names of the fields that carry a key of our door."""
+    within: float | None
+    """Seconds in which the client wants the answer to begin (`X-Activator-Deadline`)."""
+    passive: NeverWake | Preflight | None
+    """It is no demand: forwarded if that is possible at once, else answered as this says."""
+    owner: str
+    """The name of the API key that was presented; empty where none is needed."""
+    model: str | None = None
+    """What its body's `model` is to be from here on; None: as it came."""
+    is_response: bool = False
+    """It creates a response, of OpenAI's API of that name."""
+    stencil: tuple[bytes, ...] | None = None
+    """Its head for a replica, but for what differs each time (`outbound`); None: not made yet."""
+    subject: Subject | None = None
+    """Of its log line; None: not made yet."""
+    _routes: RouteTable | None = None
+    _keys: KeyRing | None = None
+
+    def ticket(self, *, arrived: float) -> Ticket:
+        """`arrived`: when its head came, monotonic seconds."""
+        return Ticket(self.urgency, self.affinity, self.passive is not None, (), arrived)
+
+    def keep_for(self, head: RequestHead, proxy: Proxy) -> None:
+        """Whoever sends the same head is admitted alike, as long as routes and keys stay."""
+        self._routes, self._keys = proxy.registry.routes, proxy.door.keys
+        head.note = self
+
+    def holds_for(self, proxy: Proxy) -> bool:
+        return self._routes is proxy.registry.routes and self._keys is proxy.door.keys

@@ -1,0 +1,51 @@
+"""Heads that were read before are found by their bytes, and no more of them than is bounded."""
+
+from __future__ import annotations
+
+from activator.wire.heads import HeadLimits, RequestHead, parse_request
+from activator.wire.incoming import Incoming
+from activator.wire.known import LONGEST, MOST, KnownHeads
+
+LIMITS = HeadLimits()
+
+
+def get(path: str, *fields: str) -> bytes:
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: a", *fields, "", ""]).encode()
+
+
+def test_what_two_clients_say_alike_is_read_once() -> None:
+    known = KnownHeads[RequestHead]()
+    heads = []
+    for _ in range(2):
+        incoming = Incoming(LIMITS, known)
+        incoming.add(get("/x"))
+        heads.append(incoming.head())
+
+    assert heads[0] is heads[1]
+    assert known.get(get("/x")) is heads[0]
+    assert known.get(get("/y")) is None
+
+
+def test_a_known_head_with_a_body_behind_it() -> None:
+    known = KnownHeads[RequestHead]()
+    raw = get("/x", "Content-Length: 3")
+    for body in (b"one", b"two"):
+        incoming = Incoming(LIMITS, known)
+        incoming.add(raw + body + get("/next"))
+        assert incoming.head() is known.get(raw)
+        assert incoming.body() == (body, [])
+        following = incoming.head()
+        assert following is not None
+        assert following.target == b"/next"
+
+
+def test_neither_many_nor_large_heads_are_kept_for_good() -> None:
+    known = KnownHeads[RequestHead]()
+    for number in range(3 * MOST):
+        raw = get(f"/{number}")
+        known.keep(raw, parse_request(raw, LIMITS))
+        assert known.get(raw) is not None
+        assert len(known) <= MOST
+    large = get("/", "X: " + "x" * LONGEST)
+    known.keep(large, parse_request(large, LIMITS))
+    assert known.get(large) is None
