@@ -170,8 +170,16 @@ def _change(parser: argparse.ArgumentParser) -> None:
     _client(parser)
 
 
+def _activate(parser: argparse.ArgumentParser) -> None:
+    _change(parser)
+    parser.add_argument(
+        "--wait", action="store_true", help="until a replica answers; 1 if it cannot be started"
+    )
+
+
 def _deactivate(parser: argparse.ArgumentParser) -> None:
     _change(parser)
+    parser.add_argument("--wait", action="store_true", help="until its replicas are gone")
     parser.add_argument(
         "--force", action="store_true", help="even with requests held or in flight: they fail"
     )
@@ -286,7 +294,10 @@ COMMANDS = {
         _status,
     ),
     "activate": Command(
-        "start an endpoint, demand or none", "activator activate llama-8b", "change", _change
+        "start an endpoint, demand or none",
+        "activator activate llama-8b --wait",
+        "change",
+        _activate,
     ),
     "deactivate": Command(
         "stop an endpoint; with demand only by --force",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from activator.cli.outcome import WrongUsage, say
+from activator.cli.progress import Progress
 from activator.config.settings import load
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 def run(args: argparse.Namespace) -> int:
     if args.config is None:
         raise WrongUsage("which configuration? activator check -c FILE, or ACTIVATOR_CONFIG")
-    settings = load(Path(args.config))
+    with Progress(f"checking {args.config}"):
+        settings = load(Path(args.config))
     for warning in settings.warnings:
         say(f"warning: {warning}")
     resolved = settings.masked()

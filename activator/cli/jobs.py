@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from activator.cli.client import client_of
 from activator.cli.outcome import Failed
+from activator.cli.progress import Progress
 from activator.cli.tables import show
 
 if TYPE_CHECKING:
@@ -17,24 +18,29 @@ if TYPE_CHECKING:
 JOBS: Row = ("JOB", "ENDPOINT", "STATE", "ATTEMPT", "CREATED", "STATUS", "NOTE")
 
 
+_DOING: Final = {"show": "asking for", "cancel": "cancelling", "retry": "retrying"}
+
+
 def run(args: argparse.Namespace) -> int:
     client = client_of(args)
     if args.verb == "list":
         query = {"state": args.state or [], "limit": [args.limit]}
         query |= {"endpoint": [args.endpoint]} if args.endpoint else {}
-        listed = client.get("jobs", query=query)
+        with Progress("asking for the jobs"):
+            listed = client.get("jobs", query=query)
         if args.json:
             print(json.dumps(listed, indent=2))
         else:
             show(JOBS, [_row(job) for job in listed["jobs"]])
         return 0
-    match args.verb:
-        case "cancel":
-            job = client.delete("jobs", args.job)
-        case "retry":
-            job = client.post("jobs", args.job, "retry", body={})
-        case _:
-            job = client.get("jobs", args.job)
+    with Progress(f"{_DOING[args.verb]} {args.job}"):
+        match args.verb:
+            case "cancel":
+                job = client.delete("jobs", args.job)
+            case "retry":
+                job = client.post("jobs", args.job, "retry", body={})
+            case _:
+                job = client.get("jobs", args.job)
     if args.json:
         print(json.dumps(job, indent=2))
     else:

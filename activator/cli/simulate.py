@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from activator.cli.client import client_of
 from activator.cli.outcome import Failed, WrongUsage, say
+from activator.cli.progress import Progress
 from activator.cli.tables import show, span
 from activator.config.settings import load
 from activator.config.units import format_duration, parse_duration
@@ -43,18 +44,20 @@ ASSUMED_START = 60.0
 
 def run(args: argparse.Namespace) -> int:
     endpoint = _endpoint(args)
-    trace = _trace(args)
+    with Progress(f"reading {args.trace}"):
+        trace = _trace(args)
     model, origin = _model(args, trace, endpoint)
     policies = _policies(args, endpoint.scale if endpoint is not None else ScalePolicy())
     if any(p.schedule for p in policies) and trace.arrivals[0] < 1e8:
         raise WrongUsage("a schedule needs a trace that tells the date, not seconds from its start")
-    progress = _Progress(len(policies))
+    of = f"of {len(policies)} policies replayed"
     try:
-        outcomes = compare(trace, policies, model=model, done=progress)
+        with Progress(f"0 {of}") as progress:
+            outcomes = compare(
+                trace, policies, model=model, done=lambda count: progress.say(f"{count} {of}")
+            )
     except ValueError as impossible:
         raise WrongUsage(str(impossible)) from impossible
-    finally:
-        progress.end()
     bend = knee(outcomes)
     if args.plot is not None:
         _plot(args.plot, outcomes, bend, title=f"{len(trace)} requests of {args.trace}")
@@ -248,21 +251,3 @@ def _plot(name: str, outcomes: Sequence[Outcome], bend: Outcome | None, *, title
         Path(name).write_text(drawn, encoding="utf-8")
     except OSError as refused:
         raise Failed(f"cannot write the plot to {name}: {refused.strerror or refused}") from refused
-
-
-class _Progress:
-    """A line that is written over, for people who wait at a terminal; elsewhere nothing."""
-
-    def __init__(self, policies: int) -> None:
-        self._policies = policies
-        self._shown = sys.stderr.isatty()
-        self(0)
-
-    def __call__(self, count: int) -> None:
-        if self._shown:
-            sys.stderr.write(f"\r{count} of {self._policies} policies replayed")
-            sys.stderr.flush()
-
-    def end(self) -> None:
-        if self._shown:
-            sys.stderr.write("\r\x1b[K")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from activator.cli.client import client_of
 from activator.cli.costs import ask_costs, cost_table, print_csv
 from activator.cli.outcome import WrongUsage, say
+from activator.cli.progress import Progress
 from activator.cli.tables import (
     ENDPOINTS,
     REPLICAS,
@@ -37,12 +38,16 @@ def run(args: argparse.Namespace) -> int:
     client = client_of(args)
     if args.watch:
         watch(lambda: _seen(_ask(client, args), args))
-    elif args.csv:
+        return 0
+    if args.csv:
         print_csv(client, args)
-    elif args.json:
-        print(json.dumps(_ask(client, args), indent=2))
+        return 0
+    with Progress("asking for the status"):
+        told = _ask(client, args)
+    if args.json:
+        print(json.dumps(told, indent=2))
     else:
-        _show(_seen(_ask(client, args), args))
+        _show(_seen(told, args))
     return 0
 
 
