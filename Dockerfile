@@ -17,7 +17,7 @@ RUN python -m venv /opt/activator
 ARG PIP_INDEX_URL
 COPY pyproject.toml README.md LICENSE ./
 COPY activator/__init__.py activator/
-RUN /opt/activator/bin/pip install --no-cache-dir --no-compile '.[redis,kubernetes,tracing]' 'hiredis>=3' \
+RUN /opt/activator/bin/pip install --no-cache-dir --no-compile '.[redis,kubernetes,tracing]' \
  && /opt/activator/bin/pip uninstall --yes activator
 COPY activator activator
 RUN /opt/activator/bin/pip install --no-cache-dir --no-compile --no-deps . \

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from activator.redisio.commands import Key, Packed
     from activator.redisio.server_info import ServerInfo
     from activator.redisio.urls import Address, Dialer
-    from activator.redisio.wire import Wire
+    from activator.redisio.wire import Replies, Wire
 
 SLOTS: Final = 16384
 MOST_REDIRECTIONS: Final = 5
@@ -68,6 +68,13 @@ class Cluster:
                 if isinstance(reply, (AskError, TryAgainError)):
                     replies[index] = await self._follow(reply, commands[index], node, until)
         return replies
+
+    def begin(
+        self, key: Key, command: Packed, told: Callable[[Replies], None], *, until: float
+    ) -> bool:
+        if not self._slots:
+            return False
+        return self._node(self._address_of(key)).begin(command, told, until=until)
 
     async def _follow(self, reply: Any, command: Packed, node: Node, until: float) -> Any:
         for _ in range(MOST_REDIRECTIONS):

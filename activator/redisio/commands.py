@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from activator.redisio.scripts import Call
+    from activator.redisio.scripts import Call, Script
 
 Word = str | bytes | int | float | tuple[bytes, ...]
 """A tuple is one word in pieces, which are not joined."""
@@ -30,6 +30,23 @@ _OF_THE_SERVER: Final = (
 )
 _OF_ALL: Final = ("CLUSTER", "PUBLISH", "SCRIPT", "WAITAOF")
 _KEYLESS: Final = frozenset((*_OF_THE_SERVER, *_OF_ALL))
+
+
+class Opening:
+    """What many calls of a script begin with, encoded once: the script, its keys, some
+    arguments."""
+
+    __slots__ = ("_count", "_data", "args", "keys", "script")
+
+    def __init__(self, script: Script, keys: Sequence[str], args: Sequence[str]) -> None:
+        self.script, self.keys, self.args = script, tuple(keys), tuple(args)
+        words = ("EVALSHA", script.sha, str(len(keys)), *keys, *args)
+        self._count = len(words)
+        self._data = _bulks(words)
+
+    def pack(self, rest: Sequence[str]) -> Packed:
+        """The whole call, with some short words more."""
+        return [b"*%d\r\n%b%b" % (self._count + len(rest), self._data, _bulks(rest))]
 
 
 def pack(*words: Word) -> Packed:
@@ -64,6 +81,13 @@ def key_of(words: Sequence[Word]) -> Key | None:
     position = 3 if name.upper() in ("EVAL", "EVALSHA") else 1
     key = words[position] if position < len(words) else None
     return key if isinstance(key, (str, bytes)) else None
+
+
+def _bulks(words: Sequence[str]) -> bytes:
+    text = "".join([f"${len(word)}\r\n{word}\r\n" for word in words])
+    if text.isascii():  # a character is a byte
+        return text.encode()
+    return b"".join([b"$%d\r\n%b\r\n" % (len(data), data) for data in map(str.encode, words)])
 
 
 def _encode(word: Word) -> bytes:

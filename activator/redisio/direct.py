@@ -14,12 +14,12 @@ from activator.redisio.node import Node
 from activator.redisio.server_info import check
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from activator.redisio.commands import Key, Packed
     from activator.redisio.server_info import ServerInfo
     from activator.redisio.urls import Address, Dialer
-    from activator.redisio.wire import Wire
+    from activator.redisio.wire import Replies, Wire
 
 
 class Locator(Protocol):
@@ -43,6 +43,11 @@ class Direct:
         if self._node is None:
             raise Unreachable("The store has not been reached yet")
         return await self._node.exchange(commands, until=until)
+
+    def begin(
+        self, key: Key, command: Packed, told: Callable[[Replies], None], *, until: float
+    ) -> bool:
+        return self._node is not None and self._node.begin(command, told, until=until)
 
     async def look(self, *, until: float) -> Sequence[ServerInfo]:
         address = await self._locate(until)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import AskError, NoScriptError, RedisError, TryAgainError
 
 from activator.aiokit.deadlines import Deadlines
 from activator.aiokit.tasks import Tasks
@@ -29,10 +29,15 @@ from activator.redisio.watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from activator.redisio.commands import Key, Packed, Word
+    from activator.redisio.commands import Key, Opening, Packed, Word
     from activator.redisio.scripts import Script
     from activator.redisio.server_info import ServerInfo
-    from activator.redisio.wire import Wire
+    from activator.redisio.wire import Replies, Wire
+
+
+_UNDONE: Final = (NoScriptError, AskError, TryAgainError)
+"""Replies of a Redis that has done nothing, and would like to be asked in another way. MOVED is an
+ASK to redis-py."""
 
 
 class Topology(Protocol):
@@ -43,6 +48,12 @@ class Topology(Protocol):
     ) -> list[Any]:
         """A reply for each command (with its key, or None for any server), errors among them.
         Raises StoreUnavailable."""
+
+    def begin(
+        self, key: Key, command: Packed, told: Callable[[Replies], None], *, until: float
+    ) -> bool:
+        """At once, and `told` as of `Wire.begin`; False: that needs a connection first. Where the
+        key's node is another one by now, the reply says so."""
 
     async def look(self, *, until: float) -> Sequence[ServerInfo]:
         """Every server that matters. Raises StoreUnavailable if one is missing or unfit."""
@@ -168,6 +179,42 @@ class Link:
             (reply,) = await self._exchange((key,), (command,), until)
         return self._value(reply)
 
+    def call(
+        self, opening: Opening, args: Sequence[str], told: Callable[[Any | StoreUnavailable], None]
+    ) -> None:
+        """As `run`, without a task where a connection is idle: `told` later, what the script
+        returns or why that is not known."""
+        until = self._loop.time() + self._timeout
+        key = opening.keys[0]
+
+        def answered(replies: Replies) -> None:
+            if isinstance(replies, StoreUnavailable):
+                self._failed()
+                self._watch.suspect()
+                told(replies)
+                return
+            (reply,) = replies
+            if not isinstance(reply, RedisError):
+                told(reply)
+            elif isinstance(reply, _UNDONE):
+                self._tasks.spawn(self._call(opening, args, told), name="call again")
+            else:
+                told(self._refused(reply))
+
+        command = opening.pack(args)
+        if not (self._watch.up and self._topology.begin(key, command, answered, until=until)):
+            self._tasks.spawn(self._call(opening, args, told), name="call")
+
+    async def _call(
+        self, opening: Opening, args: Sequence[str], told: Callable[[Any | StoreUnavailable], None]
+    ) -> None:
+        said: Any
+        try:
+            said = await self.run(opening.script, opening.keys, (*opening.args, *args))
+        except StoreUnavailable as failure:
+            said = failure
+        told(said)
+
     async def command(self, *words: Word) -> Any:
         (reply,) = await self._exchange((key_of(words),), (pack(*words),), self._until())
         return self._value(reply)
@@ -214,12 +261,15 @@ class Link:
 
     def _value(self, reply: Any) -> Any:
         if isinstance(reply, RedisError):
-            failure = refused(reply)
-            self._failed()
-            if is_of_the_server(failure):
-                self._watch.suspect()
-            raise failure from reply
+            raise self._refused(reply) from reply
         return reply
+
+    def _refused(self, error: RedisError) -> StoreUnavailable:
+        failure = refused(error)
+        self._failed()
+        if is_of_the_server(failure):
+            self._watch.suspect()
+        return failure
 
     # --- what others call out -------------------------------------------------------------------
 

@@ -16,11 +16,11 @@ from activator.redisio.pool import Pool
 from activator.redisio.server_info import ServerInfo, parse_info
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from activator.redisio.commands import Packed
     from activator.redisio.urls import Address, Dialer
-    from activator.redisio.wire import Wire
+    from activator.redisio.wire import Replies, Wire
 
 MOST_CONNECTIONS: Final = 16
 """To one server. An exchange takes some 0.1 ms, and one process can have no more than one of
@@ -48,6 +48,15 @@ class Node:
             return await wire.exchange(commands, until=until)
         finally:
             pool.give_back(wire)
+
+    def begin(self, command: Packed, told: Callable[[Replies], None], *, until: float) -> bool:
+        """At once on a connection that is idle, and `told` as of `Wire.begin`; False: there is
+        none."""
+        wire = self.pool.idle()
+        if wire is None:
+            return False
+        wire.begin((command,), told, until=until, free=self.pool.give_back)
+        return True
 
     async def ask(self, *commands: Packed, until: float) -> list[Any]:
         """On the connection that nobody else uses; once more on a new one if it has been cut.

@@ -7,8 +7,10 @@ import time
 
 import pytest
 
-from activator.redisio.failures import Unanswered, Unreachable
+from activator.redisio.commands import Opening
+from activator.redisio.failures import Refused, Unanswered, Unreachable
 from activator.redisio.node import MOST_CONNECTIONS
+from activator.redisio.scripts import script
 from tests.integration.redisio.support import ADD, behind_a_proxy, failure_of, until_works
 from tests.redis_server import fresh_prefix, opened_link, redis_server, shared_server
 from tests.support import eventually
@@ -32,6 +34,60 @@ async def test_a_script_runs_whether_or_not_redis_knows_it() -> None:
 
         assert sums[::2] == [6, 7]
         await link.command("DEL", key)
+
+
+async def test_a_call_tells_what_a_script_returns_whether_or_not_redis_knows_it() -> None:
+    async with opened_link() as link:
+        adding = Opening(ADD, (link.keys.of("m", "sum"),), ())
+        shared_server().ask("SCRIPT", "FLUSH")
+        said: list[object] = []
+        for number in ("1", "2", "3"):
+            link.call(adding, (number,), said.append)
+        assert said == [], "nothing is told before the call has returned"
+
+        await eventually(lambda: len(said) == 3)
+
+        assert max(said, key=str) == 6
+        await link.command("DEL", *adding.keys)
+
+
+async def test_words_of_a_call_are_kept_whatever_their_letters() -> None:
+    async with opened_link() as link:
+        echo = script("echo", "return table.concat(ARGV, '|')")
+        said: list[object] = []
+        for last in ("plain", "größer", ""):
+            link.call(Opening(echo, (link.keys.of("mü", "x"),), ("1", "ä")), (last,), said.append)
+
+        await eventually(lambda: len(said) == 3)
+
+        assert sorted(map(str, said)) == sorted(
+            map(str, (b"1|\xc3\xa4|plain", "1|ä|größer".encode(), b"1|\xc3\xa4|"))
+        )
+
+
+async def test_a_call_tells_why_it_has_failed() -> None:
+    async with behind_a_proxy(timeout=0.3) as (link, proxy):
+        adding = Opening(ADD, (link.keys.of("m", "sum"),), ())
+        failures = 0
+
+        def count() -> None:
+            nonlocal failures
+            failures += 1
+
+        link.on_failure(count)
+        said: list[object] = []
+        link.call(adding, ("none",), said.append)
+        await eventually(lambda: len(said) == 1)
+        proxy.silent = True
+        link.call(adding, ("1",), said.append)
+        await eventually(lambda: len(said) == 2)
+        proxy.cut()
+        await eventually(lambda: not link.up, within=3.0)
+        link.call(adding, ("1",), said.append)
+        await eventually(lambda: len(said) == 3)
+
+        assert [type(each) for each in said] == [Refused, Unanswered, Unreachable]
+        assert failures >= 3
 
 
 async def test_words_are_kept_to_the_byte_in_pieces_or_whole() -> None:
