@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 class Entry:
     """A ticket of this activator that waits, asks, or has a slot."""
 
-    __slots__ = ("decided", "granted", "phase", "seq", "ticket")
+    __slots__ = ("at", "decided", "granted", "phase", "seq", "ticket")
 
     ASKING = 0
     REFUSED = 1
@@ -26,6 +26,8 @@ class Entry:
         self.ticket = ticket
         self.seq = seq
         self.phase = phase
+        self.at = ""
+        """The replica of which it has a slot, as all activators call it."""
         self.granted: Granted | None = None
         self.decided: Decided | None = None
 

@@ -6,44 +6,53 @@ activators share.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-VERSION: Final = 1
-"""Of what is stored: an activator that does not know it leaves the ledger alone."""
+    from activator.errors import StoreUnavailable
 
-Arg = str | int | float
+VERSION: Final = 2
+"""Of what is stored: an activator that does not know it leaves the ledger alone."""
 
 
 class Batch:
-    """Operations in order; `asked` says which of the results belong to whom."""
+    """Operations in order; `asked` says whose the answers are."""
 
-    __slots__ = ("args", "asked", "count")
+    __slots__ = ("args", "asked")
 
     def __init__(self) -> None:
-        self.args: list[Arg] = []
-        self.count = 0
-        self.asked: list[tuple[int, str, str]] = []
-        """(index of the operation, its letter, seq), for those whose result matters."""
+        self.args: list[str] = []
+        self.asked: list[tuple[str, str]] = []
+        """(letter of the operation, seq), for each that is answered."""
 
     def __bool__(self) -> bool:
-        return self.count > 0
+        return bool(self.args)
 
-    def ask(self, seq: str, *, score: float, excluded: str, liked: str, would_wait: bool) -> None:
+    def ask(self, seq: str, *, score: int, would_wait: bool) -> None:
         """A slot now? Nobody overtakes one that `would_wait` before it enters the line or gives
-        up, which it does as soon as it hears that there is none."""
-        self._add("A", seq, repr(score), excluded, liked, int(would_wait), asked=seq)
+        up, which it does as soon as it hears that there is none. The lowest score is first."""
+        self.asked.append(("A", seq))
+        self.args += ("A", seq, str(score), "1" if would_wait else "0")
 
-    def enter(self, seq: str, *, score: float, excluded: str, liked: str) -> None:
+    def ask_for(self, seq: str, *, score: int, would_wait: bool, excluded: str, liked: str) -> None:
+        """The same, with wishes."""
+        self.asked.append(("A", seq))
+        self.args += ("W", seq, str(score), _flag(would_wait), excluded, liked)
+
+    def enter(self, seq: str, *, score: int, excluded: str, liked: str) -> None:
         """A place in line, or other wishes at the same place."""
-        self._add("E", seq, repr(score), excluded, liked)
+        self._add("E", seq, str(score), excluded, liked)
 
     def give_up(self, seq: str) -> None:
         """Whatever it has: a place, an offer, a slot."""
         self._add("X", seq)
+
+    def release(self, seq: str, replica: str) -> None:
+        """A slot of that replica, which it is known to have."""
+        self.args += ("R", seq, replica)
 
     def take(self, seq: str) -> None:
         """An offer is taken up."""
@@ -52,10 +61,11 @@ class Batch:
     def answered(self, replica: str) -> None:
         self._add("F", replica)
 
-    def offer(self, replicas: Sequence[tuple[str, bool]]) -> None:
-        """(replica, it was just started) each: where this activator may forward to."""
-        flat = [part for name, paced in replicas for part in (name, int(paced))]
-        self._add("O", len(replicas), *flat)
+    def offer(self, replicas: Sequence[tuple[str, bool]], *, held: bool) -> None:
+        """(replica, it was just started) each: where this activator may forward to, or might but
+        for being `held`."""
+        flat = [part for name, paced in replicas for part in (name, _flag(paced))]
+        self._add("O", _flag(held), str(len(replicas)), *flat)
 
     def check(self) -> None:
         """What was missed?"""
@@ -76,54 +86,57 @@ class Batch:
     def leave(self) -> None:
         self._add("L")
 
-    def _add(self, letter: str, *args: Arg, asked: str | None = None) -> None:
+    def _add(self, letter: str, *args: str, asked: str | None = None) -> None:
         if asked is not None:
-            self.asked.append((self.count, letter, asked))
-        self.args.append(letter)
-        self.args += args
-        self.count += 1
+            self.asked.append((letter, asked))
+        self.args += (letter, *args)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     is_member: bool
     """False: the ledger does not know this activator, and nothing was done."""
     born: str = ""
     wake_in: float | None = None
     """Seconds until time alone opens a slot for somebody who waits."""
     paced: bool = False
-    results: Sequence[str] = ()
-    """Of each operation that answers: a replica, or nothing."""
+    answers: Sequence[str] = ()
+    """To each operation that is answered: a replica, or nothing."""
+    busy: Mapping[str, int] = MappingProxyType({})
+    """In flight at each replica, over all activators."""
     grants: Sequence[tuple[str, str]] = ()
     """(seq, replica) of those who waited."""
-    busy: Mapping[str, int] = field(default_factory=dict)
-    """In flight at each replica, over all activators."""
     offers: Sequence[tuple[str, str]] = ()
     """After a check: (seq, replica) of offers that are not taken up."""
     missed: Sequence[str] = ()
     """After a check: seq of those whose offer has passed on. They have no place any more."""
 
 
-def decode(raw: bytes) -> Reply:
-    """Raises OtherVersion."""
+def decode(raw: bytes | StoreUnavailable) -> Reply:
+    """Raises OtherVersion, or why there is no answer."""
+    if not isinstance(raw, bytes):
+        raise raw
     status, *parts = raw.decode().split("\t")
     if status == "version":
         raise OtherVersion
     if status != "ok":
         return Reply(is_member=False)
-    born, wake, paced, results, grants, busy, told = parts
-    offers = [(seq, replica) for seq, kind, replica in _tuples(told, 3) if kind == "o"]
+    born, wake, paced, answers, busy, grants, told = parts
+    flat = busy.split("\n")
     return Reply(
-        is_member=True,
-        born=born,
-        wake_in=None if wake.startswith("-") else int(wake) / 1e3,
-        paced=bool(paced),
-        results=results.split("\n"),
-        grants=[(seq, replica) for seq, replica in _tuples(grants, 2)],
-        busy={replica: int(count) for replica, count in _tuples(busy, 2)},
-        offers=offers,
-        missed=[seq for seq, kind, _ in _tuples(told, 3) if kind != "o"],
+        True,
+        born,
+        None if wake == "-1" else int(wake) / 1e3,
+        paced == "1",
+        answers.split("\n"),
+        dict(zip(flat[::2], map(int, flat[1::2]), strict=True)) if busy else {},
+        [(seq, replica) for seq, replica in _tuples(grants, 2)] if grants else (),
+        [(seq, replica) for seq, kind, replica in _tuples(told, 3) if kind == "o"] if told else (),
+        [seq for seq, kind, _ in _tuples(told, 3) if kind != "o"] if told else (),
     )
+
+
+def _flag(said: object) -> str:
+    return "1" if said else "0"
 
 
 def joined(names: Iterable[str]) -> str:
@@ -132,8 +145,6 @@ def joined(names: Iterable[str]) -> str:
 
 
 def _tuples(text: str, size: int) -> Iterable[tuple[str, ...]]:
-    if not text:
-        return ()
     flat = text.split("\n")
     return zip(*(flat[at::size] for at in range(size)), strict=True)
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from activator.coordination.ledger_ops import Batch, OtherVersion, decode
+from activator.coordination.ledger_ops import Batch, OtherVersion, decode, joined
 from activator.errors import StoreUnavailable
+from activator.redisio.commands import Opening
 
 if TYPE_CHECKING:
     from activator.coordination.ledger_ops import Reply
     from activator.coordination.memory import Cancellable
     from activator.coordination.redis_ledgers import LedgerKit
-    from activator.core.endpoint import Endpoint
+    from activator.core.endpoint import Balance, Endpoint
 
 _log = logging.getLogger("activator.coordination")
 
@@ -68,9 +70,13 @@ class Talk:
         self._kit = kit
         self._speaker = speaker
         self._keys = kit.keys_of(speaker.endpoint.name)
+        self._loop = asyncio.get_running_loop()
+        self._opening: tuple[Opening, int, Balance] | None = None
         self._kick = asyncio.Event()
         self._closed = False
         self._calling = False
+        self._is_due = False
+        """It speaks at the end of this turn of the loop."""
         self._joined = False
         self._born = ""
         self._wake_at: float | None = None
@@ -82,9 +88,18 @@ class Talk:
         self._kick.set()
         self._pump = kit.tasks.spawn(self._run(), name=f"ledger {speaker.endpoint.name}")
 
-    def go(self) -> None:
-        """There is something to say."""
-        self._kick.set()
+    def go(self, *, at_once: bool = False) -> None:
+        """There is something to say. Without `at_once` it goes together with what else is said in
+        this turn of the loop."""
+        if self._calling:
+            return
+        if not self._joined:
+            self._kick.set()
+        elif at_once:
+            self._speak()
+        elif not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._speak_due)
 
     def begin_again(self) -> None:
         """The store may have missed, or forgotten, something: declare."""
@@ -110,45 +125,80 @@ class Talk:
         return self._speaker.is_alone or said
 
     async def _run(self) -> None:
+        """Joins, and signs off at the end; what is said in between needs no task."""
         while not self._closed:
-            if not (self._joined and self.batch):
-                self._set_timer()
-                await self._kick.wait()
+            self._set_timer()
+            await self._kick.wait()
             self._kick.clear()
-            if self._speaker.is_shared and not self._closed and self._may_speak:
-                await self._turn()
+            if self._calling or self._closed:
+                continue  # whoever calls kicks again
+            if self._joined:
+                self._speak()
+            elif self._speaker.is_shared and self._may_speak:
+                await self._join_or_not()
         if self._timer is not None:
             self._timer.cancel()
+        while self._calling:
+            await self._kick.wait()
+            self._kick.clear()
         if self._born:
             await self._sign_off()
 
-    async def _turn(self) -> None:
+    # --- while it is joined: from callback to callback
+
+    def _speak_due(self) -> None:
+        self._is_due = False
+        self._speak()
+
+    def _speak(self) -> None:
+        if not self._joined or self._calling or self._closed or not self._speaker.is_shared:
+            return
+        batch, now = self.batch, self._kit.clock()
+        if now >= self._checked_at + CHECK and now >= self._check_at:
+            self._checked_at = now
+            batch.check()
+        if not batch and (self._wake_at is None or now < self._wake_at):
+            return
+        self.batch = Batch()
+        self._calling = True
+        self._kit.link.call(self._begin_call(), batch.args, partial(self._answered, batch))
+
+    def _answered(self, batch: Batch, said: Any | StoreUnavailable) -> None:
+        self._calling = False
         try:
-            if self._joined:
-                await self._exchange()
-            else:
-                await self._kit.store_clock.set()
-                await self._join()
-        except StoreUnavailable as error:
-            self._kit.store_clock.doubt()
-            self._fall_silent(str(error), again_in=AWAY_CHECK)
-        except OtherVersion:
+            reply = decode(said)
+        except (StoreUnavailable, OtherVersion) as error:
+            self._not_heard(error)
+        else:
+            if not reply.is_member:
+                self._joined, self._retry_at = False, self._kit.clock()
+            elif not self._speaker.is_alone:
+                self._heard(batch, reply)
+        if self._closed or not self._joined:
+            self._kick.set()
+        elif self.batch:
+            self._speak()
+        elif self._wake_at is not None or self._timer_at > self._checked_at + CHECK:
+            self._set_timer()
+
+    def _not_heard(self, error: StoreUnavailable | OtherVersion) -> None:
+        if isinstance(error, OtherVersion):
             why = "the ledger is kept by an activator of another version"
             self._fall_silent(why, again_in=OTHER_CHECK)
+        else:
+            self._kit.store_clock.doubt()
+            self._fall_silent(str(error), again_in=AWAY_CHECK)
 
-    async def _exchange(self) -> None:
-        now = self._kit.clock()
-        if now >= self._check_at:
-            self._checked_at = now
-            self.batch.check()
-        if not self.batch and (self._wake_at is None or now < self._wake_at):
-            return
-        batch, self.batch = self.batch, Batch()
-        reply = await self._call(batch)
-        if not reply.is_member:
-            self.begin_again()
-        elif not self._speaker.is_alone:
-            self._heard(batch, reply)
+    # --- becoming a member, and none
+
+    async def _join_or_not(self) -> None:
+        try:
+            await self._kit.store_clock.set()
+            await self._join()
+        except (StoreUnavailable, OtherVersion) as error:
+            self._not_heard(error)
+        if self._joined:
+            self.go()
 
     async def _join(self) -> None:
         """Declare all there is; what happens meanwhile is sent afterwards."""
@@ -156,7 +206,11 @@ class Talk:
         batch.declare(born=self._born, name=self._kit.new_name())
         self._speaker.declare(batch)
         self.batch = Batch()
-        reply = await self._call(batch)
+        self._calling = True
+        try:
+            reply = await self._call(batch)
+        finally:
+            self._calling = False
         if not self._speaker.is_alone:
             self._joined, self._born = True, reply.born
             self._checked_at = self._kit.clock()
@@ -187,14 +241,18 @@ class Talk:
             self.leave()
 
     async def _call(self, batch: Batch) -> Reply:
+        opening = self._begin_call()
+        args = (*opening.args, *batch.args)
+        return decode(await self._kit.link.run(opening.script, opening.keys, args))
+
+    def _begin_call(self) -> Opening:
         kit, endpoint = self._kit, self._speaker.endpoint
-        head = (kit.me, endpoint.concurrency, endpoint.balance.value, endpoint.name, kit.channel)
-        self._calling = True
-        try:
-            raw = await kit.link.run(kit.script, self._keys, (kit.version, *head, *batch.args))
-        finally:
-            self._calling = False
-        return decode(raw)
+        limit, balance = endpoint.concurrency, endpoint.balance
+        if self._opening is None or self._opening[1:] != (limit, balance):
+            known = joined((str(kit.version), endpoint.name, kit.channel))
+            args = (kit.me, str(limit), balance.value, known)
+            self._opening = Opening(kit.script, self._keys, args), limit, balance
+        return self._opening[0]
 
     async def _sign_off(self) -> None:
         batch = Batch()

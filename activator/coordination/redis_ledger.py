@@ -108,12 +108,15 @@ class RedisLedger:
         entry = self._entries.pop(ticket, None)
         if entry is None:
             return
-        self._drop(entry)
+        name = self._drop(entry)
         if self._local is not None:
             self._local.release(ticket)
             return
         ticket.state = TicketState.DONE
-        self._talk.batch.give_up(entry.seq)
+        if name:
+            self._talk.batch.release(entry.seq, name)
+        else:
+            self._talk.batch.give_up(entry.seq)
         self._talk.go()
 
     def answered(self, ticket: Ticket) -> None:
@@ -268,7 +271,7 @@ class RedisLedger:
         ticket = entry.ticket
         if entry.phase == Entry.GRANTED:
             assert ticket.replica is not None
-            batch.has(entry.seq, shared_id(ticket.replica.id))
+            batch.has(entry.seq, entry.at)
         elif entry.phase == Entry.ASKING:
             self._ask(entry)
         else:
@@ -280,14 +283,15 @@ class RedisLedger:
         self._paced, self._busy = reply.paced, reply.busy
         if batch is self._offered_in:
             self._offered_in = None
-        for index, letter, seq in batch.asked:
+        for (letter, seq), name in zip(batch.asked, reply.answers, strict=False):
             if letter == "A":
-                self._decide(seq, reply.results[index])
+                self._decide(seq, name)
             else:
-                self._taken(seq, reply.results[index])
+                self._taken(seq, name)
         for seq, replica in reply.grants:
             self._grant(self._by_seq.get(seq), replica)
-        self._make_up_for(reply)
+        if reply.offers or reply.missed:
+            self._make_up_for(reply)
         if not reply.paced and (self._pacing or len(self._warm) < len(self._replicas)):
             self._end_pacing()
 
@@ -435,30 +439,35 @@ class RedisLedger:
         del self._entries[entry.ticket]
         self._drop(entry)
 
-    def _drop(self, entry: Entry) -> None:
+    def _drop(self, entry: Entry) -> str:
+        """Returns the replica of which it had a slot."""
         del self._by_seq[entry.seq]
-        if entry.phase == Entry.GRANTED and entry.ticket.replica is not None:
-            name = shared_id(entry.ticket.replica.id)
-            left = self._mine[name] = self._mine[name] - 1
-            if not left:
-                del self._mine[name]
+        if entry.phase != Entry.GRANTED:
+            return ""
+        name = entry.at
+        left = self._mine[name] = self._mine[name] - 1
+        if not left:
+            del self._mine[name]
+        return name
 
     def _reserve(self, entry: Entry, replica: Replica) -> None:
         entry.phase = Entry.GRANTED
         entry.ticket.state, entry.ticket.replica = TicketState.GRANTED, replica
-        name = shared_id(replica.id)
+        name = entry.at = shared_id(replica.id)
         self._mine[name] = self._mine.get(name, 0) + 1
 
     def _ask(self, entry: Entry) -> None:
-        excluded, liked = self._wishes(entry.ticket)
-        self._talk.batch.ask(
-            entry.seq,
-            score=self._score(entry),
-            excluded=excluded,
-            liked=liked,
-            would_wait=not entry.ticket.passive,
-        )
-        self._talk.go()
+        ticket, batch = entry.ticket, self._talk.batch
+        score, would_wait = self._score(entry), not ticket.passive
+        if not ticket.exclude and ticket.affinity is None:
+            batch.ask(entry.seq, score=score, would_wait=would_wait)
+        else:
+            excluded, liked = self._wishes(ticket)
+            batch.ask_for(
+                entry.seq, score=score, would_wait=would_wait, excluded=excluded, liked=liked
+            )
+        # with nobody else here nobody comes along in this turn of the loop
+        self._talk.go(at_once=len(self._entries) == 1)
 
     def _enter(self, entry: Entry) -> None:
         entry.phase = Entry.WAITING
@@ -466,12 +475,15 @@ class RedisLedger:
         self._talk.batch.enter(entry.seq, score=self._score(entry), excluded=excluded, liked=liked)
         self._talk.go()
 
-    def _score(self, entry: Entry) -> float:
-        return self._order(entry)[0] + self._kit.store_clock.offset
+    def _score(self, entry: Entry) -> int:
+        """Microseconds."""
+        ticket = entry.ticket
+        level = self.endpoint.queue.age or STRICT
+        return int((ticket.arrived + ticket.urgency * level + self._kit.store_clock.offset) * 1e6)
 
     def _offer(self) -> None:
-        offered = {} if self._held else self._paces
-        self._talk.batch.offer([(name, paced) for name, (_, paced) in offered.items()])
+        offered = [(name, paced) for name, (_, paced) in self._paces.items()]
+        self._talk.batch.offer(offered, held=self._held)
         self._offered_in = self._talk.batch
         self._talk.go()
 

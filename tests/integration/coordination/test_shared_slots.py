@@ -13,6 +13,7 @@ import pytest
 
 from activator.control.member import EndpointMember
 from activator.coordination.base import ASKED
+from activator.coordination.ledger_ops import VERSION
 from activator.coordination.ledger_talk import AWAY_CHECK
 from activator.core.dispatch import Ticket
 from activator.core.endpoint import Endpoint, QueuePolicy, Replica, StaticBackend
@@ -551,12 +552,14 @@ async def test_flushed_scripts_are_sent_again() -> None:
 async def test_a_ledger_of_another_version_is_left_alone() -> None:
     async with house("x", model=endpoint()) as h:
         link = h.activators[0].link
-        await link.command("HSET", link.keys.of("m", "slots", "state"), "v", "2")
+        await link.command("HSET", link.keys.of("m", "slots", "state"), "v", str(VERSION + 1))
         mine = h.line_up(0)
 
         await eventually(lambda: h.ledgers[0].is_alone)
         assert await h.grants(1) == [mine]
-        assert await link.command("HGET", link.keys.of("m", "slots", "state"), "v") == b"2"
+        assert await link.command("HGET", link.keys.of("m", "slots", "state"), "v") == b"%d" % (
+            VERSION + 1
+        )
 
         before = h.calls()
         for _ in range(20):
