@@ -15,7 +15,7 @@ from tests.replica import reset
 if TYPE_CHECKING:
     import ssl
 
-WITHIN = 10.0
+WITHIN = 5.0
 """Seconds that a test waits for bytes before it fails."""
 
 

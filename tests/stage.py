@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from activator.upstream.registry import LiveEndpoint
     from tests.replica import Behaviour
 
-WITHIN = 40.0
+WITHIN = 20.0
 """Seconds for everything that happens on a stage: a test that hangs fails."""
 
 store: ContextVar[Mapping[str, Any] | None] = ContextVar("store", default=None)

@@ -339,7 +339,7 @@ async def test_a_started_replica_that_is_silent_gets_another_after_a_second(
     caller.ledger.offer([(A, True)])
     await caller.granted_are(*mine[:1])
 
-    await eventually(lambda: len(caller.granted) > 1)
+    await eventually(lambda: len(caller.granted) > 1, within=2.0)
 
     await caller.granted_are(*mine[:2])
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tests.rawclient import RawClient
 from tests.redis_server import APPEND_ONLY, RedisServer, redis_server
 from tests.replica import PROBE_PATH, Replica, hello
-from tests.serving import Serving
+from tests.serving import STARTED_WITHIN, Serving
 from tests.stage import request
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class World:
         async def so() -> bool:
             return bool((await self.status(endpoint))["state"] == "active")
 
-        await until(so)
+        await until(so, within=STARTED_WITHIN)
 
     async def events(self) -> list[str]:
         """What was recorded of the activator itself, or of its store."""
@@ -99,7 +99,7 @@ async def world(
         for name, replica, limit in (("warm", warm, 4), ("cold", cold, 4), ("free", warm, 0))
     ]
     listen = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "drainDelay": 0, **(server or {})}
-    store = {"url": redis.url, "timeout": "3s"}  # a Redis that is slow, not away, is waited for
+    store = {"url": redis.url}
     serving = Serving(folder, {"server": listen, "store": store, "endpoints": endpoints})
     w = World(serving, warm=warm, cold=cold)
     try:

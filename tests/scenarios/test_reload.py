@@ -82,7 +82,7 @@ async def test_a_higher_limit_holds_at_once_for_who_waits() -> None:
         await eventually(lambda: t.by_id and t.replicas_of("a")[0].in_flight == 1)
         await eventually(lambda: t.status_of("a").held == 3)
         await t.reloaded(changed(t, endpoint("a", concurrency=3)))
-        await eventually(lambda: t.replicas_of("a")[0].in_flight == 3)
+        await eventually(lambda: t.replicas_of("a")[0].in_flight == 3, within=2.0)
         assert t.status_of("a").held == 1
         behave.go_on.set()
 

@@ -98,7 +98,7 @@ async def create(client: openai.AsyncOpenAI, **said: Any) -> Any:
 
 
 async def until_status(client: openai.AsyncOpenAI, name: str, *statuses: str) -> Any:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(8):
         while (found := await client.responses.retrieve(name)).status not in statuses:
             await asyncio.sleep(0.02)
     return found

@@ -168,7 +168,7 @@ async def test_a_head_that_does_not_arrive_in_time_is_told_so() -> None:
     async with stage(server={"limits": {"headTimeout": "150ms"}}) as s:
         client = await s.send(b"GET / HTTP/1.1\r\nHo")
 
-        reply = await client.reply()
+        reply = await client.reply(within=2.0)
 
         assert (reply.status, reply.why) == (408, "request_timeout")
 

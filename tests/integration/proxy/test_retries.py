@@ -104,7 +104,7 @@ async def test_a_request_that_every_replica_leaves_unanswered_does_not_wait(repl
         await talk.close()
 
     async with stage(closes, replicas=replicas) as s:
-        reply = await s.get()
+        reply = await s.ask(request(), within=2.0)
 
         assert (reply.status, reply.why) == UNREACHABLE
         assert asked(s) == replicas
@@ -242,7 +242,7 @@ async def test_a_body_that_the_only_replica_does_not_want_to_see_does_not_wait()
 
     async with stage(closes) as s:
         client = await s.send(b"POST / HTTP/1.1\r\nHost: m\r\nContent-Length: 10\r\n\r\nfirst")
-        reply = await client.reply()
+        reply = await client.reply(within=2.0)
 
         assert (reply.status, reply.why) == UNREACHABLE
 
