@@ -247,10 +247,13 @@ class KubeServer:
         assert task is not None
         self._streams.add(task)
         try:
-            async with asyncio.timeout(float(request.query["timeoutSeconds"])):
-                await self._stream(key, since, response)
-        except TimeoutError:
-            await _say(response, "BOOKMARK", self._bookmark())
+            # whoever watches may leave at any time
+            with contextlib.suppress(ConnectionResetError):
+                try:
+                    async with asyncio.timeout(float(request.query["timeoutSeconds"])):
+                        await self._stream(key, since, response)
+                except TimeoutError:
+                    await _say(response, "BOOKMARK", self._bookmark())
         finally:
             self._streams.discard(task)
         return response
