@@ -36,6 +36,8 @@ class SharedMemory:
     def __init__(self) -> None:
         self.away = False
         """Every verb raises StoreUnavailable."""
+        self.refused = 0
+        """So many have."""
         self.roster: dict[str, bytes] = {}
         self.lease = LeaseRecord()
         self.board = SharedMemoryBoard(self.check)
@@ -46,6 +48,7 @@ class SharedMemory:
 
     def check(self) -> None:
         if self.away:
+            self.refused += 1
             raise StoreUnavailable("The store is away")
 
     # --- the roster

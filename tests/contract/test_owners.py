@@ -57,6 +57,8 @@ class House:
         self.h = h
         self._endings = endings
         self.in_flight: dict[str, int] = {}
+        self.looks = 0
+        """So often somebody has asked what is in flight."""
         self.ended: set[str] = set()
         """Activators that certainly run no more."""
 
@@ -83,13 +85,17 @@ class House:
                 "m",
                 local,
                 deeds=made.deeds,
-                in_flight=lambda each: self.in_flight.get(each, 0),
+                in_flight=self._in_flight_at,
                 patience=patience,
             )
         )
         self._endings.push_async_callback(made.driven.end)
         await made.driven.until(lambda _: True)
         return made
+
+    def _in_flight_at(self, replica: str) -> int:
+        self.looks += 1
+        return self.in_flight.get(replica, 0)
 
     async def two(self, *, machine: str = "here") -> tuple[Activator, Activator]:
         """That know each other."""
@@ -215,7 +221,11 @@ async def test_an_owner_that_ends_lets_others_finish_and_hands_over(house: House
         "is being stopped" in (await other.driven.until(lambda s: s.exits)).exits[-1].cause.message
     )
     waking = asyncio.ensure_future(other.driver.scale(1))  # noqa: TID251
-    await asyncio.sleep(0.1)
+    for _ in range(3):  # after each it asks itself again whether it may start them
+        await other.driver.bump_fence()
+    looks = house.looks
+    await eventually(lambda: house.looks > looks + 1)
+    assert not waking.done()
     assert owner.runs == [old]
     assert not other.runs  # on this machine what it needs is still in use
     house.in_flight[old] = 0
@@ -264,7 +274,8 @@ async def test_while_the_store_is_away_nothing_is_stopped_and_the_owner_goes_on(
     store = in_memory.h.memory
     assert store is not None
     store.away = True
-    await asyncio.sleep(PACE.lapse + SILENCE)
+    # each of the two asks once a beat, and is silent for longer than anybody may be
+    await eventually(lambda: store.refused > 2 * (PACE.lapse + SILENCE) / BEAT)
 
     assert owner.sees == other.sees == owner.runs == before
     with pytest.raises(DriverError, match="away"):

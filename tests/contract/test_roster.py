@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -58,7 +57,7 @@ async def test_one_that_starts_while_the_store_is_away_knows_that_it_knows_nobod
     roster = await h.roster()
     told: list[frozenset[str]] = []
     roster.on_acquainted(lambda: told.append(roster.members))
-    await asyncio.sleep(5 * BEAT)
+    await eventually(lambda: h.memory and h.memory.refused > 5)
     assert not roster.is_acquainted
     h.memory.away = False
     other = await h.roster()

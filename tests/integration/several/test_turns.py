@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from tests.turns import is_ready, turns
 
 if TYPE_CHECKING:
     from tests.replica import Talk
+    from tests.several import Activator
 
 LONGEST = TIMES.pace.lapse + 2 * TIMES.pace.look + 1.0
 """Seconds without anybody who serves, after one was killed, and one more on a busy machine."""
@@ -22,6 +24,19 @@ LONGEST = TIMES.pace.lapse + 2 * TIMES.pace.look + 1.0
 def at(record: dict[str, Any]) -> datetime:
     """When something was logged."""
     return datetime.fromisoformat(record["ts"])
+
+
+async def until_idle_for(seconds: float, activator: Activator) -> None:
+    """By its own account it has had nothing for so long, and what it had before was not the end."""
+
+    async def idle() -> float:
+        told = await activator.status()
+        assert told["state"] == "active"
+        return time.time() - float(told["last_activity"])
+
+    async with asyncio.timeout(5.0):
+        while await idle() < seconds:
+            await asyncio.sleep(0.02)
 
 
 class Works:
@@ -69,7 +84,7 @@ async def test_one_that_is_told_to_stop_hands_over_at_once_and_finishes_what_it_
         assert asyncio.get_running_loop().time() - told < TIMES.pace.hold
         assert (await other.get()).status == 200
 
-        await asyncio.sleep(1.0)  # for longer than it may idle
+        await until_idle_for(5 * 0.2, other)
         assert t.count == 1
         works.finish.set()
         assert (await long).status == 200
