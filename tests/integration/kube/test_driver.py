@@ -9,65 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from activator.core.backoff import Backoff
 from activator.core.endpoint import KubernetesBackend
 from activator.drivers.base import DriverError, Phase
-from activator.drivers.kubernetes import KubernetesDriver
-from activator.kube.access import Access
-from activator.kube.client import KubeClient
-from activator.kube.cluster import Cluster
-from activator.kube.watch import WatchTimes
 from tests.driving import driving
-from tests.kube_controllers import Controllers, container, running_cluster, workload
-from tests.kube_server import KubeServer, kubeconfig
+from tests.integration.kube.place import M, Place, standing
+from tests.kube_controllers import container, workload
 from tests.support import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-M = KubernetesBackend("models", "apps/v1", "Deployment", "m", port="http")
-QUICK = WatchTimes(retry=Backoff(first=0.02, cap=0.1), mend=Backoff(first=0.05, cap=0.1))
-
-
-class Place:
-    """A cluster, and as many activators' drivers as a test wants."""
-
-    def __init__(self, server: KubeServer, controllers: Controllers, config: Path) -> None:
-        self.server = server
-        self.controllers = controllers
-        self.notes: list[tuple[str, str]] = []
-        self._config = config
-        self.clusters: list[Cluster] = []
-
-    def cluster(self) -> Cluster:
-        access = Access({"KUBECONFIG": str(self._config)})
-        self.clusters.append(Cluster(KubeClient(access), times=QUICK))
-        return self.clusters[-1]
-
-    def driver(
-        self, backend: KubernetesBackend = M, *, cluster: Cluster | None = None
-    ) -> KubernetesDriver:
-        return KubernetesDriver(
-            backend.name,
-            backend,
-            cluster=cluster or self.cluster(),
-            note=lambda action, reason: self.notes.append((action, reason)),
-        )
-
-    def count(self, plural: str = "deployments", name: str = "m") -> int:
-        found = self.server.get(plural, name)["spec"]["replicas"]
-        assert isinstance(found, int)
-        return found
-
 
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncIterator[Place]:
-    async with running_cluster() as (server, controllers):
-        made = Place(server, controllers, kubeconfig(tmp_path, server.port))
+    async with standing(tmp_path) as made:
         yield made
-        for cluster in made.clusters:
-            await cluster.aclose()
 
 
 async def test_however_many_activators_ask_one_patch_is_taken(place: Place) -> None:
@@ -136,233 +93,6 @@ async def test_a_revival_elsewhere_is_seen_by_the_server_itself(place: Place) ->
         with pytest.raises(DriverError, match="revived"):
             await leader.driver.scale(0, victims=("m-1",), fence=leader.now.fence)
         assert place.count() == 1
-
-
-async def test_without_the_right_to_annotate_the_count_is_not_remembered(place: Place) -> None:
-    place.server.put("deployments", workload("m", replicas=1))
-    place.server.forbidden.add(("patch", "deployments"))
-    async with driving(place.driver()) as driven:
-        await driven.until_started(1)
-        await driven.driver.scale(0, fence=driven.now.fence)
-        assert (place.count(), driven.now.remembered) == (0, 0)
-        assert [action for action, _ in place.notes] == ["count_not_remembered"]
-        with pytest.raises(DriverError, match="cannot patch"):
-            await driven.driver.bump_fence()
-
-
-async def test_without_the_right_to_scale_it_is_said_that_it_lasts(place: Place) -> None:
-    place.server.put("deployments", workload("m"))
-    place.server.forbidden.add(("patch", "deployments/scale"))
-    async with driving(place.driver()) as driven:
-        with pytest.raises(DriverError, match="cannot patch") as refused:
-            await driven.driver.scale(1, before=0)
-        assert refused.value.lasting
-
-
-async def test_without_the_right_to_see_pods_nothing_is_started(place: Place) -> None:
-    place.server.put("deployments", workload("m"))
-    place.server.forbidden.add(("list", "pods"))
-    async with driving(place.driver()) as driven:
-        assert "cannot list" in driven.now.trouble
-        with pytest.raises(DriverError, match="pods is forbidden") as refused:
-            await driven.driver.scale(1, before=0)
-        assert refused.value.lasting
-        assert place.count() == 0
-
-
-async def test_without_the_right_to_see_events_all_goes_on(place: Place) -> None:
-    place.server.put("deployments", workload("m"))
-    place.server.forbidden.add(("list", "events"))
-    async with driving(place.driver()) as driven:
-        await driven.driver.scale(1, before=0)
-        await driven.until_started(1)
-        await driven.until(lambda snapshot: "events is forbidden" in snapshot.trouble)
-
-
-async def test_without_the_right_to_look_it_is_said_that_it_lasts(place: Place) -> None:
-    place.server.put("deployments", workload("m", replicas=1))
-    place.server.forbidden.add(("list", "deployments"))
-    async with driving(place.driver()) as driven:
-        assert "cannot list" in driven.now.trouble
-        with pytest.raises(DriverError, match="cannot list") as refused:
-            await driven.driver.scale(1, before=0)
-        assert refused.value.lasting
-
-        place.server.forbidden.clear()
-        await driven.until_started(1)
-        assert driven.now.trouble == ""
-
-
-async def test_while_the_server_is_away_what_was_known_stays(place: Place) -> None:
-    place.server.put("deployments", workload("m", replicas=1))
-    async with driving(place.driver()) as driven:
-        await driven.until_started(1)
-        place.server.is_away = True
-        place.server.cut_watches()
-        await driven.until(lambda snapshot: snapshot.trouble)
-        assert (driven.now.wanted, len(driven.started())) == (1, 1)
-        with pytest.raises(DriverError) as refused:
-            await driven.driver.scale(0, fence=driven.now.fence)
-        assert not refused.value.lasting
-
-        place.server.is_away = False
-        await driven.until(lambda snapshot: not snapshot.trouble)
-        await driven.driver.scale(0, fence=driven.now.fence)
-        assert place.count() == 0
-
-
-async def test_before_anything_is_seen_nothing_is_claimed(place: Place) -> None:
-    place.server.put("deployments", workload("m", replicas=1))
-    place.server.is_away = True
-    async with driving(place.driver()) as driven:
-        assert driven.now.is_blind
-        place.server.is_away = False
-        await driven.until_started(1)
-        assert not driven.now.is_blind
-
-
-async def test_what_a_container_printed_last_is_told_with_its_end(place: Place) -> None:
-    place.controllers.exit_code = 7
-    place.server.logs["m-1"] = place.server.logs["m-1/previous"] = "\n".join("abcdefgh")
-    place.server.put("deployments", workload("m"))
-    async with driving(place.driver()) as driven:
-        await driven.driver.scale(1, before=0)
-        await driven.until(lambda snapshot: len(snapshot.exits) >= 2)
-        told = {each.id: each.cause for each in driven.now.exits}
-        assert list(told)[:2] == ["m-1", "m-1.r1"]
-        assert {each.exit_code for each in told.values()} == {7}
-        assert {each.last_lines for each in told.values()} == {tuple("defgh")}
-        assert all(each.is_retrying for each in driven.now.replicas if ".r" in each.id)
-
-
-async def test_its_last_lines_are_found_though_it_was_started_again_meanwhile(
-    place: Place,
-) -> None:
-    place.controllers.exit_code = 7
-    place.controllers.restart_delay = 60.0
-    place.server.logs |= {"m-1": "", "m-1/previous": "no such device"}
-    place.server.put("deployments", workload("m"))
-    async with driving(place.driver()) as driven:
-        await driven.driver.scale(1, before=0)
-        await driven.until_started(1)
-        ended = {"terminated": {"exitCode": 7, "containerID": "c1"}}
-
-        def end(pod: Any) -> None:
-            pod["status"]["containerStatuses"][0]["state"] = ended
-
-        def wait(pod: Any) -> None:
-            """As a kubelet has it that counts the restart before it happens."""
-            waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
-            changes = {"state": waiting, "lastState": ended, "restartCount": 1}
-            pod["status"]["containerStatuses"][0].update(changes)
-
-        place.server.change("pods", "m-1", end)
-        await driven.until(lambda snapshot: snapshot.exits)
-        place.server.change("pods", "m-1", wait)
-        await driven.until(lambda snapshot: "back-off" in snapshot.replicas[-1].detail)
-        await asyncio.sleep(0.1)
-        (told,) = driven.now.exits
-        assert told.cause.last_lines == ("no such device",)
-
-
-async def test_the_lines_of_one_that_does_not_come_up_are_fetched_when_asked_for(
-    place: Place,
-) -> None:
-    place.server.logs["m-1"] = "loading weights"
-    place.server.put("deployments", workload("m", replicas=1))
-    async with driving(place.driver()) as driven:
-        await driven.until_started(1)
-        assert driven.driver.last_lines("m-1") == ()
-        await eventually(lambda: driven.driver.last_lines("m-1") == ("loading weights",))
-        assert driven.driver.last_lines("m-2") == ()
-
-
-async def test_pods_that_the_quota_refuses_are_told_once_that_lasts(place: Place) -> None:
-    place.controllers.makes_pods = False
-    place.server.put("deployments", workload("m"))
-    async with driving(place.driver()) as driven:
-        await driven.driver.scale(1, before=0)
-
-        def fail(deployment: Any) -> None:
-            deployment["status"]["conditions"] = [
-                {
-                    "type": "ReplicaFailure",
-                    "status": "True",
-                    "reason": "FailedCreate",
-                    "message": 'pods "m-x" is forbidden: exceeded quota: gpus, requested: 1',
-                }
-            ]
-
-        place.server.change("deployments", "m", fail)
-        exit_ = await driven.until_exit()
-        assert exit_.cause.message.startswith("the namespace's quota is used up: exceeded quota")
-
-
-async def test_kinds_without_such_a_condition_tell_it_in_an_event(place: Place) -> None:
-    place.controllers.makes_pods = False
-    made = place.server.put("statefulsets", workload("m", kind="StatefulSet"))
-    event = {
-        "metadata": {"name": "e"},
-        "involvedObject": {"kind": "StatefulSet", "name": "m", "uid": made["metadata"]["uid"]},
-        "reason": "FailedCreate",
-        "message": 'create Pod m-0 failed error: pods "m-0" is forbidden: exceeded quota: gpus',
-        "lastTimestamp": "2026-01-01T00:00:00Z",
-        "count": 1,
-    }
-    place.server.put("events", event)
-    async with driving(place.driver(replace(M, kind="StatefulSet"))) as driven:
-        await driven.driver.scale(1, before=0)
-        await asyncio.sleep(0.2)
-        place.server.put("events", {**event, "count": 2})
-        exit_ = await driven.until_exit()
-        assert "quota is used up" in exit_.cause.message
-
-
-async def test_a_pod_that_cannot_get_its_image_stays_in_sight(place: Place) -> None:
-    place.controllers.start_delay = 60.0
-    place.server.put("deployments", workload("m"))
-    async with driving(place.driver()) as driven:
-        await driven.driver.scale(1, before=0)
-        await driven.until(lambda snapshot: snapshot.replicas)
-
-        def fail(pod: Any) -> None:
-            waiting = {"reason": "ErrImagePull", "message": "not found"}
-            pod["spec"]["nodeName"] = "n"
-            pod["status"]["containerStatuses"] = [
-                {"name": "server", "restartCount": 0, "state": {"waiting": waiting}}
-            ]
-
-        place.server.change("pods", "m-1", fail)
-        await driven.until(lambda snapshot: snapshot.exits)
-        assert "cannot be pulled: not found" in driven.now.exits[0].cause.message
-        (pod,) = driven.now.replicas
-        assert (pod.phase, pod.detail, pod.is_retrying) == (
-            Phase.SCHEDULED,
-            "ErrImagePull: not found",
-            True,
-        )
-
-
-async def test_a_kind_that_only_its_scale_knows(place: Place) -> None:
-    """Count and selector come from the scale subresource."""
-    place.server.kinds["serving.example.com/v1"] = [
-        {"name": "models/scale", "kind": "Scale"},
-        {"name": "models", "kind": "Model"},
-    ]
-    raw = {"metadata": {"name": "m"}, "spec": {}, "podLabels": {"app": "m"}}
-    place.server.put("models", raw)
-    backend = KubernetesBackend("models", "serving.example.com/v1", "Model", "m", port=8000)
-    async with driving(place.driver(backend)) as driven:
-        assert driven.now.wanted == 0
-        pod = workload("m")
-        pod["metadata"] = {"name": "m-0", "uid": "abcdefg", "labels": {"app": "m"}}
-        pod["spec"] = {"nodeName": "n", "containers": [container()]}
-        pod["status"] = {"podIP": "127.0.0.9"}
-        await driven.driver.scale(1, before=0)
-        assert driven.now.wanted == 1
-        place.server.put("pods", pod)
-        (replica,) = await driven.until_started(1)
-        assert (replica.id, replica.host, replica.port) == ("m-0.abcde", "127.0.0.9", 8000)
 
 
 async def test_addresses_come_from_the_service_where_one_is_named(place: Place) -> None:
@@ -479,3 +209,25 @@ async def test_being_late_is_told_as_advice(place: Place) -> None:
         (replica,) = await driven.until_started(1)
         assert replica.detail == "on node-1; timed out"
         assert driven.now.exits == ()
+
+
+async def test_a_kind_that_only_its_scale_knows(place: Place) -> None:
+    """Count and selector come from the scale subresource."""
+    place.server.kinds["serving.example.com/v1"] = [
+        {"name": "models/scale", "kind": "Scale"},
+        {"name": "models", "kind": "Model"},
+    ]
+    raw = {"metadata": {"name": "m"}, "spec": {}, "podLabels": {"app": "m"}}
+    place.server.put("models", raw)
+    backend = KubernetesBackend("models", "serving.example.com/v1", "Model", "m", port=8000)
+    async with driving(place.driver(backend)) as driven:
+        assert driven.now.wanted == 0
+        pod = workload("m")
+        pod["metadata"] = {"name": "m-0", "uid": "abcdefg", "labels": {"app": "m"}}
+        pod["spec"] = {"nodeName": "n", "containers": [container()]}
+        pod["status"] = {"podIP": "127.0.0.9"}
+        await driven.driver.scale(1, before=0)
+        assert driven.now.wanted == 1
+        place.server.put("pods", pod)
+        (replica,) = await driven.until_started(1)
+        assert (replica.id, replica.host, replica.port) == ("m-0.abcde", "127.0.0.9", 8000)

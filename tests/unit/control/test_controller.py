@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from activator.core.effects import FailedStart
 from activator.core.endpoint import Owner, ScalePolicy
 from activator.core.readiness import Answer
 from activator.errors import ShuttingDown, StartFailed
@@ -167,73 +166,6 @@ async def test_a_start_while_the_old_replica_stops_is_told_as_one() -> None:
         late.done()
 
 
-async def test_starts_that_fail_are_told_with_their_cause_until_the_breaker_closes() -> None:
-    async with world() as w:
-        cause = FailedStart("exited with 3", exit_code=3, last_lines=("no such device",))
-        w.driver.fail_next(cause, times=3)
-        caller = w.call()
-        await w.until(lambda: caller.error)
-
-        assert w.clock() < 10.0
-        assert isinstance(caller.error, StartFailed)
-        assert "exited with 3" in caller.error.detail
-        assert "no such device" in caller.error.detail
-        refusal = w.live.refusal()
-        assert refusal is not None
-        assert refusal[0] == cause
-
-        await w.until(lambda: w.live.refusal() is None)
-        again = w.call()
-        await w.until(lambda: again.replica)
-        again.done()
-
-
-async def test_a_crash_with_demand_is_replaced_and_without_it_is_not() -> None:
-    async with world(concurrency=1) as w:
-        first, second = w.call(), w.call()
-        await w.until(lambda: first.replica)
-        await asyncio.sleep(10.0)
-        w.driver.crash("m-1")
-        await w.until(lambda: not w.live.replicas)
-        first.done()
-        await w.until(lambda: second.replica)
-        assert second.replica is not None
-        assert second.replica.id == "m-2"
-        second.done()
-        await asyncio.sleep(10.0)
-
-        w.driver.crash("m-2")
-        await w.until(lambda: w.state == "inactive")
-        await asyncio.sleep(100.0)
-        assert w.orders == [1, 1]
-
-
-async def test_an_order_that_is_refused_is_given_again_and_nobody_hears_of_it() -> None:
-    async with world() as w:
-        w.driver.refuse_next("the socket is away")
-        caller = w.call()
-        await w.until(lambda: caller.replica)
-
-        assert w.orders == [1, 1]
-        assert "refused" in w.actions
-        caller.done()
-
-
-async def test_a_refused_order_for_none_puts_the_replica_back_in_rotation() -> None:
-    async with world(scale=ScalePolicy(idle_timeout=60.0)) as w:
-        caller = w.call()
-        await w.until(lambda: caller.replica)
-        caller.done()
-        w.driver.refuse_next("not now")
-        await w.until(lambda: "refused" in w.actions)
-        late = w.call()
-
-        await w.until(lambda: late.replica)
-        assert late.replica is not None
-        assert late.replica.id == "m-1"
-        late.done()
-
-
 async def test_paused_it_starts_nothing_and_resumed_it_serves_who_waited() -> None:
     async with world() as w:
         w.control.verbs.pause()
@@ -291,65 +223,6 @@ async def test_an_external_owner_gets_no_orders_beyond_one() -> None:
             caller.refused(StartFailed()) if caller.replica is None else caller.done()
 
 
-async def test_an_ejected_replica_gets_nothing_and_comes_back_as_another() -> None:
-    async with world() as w:
-        caller = w.call()
-        await w.until(lambda: caller.replica)
-        caller.done()
-        w.probes.broken["m-1"] = Answer.REFUSED
-        w.live.unreachable("m-1", "connection refused")
-        assert not w.live.replicas
-        assert w.live.cold
-
-        held = w.call()
-        assert held.replica is None
-        del w.probes.broken["m-1"]
-        await w.until(lambda: held.replica)
-        assert held.replica is not None
-        assert held.replica.id == "m-1~2"
-        assert w.orders == [1]
-        held.done()
-
-
-async def test_an_ejected_replica_that_is_back_keeps_its_limit() -> None:
-    async with world(concurrency=2) as w:
-        w.control.verbs.activate()
-        await w.until(lambda: w.live.replicas)
-        before = [w.call(), w.call()]
-        await w.until(lambda: all(caller.replica for caller in before))
-        w.live.unreachable("m-1", "connection reset")
-        after = [w.call(), w.call()]
-        await w.until(lambda: w.live.replicas)
-        await asyncio.sleep(10.0)
-
-        assert [caller.replica for caller in after] == [None, None]
-        assert w.control.status().replicas[0].in_flight == 2
-        before[0].done()
-        await w.until(lambda: after[0].replica)
-        assert after[1].replica is None
-        before[1].done()
-        await w.until(lambda: after[1].replica)
-        for caller in after:
-            caller.done()
-        assert w.live.gate.load("m-1~2") == 0
-
-
-async def test_an_ejection_is_no_cold_start() -> None:
-    async with world() as w:
-        caller = w.call()
-        await w.until(lambda: caller.replica)
-        await asyncio.sleep(1000.0)
-        w.live.unreachable("m-1", "connection refused")
-        assert not w.live.replicas
-        await w.until(lambda: w.live.replicas)
-
-        assert w.control.cold_starts.count == 1
-        typical = w.control.cold_starts.typical
-        assert typical is not None
-        assert typical < 2.0
-        caller.done()
-
-
 async def test_a_start_that_was_called_off_is_not_learned_from() -> None:
     async with world(start_delay=5.0) as w:
         w.control.verbs.activate()
@@ -363,39 +236,6 @@ async def test_a_start_that_was_called_off_is_not_learned_from() -> None:
         typical = w.control.cold_starts.typical
         assert typical is not None
         assert typical < 10.0
-
-
-async def test_a_replica_without_progress_is_taken_out_within_a_stall() -> None:
-    async with world(stall=30.0, concurrency=1) as w:
-        w.control.verbs.activate()
-        await w.until(lambda: w.live.replicas)
-        await asyncio.sleep(7.0)
-        stuck = w.call()
-        w.live.replicas["m-1"].owes(now=w.clock())
-        began = w.clock()
-        await w.until(lambda: not w.live.replicas)
-
-        assert 30.0 <= w.clock() - began <= 30.1
-        await asyncio.sleep(100.0)
-        assert not w.live.replicas  # it goes on answering probes; that does not bring it back
-        stuck.done()
-        await w.until(lambda: w.live.replicas, within=5.0)
-
-
-async def test_a_stalled_replica_whose_bytes_move_again_is_back() -> None:
-    async with world(stall=30.0) as w:
-        w.control.verbs.activate()
-        await w.until(lambda: w.live.replicas)
-        slow = w.call()
-        reached = w.live.replicas["m-1"]
-        reached.owes(now=w.clock())
-        await w.until(lambda: not w.live.replicas)
-        await asyncio.sleep(10.0)
-        assert not w.live.replicas
-
-        reached.moved_at = w.clock()
-        await w.until(lambda: w.live.replicas, within=5.0)
-        slow.done()
 
 
 async def test_retired_it_orders_nothing_and_lets_its_replicas_finish() -> None:
@@ -434,19 +274,6 @@ async def test_a_new_policy_holds_at_once() -> None:
         w.control.reconfigure(replace(w.endpoint, scale=ScalePolicy(idle_timeout=60.0)))
 
         await w.until(lambda: w.orders == [1, 0], within=0.1)
-
-
-async def test_a_failure_of_the_loop_is_told() -> None:
-    async with world() as w:
-
-        def broken(endpoint: str) -> int:
-            raise LookupError("a bug")
-
-        w.board.demand = broken  # type: ignore[method-assign]  # a bug on purpose
-        w.call()
-        await w.until(lambda: "control_failed" in w.actions)
-
-        assert "a bug" in w.events.since(0)[-1].reason
 
 
 async def test_a_start_that_waits_for_its_predecessor_to_stop_is_not_overdue() -> None:

@@ -1,0 +1,1 @@
+"""What the demand boards of several activators promise together, in memory and over Redis."""
