@@ -48,6 +48,8 @@ class RedisBudget:
         self._max_bytes = max_bytes
         self._clock = clock
         self._known: dict[str, int] = {}
+        self._written_for: set[str] = set()
+        """Endpoints that the others have to hear of."""
         self._heard_at = -AGE
         self._registry = link.keys.shared("bytes", "endpoints")
         self._tasks = Tasks("budget", on_failure=lambda name, failure: None)
@@ -58,10 +60,12 @@ class RedisBudget:
 
         Raises StoreUnavailable if there is no room for `size` bytes, or the store is away.
         """
-        self._known.setdefault(endpoint, 0)
+        self._written_for.add(endpoint)
         if self._clock() - self._heard_at >= AGE:
             await self._ask()
-        others = sum(self._known.values()) - self._known[endpoint]
+        if endpoint not in self._known:  # what was asked meanwhile was asked without it
+            await self._ask()
+        others = sum(self._known.values()) - self._known.get(endpoint, 0)
         room = self._max_bytes - others
         if size > room:
             raise self.full(size)
@@ -87,7 +91,7 @@ class RedisBudget:
         asked_at = self._clock()
         _, _, members = await self._link.pipeline(
             (
-                ("SADD", self._registry, *self._known),
+                ("SADD", self._registry, *self._written_for),
                 ("PEXPIRE", self._registry, REGISTRY_TTL),
                 ("SMEMBERS", self._registry),
             )

@@ -67,6 +67,25 @@ async def test_the_bound_of_an_endpoint_holds_over_all_activators() -> None:
         assert not left(one.keys)
 
 
+async def test_endpoints_that_come_while_the_store_is_asked_have_room_and_are_counted() -> None:
+    prefix = fresh_prefix()
+    async with opened_link(prefix=prefix) as one, opened_link(prefix=prefix) as other:
+        store = RedisBodies(one, max_bytes=LIMIT)
+        keeping = []
+        for number in range(20):
+            body = [b"x" * (LIMIT // 20)]
+            keeping.append(asyncio.ensure_future(store.keep(f"m{number}", body)))  # noqa: TID251
+            await asyncio.sleep(0)  # the next one comes when more has been asked, and answered
+        await asyncio.gather(*keeping)
+
+        later = RedisBodies(other, max_bytes=LIMIT)
+        with pytest.raises(StoreUnavailable):  # whoever asks next hears of all of them
+            await later.keep("n", [b"x" * 20])
+        for each in (store, later):
+            await each.aclose()
+        assert not left(one.keys)
+
+
 async def test_what_a_dead_activator_has_left_lapses_and_is_counted_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
