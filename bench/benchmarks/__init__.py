@@ -16,6 +16,7 @@ from bench.benchmarks import (
     latency,
     models,
     slots,
+    streams,
     throughput,
 )
 
@@ -33,6 +34,7 @@ ALL: Final[Mapping[str, Callable[[Lab], Result]]] = {
     "cold": cold.run,
     "cluster": cluster.run,
     "bulk": bulk.run,
+    "streams": streams.run,
     "growth": growth.run,
     "slots": slots.run,
     "jobs": jobs.run,
