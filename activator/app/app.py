@@ -242,6 +242,7 @@ class App:
                 "data": ", ".join(f"{host}:{port}" for host, port in self._data),
                 "admin": f"{self.settings.server.admin[0]}:{self.admin_port}",
                 "endpoints": len(self.settings.endpoints),
+                "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             },
         )
 
