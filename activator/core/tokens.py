@@ -9,15 +9,13 @@ from typing import Any, Final, cast
 
 TAIL: Final = 4 << 10
 """Bytes of an answer's end in which its `usage` stands."""
-_SPARE: Final = 1 << 10
-"""Bytes beyond that are kept for a while, so that not every piece moves the whole tail."""
+_SPARE: Final = 2 << 10
+"""Bytes beyond that are kept for a while: of small pieces many are counted at once."""
 _EVENTS: Final = b"text/event-stream"
 _JSON: Final = b"application/json"
 _NAME: Final = b'"usage"'
 """In a text its quotes would be escaped."""
 _EVENT: Final = b"\ndata:"
-_BEFORE: Final = b"\n" * (len(_EVENT) - 1)
-"""What stands before the first event: as much as one that has not come whole can have left."""
 _DECODER: Final = json.JSONDecoder()
 
 
@@ -32,29 +30,34 @@ class Tokens:
 class TokenCounter:
     """One answer of JSON, or a stream of events."""
 
-    __slots__ = ("_events", "_is_stream", "_tail")
+    __slots__ = ("_events", "_is_stream", "_tail", "_uncounted")
 
     def __init__(self, *, is_stream: bool) -> None:
         self._is_stream = is_stream
-        self._tail = bytearray(_BEFORE)
+        self._tail = bytearray(b"\n")
         """At least the last TAIL bytes."""
         self._events = 0
+        self._uncounted = 0
+        """Where in it an event may begin that is not among those."""
 
     def data(self, data: bytes) -> None:
         tail = self._tail
-        if self._is_stream:
-            seen = len(tail)
-            tail += data
-            # one that has come in part so far begins in the last bytes of what was seen
-            self._events += tail.count(_EVENT, seen - len(_BEFORE))
-        else:
-            tail += data[-TAIL:]
+        tail += data if self._is_stream else data[-TAIL:]
         if len(tail) > TAIL + _SPARE:
-            del tail[:-TAIL]
+            self._count()
+
+    def _count(self) -> None:
+        """The events that have come whole; and what is beyond the tail is let go."""
+        tail = self._tail
+        if self._is_stream:
+            self._events += tail.count(_EVENT, self._uncounted)
+        del tail[:-TAIL]
+        self._uncounted = max(0, len(tail) + 1 - len(_EVENT))
 
     def tokens(self) -> Tokens | None:
         """Of what has come; None: there is nothing to count."""
-        tail = bytes(self._tail[-TAIL:])
+        self._count()
+        tail = bytes(self._tail)
         told = _told(tail)
         if told is not None:
             return told
