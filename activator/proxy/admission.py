@@ -75,8 +75,8 @@ class Peeked:
     prompt: bytes | None
     """How its prompt begins."""
     body: Body
-    reading: Reading
-    """Where reading it has stopped."""
+    reading: Reading | None
+    """Where reading it has stopped; None: it was looked at as a whole, for its model only."""
 
 
 class ModelsAsked(Exception):

@@ -260,7 +260,9 @@ def _is_lasting(head: RequestHead, admitted: Admitted, proxy: Proxy) -> bool:
 
 
 def _wants_background(admitted: Admitted, peeked: Peeked | None) -> Background | None:
-    if peeked is None or not admitted.is_response or admitted.passive is not None:
+    if peeked is None or peeked.reading is None:
+        return None
+    if not admitted.is_response or admitted.passive is not None:
         return None
     return background_of(peeked.reading.found)
 

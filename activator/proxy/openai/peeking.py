@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 from activator.errors import ActivatorError, BodyTooLarge
 from activator.proxy.admission import Peeked
 from activator.proxy.body import Body
+from activator.proxy.openai.multipart import boundary_of
+from activator.proxy.openai.quick import model_of
 from activator.proxy.openai.reading import Reading
 from activator.proxy.spool import IN_MEMORY, Spool
 from activator.wire.heads import CHUNKED
@@ -69,7 +71,8 @@ class Peeking:
         self._failed = failed
         self._left = left
         self._body = Body(complete=False)
-        self._reading = Reading(proxy.turns, head, WANTED, self._told)
+        self._reading: Reading | None = None
+        """None: nothing has come yet."""
         self._entered = False
         self._over = False
 
@@ -103,7 +106,8 @@ class Peeking:
     def _flow(self) -> None:
         """More may come, unless what has come is not read yet, or there is no room for it."""
         spool = self._body.spool
-        if not self._reading.behind and (spool is None or spool.has_room):
+        behind = self._reading is not None and self._reading.behind
+        if not behind and (spool is None or spool.has_room):
             self._connection.resume_body()
 
     # --- what the connection tells
@@ -114,12 +118,15 @@ class Peeking:
         except ActivatorError as error:
             self._fail(error)
             return
-        self._reading.feed(data)
+        if self._reading is None and self._is_seen_at_once(data):
+            return
+        reading = self._read()
+        reading.feed(data)
         if self._over:
             return
         if self._body.size > self._proxy.openai.peek_bytes:
             self._fail(BodyTooLarge("What it asks for is not within openai.peekBytes"))
-        elif self._reading.behind:
+        elif reading.behind:
             self._connection.pause_body()
         elif not self._entered:
             self._enter()
@@ -137,7 +144,7 @@ class Peeking:
 
     def body_ended(self, trailers: list[Field]) -> None:
         self._body.end(trailers)
-        self._reading.end()
+        self._read().end()
 
     def body_broken(self, error: ActivatorError) -> None:
         self._fail(error)
@@ -152,10 +159,30 @@ class Peeking:
 
     # --- what the body tells
 
+    def _read(self) -> Reading:
+        if self._reading is None:
+            self._reading = Reading(self._proxy.turns, self._head, WANTED, self._told)
+        return self._reading
+
+    def _is_seen_at_once(self, data: bytes) -> bool:
+        """Nothing but the model is asked for, and `data` is all of a body that tells it."""
+        head = self._head
+        if self._prompt or self._needs_all or len(data) != head.length:
+            return False
+        if b"content-encoding" in head.first or boundary_of(head.get(b"content-type") or b""):
+            return False
+        value = model_of(data)
+        if value is None or len(value.raw) > LONGEST_MODEL:
+            return False
+        self._settle()
+        self._seen(Peeked(_model(value), value, None, self._body, None))
+        return True
+
     def _told(self) -> None:
         if self._over:
             return
-        reading, found = self._reading, self._reading.found
+        reading = self._read()
+        found = reading.found
         prompt = next((found[name] for name in PROMPTS if name in found), None)
         enough = "model" in found and (prompt is not None or not self._prompt)
         if reading.over or (enough and not self._needs_all):
@@ -179,7 +206,8 @@ class Peeking:
 
     def _settle(self) -> None:
         self._over = True
-        self._reading.stop()
+        if self._reading is not None:
+            self._reading.stop()
         self._leave()
 
     def _leave(self) -> None:

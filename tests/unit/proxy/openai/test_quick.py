@@ -1,0 +1,78 @@
+"""A short body looked at as a whole tells the same model as one that is read in pieces."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from activator.proxy.openai.quick import MOST, model_of
+from activator.proxy.openai.toplevel import TopLevel, Value
+
+
+def looked_at_closely(body: bytes) -> Value | None:
+    scanner = TopLevel({"model": 1 << 10})
+    scanner.feed(body)
+    while scanner.pending and not scanner.over:
+        scanner.step()
+    return scanner.found.get("model")
+
+
+def test_a_body_as_clients_send_it() -> None:
+    body = b'{"messages": [{"role": "user", "content": "the \\"model\\" says"}], "model": "m/1"}'
+    value = model_of(body)
+
+    assert value == looked_at_closely(body)
+    assert value is not None
+    assert body[value.start : value.end] == value.raw == b'"m/1"'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model": "a", "model": "b"}',
+        b'{"model": "a", "mod\\u0065l": "b"}',
+        b'{"mod\\u0065l": "b", "model": "a"}',
+        b'{"inner": {"model": "a"}}',
+        b'{"kind": "model"}',
+        b'["model"]',
+        b'{"model": 1}',
+        b'{"model": "a"',
+        b'{"model": "a"} more',
+        b'\xef\xbb\xbf{"model": "a"}',
+        b'{"model": "\xff"}',
+        '{"model": "a"}'.encode("utf-16"),
+        b'{"model": "a", "x": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b'{"model": "a", "x": ' + b"9" * 5000 + b"}",
+        b'{"model": "a", "x": "' + b"x" * MOST + b'"}',
+        b"",
+    ],
+)
+def test_what_is_not_plain_is_left_to_who_looks_closely(body: bytes) -> None:
+    assert model_of(body) is None
+
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(["model", 'a"model"b']),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.just("model"), inner),
+    max_leaves=8,
+)
+
+
+@given(
+    said=st.dictionaries(st.text() | st.sampled_from(["model", "stream"]), _values),
+    ascii_only=st.booleans(),
+    indent=st.sampled_from([None, 1]),
+)
+def test_whatever_it_finds_who_looks_closely_finds_too(
+    said: dict[str, Any], ascii_only: bool, indent: int | None
+) -> None:
+    body = json.dumps(said, ensure_ascii=ascii_only, indent=indent).encode("utf-8", "replace")
+    value = model_of(body)
+
+    if value is not None:
+        assert value == looked_at_closely(body)
+        assert json.loads(value.raw) == said["model"]
