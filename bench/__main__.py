@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in names:
         with TemporaryDirectory(prefix=f"bench-{name}-") as folder:
             bystanders = machine.Bystanders()
-            lab = Lab(cores=cores, size=options.size, folder=Path(folder))
+            lab = Lab(cores=cores, size=options.size, folder=Path(folder), record=options.record)
             try:
                 result: Result = ALL[name](lab)
             except (BenchError, OSError) as error:
@@ -75,11 +75,18 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="some seconds each: keeps the harness alive, its figures mean nothing",
     )
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the JSON files")
+    parser.add_argument(
+        "--record",
+        action="store_true",
+        help="path only: what is counted now is what later runs and the tests are judged by",
+    )
     parser.set_defaults(size=Size.FULL)
     options = parser.parse_args(arguments)
     for name in options.names:
         if name not in ALL:
             parser.error(f"there is no benchmark {name!r}; there are {', '.join(ALL)}")
+    if options.record and options.names != ["path"]:
+        parser.error("--record goes with path alone")
     return options
 
 

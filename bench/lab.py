@@ -26,6 +26,8 @@ class Lab:
     folder: Path
     interpreter: str = sys.executable
     """The Python that runs the activator."""
+    record: bool = False
+    """What is counted is what later runs are judged by."""
 
     @contextmanager
     def upstream(self) -> Iterator[Address]:

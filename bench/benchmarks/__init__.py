@@ -15,6 +15,7 @@ from bench.benchmarks import (
     jobs,
     latency,
     models,
+    path,
     slots,
     streams,
     throughput,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 ALL: Final[Mapping[str, Callable[[Lab], Result]]] = {
     "throughput": throughput.run,
     "latency": latency.run,
+    "path": path.run,
     "held": held.run,
     "drain": drain.run,
     "cold": cold.run,
