@@ -84,8 +84,8 @@ class Side:
 
     def _acquire(self, ticket: Ticket) -> None:
         here = self.ledger.acquire(ticket, self._granted)
-        if here is not None:
-            self._granted(ticket, here)
+        if here is not None:  # after those who were granted theirs before, and hear of it later
+            asyncio.get_running_loop().call_soon(self._granted, ticket, here)
 
     def _granted(self, ticket: Ticket, replica: Replica) -> None:
         number = next(at for at, each in enumerate(self.tickets) if each is ticket)

@@ -396,8 +396,10 @@ if not usual then
       return
     end
     local passed = 0  -- in front, and no free replica is for them
+    local size = 2  -- mostly one slot has come free, and is for the first
     while waiting > passed and any_free() do
-      local page = call('ZRANGE', line, passed, passed + PAGE - 1)
+      local page = call('ZRANGE', line, passed, passed + size - 1)
+      size = PAGE
       if #page == 0 then
         return
       end
@@ -487,6 +489,9 @@ if not usual then
       at = at + (op == 'A' and 4 or 6)
     elseif op == 'R' then  -- seq replica: give back a slot of this one
       give_up(me .. ':' .. ARGV[at + 1])
+      if waiting > 0 then
+        settle()  -- before whoever gives it back enters the line anew
+      end
       at = at + 3
     elseif op == 'X' then  -- seq: give up whatever it is
       give_up(me .. ':' .. ARGV[at + 1])
