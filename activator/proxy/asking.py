@@ -35,10 +35,19 @@ from activator.queueing.jobs import Conflict, Created, NewJob
 from activator.telemetry.requests import BROKEN_OFF
 
 if TYPE_CHECKING:
+    from activator.core.jobs import Job
     from activator.proxy.admitted import Admitted
     from activator.proxy.listener import Proxy
     from activator.proxy.preferences import Wanted
-    from activator.queueing.jobs import Admission, Envelope, JobStore, Record, ResultHead, Upload
+    from activator.queueing.jobs import (
+        Admission,
+        Envelope,
+        JobStore,
+        Joined,
+        Record,
+        ResultHead,
+        Upload,
+    )
     from activator.wire.heads import RequestHead
     from activator.wire.server import ServerConnection
 
@@ -103,13 +112,17 @@ class Asking(Talk):
         if self._reading:
             refuse_hopeless(self._live, within=self._admitted.within)
         try:
-            record = await self._admit()
+            admission = await self._admit()
+            record = admission.record
             if self._reading:
                 await self._wait(record)
             else:
                 if not record.job.detached:
                     await self._store.detach(record.job.id)
-                await self._tell(record)
+                if isinstance(admission, Created):
+                    self._say(record.job, place=admission.place)
+                else:
+                    await self._tell(record)
         finally:
             if self._early is not None:
                 self._early.close()
@@ -134,7 +147,7 @@ class Asking(Talk):
 
     # --- recording it
 
-    async def _admit(self) -> Record:
+    async def _admit(self) -> Created | Joined:
         webhook = self._webhook()
         upload = self._store.upload(self._live.endpoint.name, owner=self._admitted.owner)
         early = self._begin_early()
@@ -151,7 +164,7 @@ class Asking(Talk):
             await upload.discard()
         if isinstance(admission, Conflict):
             raise KeyReuse
-        return admission.record
+        return admission
 
     async def _create(self, upload: Upload, webhook: str) -> Admission:
         """To its end even if the client leaves: what has been created must be let go of."""
@@ -379,11 +392,10 @@ class Asking(Talk):
         """202: the store has it."""
         store, job = self._store, record.job
         fresh = await store.get(job.id)
-        said = described(
-            job if fresh is None else fresh.job,
-            place=await store.place(job.id),
-            eta=self._live.eta() if self._live.cold else None,
-        )
+        self._say(job if fresh is None else fresh.job, place=await store.place(job.id))
+
+    def _say(self, job: Job, *, place: int | None) -> None:
+        said = described(job, place=place, eta=self._live.eta() if self._live.cold else None)
         where = b"Location: %b%b\r\n" % (PATH.encode(), job.id.encode())
         applied = b"Preference-Applied: %b\r\n" % self._asked.applied
         self.say(said, status=202, fields=where + applied)

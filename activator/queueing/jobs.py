@@ -142,6 +142,8 @@ class Created:
 
     record: Record
     claim: Claim | None = None
+    place: int | None = None
+    """In line, as of `JobStore.place`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,7 @@ class MemoryJobs:
         if new.reading:
             self._read(entry, 1, now=now)
         claim = self._claim(entry, cold=new.cold, now=now) if new.claim else None
-        return Created(record_of(entry), claim)
+        return Created(record_of(entry), claim, views.place_of(entry, shelf))
 
     # --- running
 

@@ -14,6 +14,7 @@ from activator.errors import StoreUnavailable
 from activator.queueing.jobs import ResultTooLarge
 from activator.queueing.redis_budget import counting_keys
 from activator.queueing.redis_job_records import newer
+from activator.redisio.commands import Opening
 from activator.redisio.failures import Unanswered
 from activator.redisio.scripts import load
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from activator.redisio.scripts import Script
 
 
+MOST_OPENINGS: Final = 4096
 SOON: Final = 0.1
 """Seconds. A connection that is cut shows sooner; one that is silent has used the time up."""
 
@@ -57,6 +59,9 @@ class Calls:
         self.me = me
         self.policy = policy
         self._offset = offset
+        self._openings: dict[tuple[Script, str], Opening] = {}
+        """Of calls of a script for an endpoint, as long as what all are told stays the same."""
+        self._told: tuple[float, JobsPolicy] | None = None
 
     def base(self, endpoint: str) -> str:
         return self.link.keys.of(endpoint, "jobs")
@@ -81,14 +86,19 @@ class Calls:
 
     async def run_once(self, script: Script, endpoint: str, *args: Word) -> Any:
         """For what a second run would not find as the first one left it."""
-        _, bodies, jobs = counting_keys(self.link.keys, endpoint)
-        keys = (self.base(endpoint), bodies, jobs)
-        policy = self.policy
-        told = (
-            self._offset(), self.me, policy.ttl, policy.retention, policy.attempts,
-            policy.join_grace, *args,
-        )  # fmt: skip
-        return await self.link.run(script, keys, told)
+        offset, policy = self._offset(), self.policy
+        if (offset, policy) != self._told or len(self._openings) > MOST_OPENINGS:
+            self._told = offset, policy
+            self._openings.clear()
+        opening = self._openings.get((script, endpoint))
+        if opening is None:
+            _, bodies, jobs = counting_keys(self.link.keys, endpoint)
+            keys = (self.base(endpoint), bodies, jobs)
+            told = (offset, policy.ttl, policy.retention, policy.attempts, policy.join_grace)
+            first, *rest = map(repr, told)
+            opening = Opening(script, keys, (first, self.me, *rest))
+            self._openings[script, endpoint] = opening
+        return await self.link.run_on(opening, args)
 
     async def of_job(self, script: Script, endpoint: str, *args: Word) -> list[Any] | None:
         """What follows `ok` (or `room`), or None: there is no such job. Raises what a refusal

@@ -15,8 +15,8 @@ from activator.aiokit.tasks import Tasks
 from activator.errors import StoreUnavailable
 from activator.queueing import redis_job_calls as scripts
 from activator.queueing.codec import encode_envelope
-from activator.queueing.jobs import Conflict, Created, Joined, line_is_full
-from activator.queueing.redis_job_records import newer, record_of
+from activator.queueing.jobs import Conflict, Created, Joined, Record, line_is_full
+from activator.queueing.redis_job_records import bytes_of, job_of, newer, record_of
 from activator.queueing.uploads import PiecewiseUpload
 from activator.redisio.failures import Unanswered
 
@@ -107,8 +107,11 @@ class Creation:
         match kind:
             case b"created" | b"joined":
                 self._budget.note(endpoint, values[0])
-                record = record_of(values[1:])
-                return Created(record) if kind == b"created" else Joined(record)
+                if kind == b"joined":
+                    return Joined(record_of(values[1:]))
+                place, *said = values[1:]
+                record = Record(job_of(said), new.envelope, *bytes_of(said))
+                return Created(record, place=int(place) if place else None)
             case b"conflict":
                 return Conflict(values[0].decode())
             case b"full":

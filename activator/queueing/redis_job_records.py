@@ -70,8 +70,12 @@ def record_of(values: Sequence[bytes]) -> Record:
         envelope = decode_envelope(values[SHOWN])
     except NewerVersion as error:
         raise newer() from error
-    body_bytes, result_bytes = values[SHOWN - 2 : SHOWN]
-    return Record(job_of(values), envelope, int(body_bytes), int(result_bytes))
+    return Record(job_of(values), envelope, *bytes_of(values))
+
+
+def bytes_of(values: Sequence[bytes]) -> tuple[int, int]:
+    """Of its body, and of its result."""
+    return int(values[SHOWN - 2]), int(values[SHOWN - 1])
 
 
 def page_of(values: Sequence[bytes], *, at: int) -> Page:

@@ -95,17 +95,16 @@ class Running:
         return Claims(claims, float(again_in) if again_in else None)
 
     async def body(self, claim: Claim) -> AsyncIterator[bytes]:
-        values = await self._of_claim(scripts.READ, claim, "get", claim.id)
-        if job_of(values).holder != claim.holder:
-            raise Superseded(f"{claim.id} is another's")
+        pieces = await self._of_claim(scripts.READ, claim, "body", claim.id, claim.holder)
         name = f"{self._calls.base(claim.record.job.endpoint)}:body:{claim.id}"
         at, left = 0, claim.record.body_bytes
         while left > 0:
-            pieces = await self._calls.link.command("LRANGE", name, at, at)
             if not pieces:
                 raise Superseded(f"{claim.id} has lost its body")
             at, left = at + 1, left - len(pieces[0])
             yield pieces[0]
+            if left > 0:
+                pieces = await self._calls.link.command("LRANGE", name, at, at)
 
     async def begin(self, claim: Claim) -> Job:
         return await self._step(claim, "begin")

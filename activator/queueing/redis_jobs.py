@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -100,7 +101,7 @@ class RedisJobs:
         if isinstance(admission, Created | Joined) and new.reading:
             self._readers[admission.record.job.id] += 1
         if isinstance(admission, Created) and new.claim:
-            return Created(admission.record, self._running.note(admission.record))
+            return replace(admission, claim=self._running.note(admission.record))
         return admission
 
     async def _undo(self, job_id: str) -> Job | None:

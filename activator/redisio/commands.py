@@ -48,23 +48,13 @@ class Opening:
         """The whole call, with some short words more."""
         return [b"*%d\r\n%b%b" % (self._count + len(rest), self._data, _bulks(rest))]
 
+    def pack_any(self, rest: Sequence[Word]) -> Packed:
+        """The same with words of any kind."""
+        return _packed(b"*%d\r\n%b" % (self._count + len(rest), self._data), rest)
+
 
 def pack(*words: Word) -> Packed:
-    pieces: Packed = []
-    head = b"*%d\r\n" % len(words)
-    for word in words:
-        if type(word) is tuple:
-            pieces += (head + b"$%d\r\n" % sum(map(len, word)), *word)
-            head = b"\r\n"
-            continue
-        data = _encode(word)
-        if len(data) < _LONG:
-            head += b"$%d\r\n%b\r\n" % (len(data), data)
-        else:
-            pieces += (head + b"$%d\r\n" % len(data), data)
-            head = b"\r\n"
-    pieces.append(head)
-    return pieces
+    return _packed(b"*%d\r\n" % len(words), words)
 
 
 def pack_call(call: Call, *, whole: bool = False) -> Packed:
@@ -90,11 +80,30 @@ def _bulks(words: Sequence[str]) -> bytes:
     return b"".join([b"$%d\r\n%b\r\n" % (len(data), data) for data in map(str.encode, words)])
 
 
+def _packed(head: bytes, words: Sequence[Word]) -> Packed:
+    pieces: Packed = []
+    short = [head]
+    for word in words:
+        if type(word) is str:
+            data = word.encode()
+        elif type(word) is bytes:
+            data = word
+        elif type(word) is tuple:
+            pieces += (b"%b$%d\r\n" % (b"".join(short), sum(map(len, word))), *word)
+            short = [b"\r\n"]
+            continue
+        else:
+            data = _encode(word)
+        if len(data) < _LONG:
+            short.append(b"$%d\r\n%b\r\n" % (len(data), data))
+        else:
+            pieces += (b"%b$%d\r\n" % (b"".join(short), len(data)), data)
+            short = [b"\r\n"]
+    pieces.append(b"".join(short))
+    return pieces
+
+
 def _encode(word: Word) -> bytes:
-    if type(word) is bytes:
-        return word
-    if type(word) is str:
-        return word.encode()
     if type(word) is int or type(word) is float:
         return b"%a" % word
     raise TypeError(f"{type(word).__name__} is nothing that Redis stores")

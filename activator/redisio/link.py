@@ -179,6 +179,14 @@ class Link:
             (reply,) = await self._exchange((key,), (command,), until)
         return self._value(reply)
 
+    async def run_on(self, opening: Opening, args: Sequence[Word]) -> Any:
+        """As `run`, with what is encoded already."""
+        until = self._until()
+        (reply,) = await self._exchange((opening.keys[0],), (opening.pack_any(args),), until)
+        if isinstance(reply, NoScriptError):
+            return await self.run(opening.script, opening.keys, (*opening.args, *args))
+        return self._value(reply)
+
     def call(
         self, opening: Opening, args: Sequence[str], told: Callable[[Any | StoreUnavailable], None]
     ) -> None:

@@ -1,5 +1,6 @@
-"""What a recorded request costs: the steps of a job in Redis beside a bare round trip to it, and
-how many jobs a second one activator runs at replicas that answer at once."""
+"""What a recorded request costs: the steps of a job in Redis beside a bare round trip to it, how
+many jobs a second one activator runs at replicas that answer at once, and what of its processor
+time goes to accepting one and to running it."""
 
 from __future__ import annotations
 
@@ -28,6 +29,7 @@ from bench.size import Size
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from activator.queueing.jobs import Claim
     from bench.contestants import Activator
     from bench.lab import Lab
     from bench.report import Cell
@@ -35,7 +37,12 @@ if TYPE_CHECKING:
 TITLE: Final = "a recorded request, through Redis"
 BODY: Final = bytes(4096)
 NAME: Final = "m"
+CREATE: Final = "create"
+FINISH: Final = "finish"
 AGE: Final = 30.0
+STEPS_LIMIT_US: Final = 250
+LOOK_EVERY: Final = 0.1
+"""Seconds between two questions for how many have run: answering takes processor time, too."""
 WITHIN: Final = 120.0
 """Seconds that all jobs may take."""
 HEAD: Final = ResultHead(status=200, reason=b"OK", lines=(), length=len(BODY))
@@ -61,9 +68,9 @@ PLANS: Final = {
 def run(lab: Lab) -> Result:
     plan = PLANS[lab.size]
     with redis_server(lab) as url:
-        seconds = uvloop.run(_measure(url, plan.times))
+        seconds, cpu = uvloop.run(_measure(url, plan.times))
     with redis_server(lab) as url:
-        lost, per_second = _drain(lab, url, plan.drained)
+        drained = _drain(lab, url, plan.drained)
     rows: list[dict[str, Cell]] = [
         {
             "what": name,
@@ -71,48 +78,72 @@ def run(lab: Lab) -> Result:
             "p50 µs": percentile(each, 0.5) * 1e6,
             "p99 µs": percentile(each, 0.99) * 1e6,
             "GETs": percentile(each, 0.5) / percentile(seconds["bare GET"], 0.5),
+            "CPU p50 µs": percentile(cpu[name], 0.5) * 1e6,
         }
         for name, each in seconds.items()
     ]
+    steps = sum(percentile(cpu[name], 0.5) for name in (CREATE, FINISH)) * 1e6
     return Result(
         "jobs",
         TITLE,
         asdict(plan),
         rows,
-        verdicts=[Verdict(f"jobs without a result, of {plan.drained}", lost, 0, "")],
-        notes=[f"one activator ran {per_second:,.0f} jobs a second, recorded ones, 4 KiB each"],
-        raw={"seconds": seconds, "jobs per second": per_second},
+        verdicts=[
+            Verdict(f"jobs without a result, of {plan.drained}", drained.lost, 0, ""),
+            Verdict("CPU of the steps that create and finish a job", steps, STEPS_LIMIT_US, "µs"),
+        ],
+        notes=[
+            f"one activator ran {drained.per_second:,.0f} jobs a second, recorded ones, 4 KiB each",
+            f"its CPU a job: {drained.accepting * 1e6:,.0f} µs to accept it, with request and 202,"
+            f" and {drained.running * 1e6:,.0f} µs to run it, with the replica's answer",
+        ],
+        raw={
+            "seconds": seconds,
+            "cpu": cpu,
+            "jobs per second": drained.per_second,
+            "cpu to accept": drained.accepting,
+            "cpu to run": drained.running,
+        },
     )
 
 
 # --- the store alone
 
 
-async def _measure(url: str, times: int) -> dict[str, list[float]]:
+async def _measure(url: str, times: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Seconds that each step took, and how many of them this process computed."""
     link = Link(url, prefix="bench", timeout=1.0)
     await link.open()
     budget = RedisBudget(link, max_bytes=1 << 30, clock=time.monotonic)
     store = RedisJobs(link, budget, me="one", policy=POLICY, dice=random.random)
+    claimed: list[Claim] = []
     steps: dict[str, Callable[[], Awaitable[object]]] = {
         "bare GET": lambda: link.command("GET", "nothing"),
-        "create": lambda: _create(store),
-        "claim, begin, body, finish": lambda: _work(store),
+        CREATE: lambda: _create(store),
+        "claim, begin, body": lambda: _begin(store, claimed),
+        FINISH: lambda: store.finish(claimed.pop(), output=Output(0, HEAD, (BODY,))),
     }
     took: dict[str, list[float]] = {name: [] for name in steps}
+    cpu: dict[str, list[float]] = {name: [] for name in steps}
     try:
         for _ in range(times):
             for name, step in steps.items():
-                began = time.perf_counter()
+                used, began = time.process_time(), time.perf_counter()
                 await step()
                 took[name].append(time.perf_counter() - began)
+                cpu[name].append(time.process_time() - used)
     finally:
         await store.aclose()
         await budget.aclose()
         await link.aclose()
-    took["the whole job"] = [
-        sum(parts) for parts in zip(*(took[name] for name in list(steps)[1:]), strict=True)
-    ]
-    return {name: sorted(each) for name, each in took.items()}
+    for figures in (took, cpu):
+        parts = [figures[name] for name in list(steps)[1:]]
+        figures["the whole job"] = [sum(each) for each in zip(*parts, strict=True)]
+    return _sorted(took), _sorted(cpu)
+
+
+def _sorted(figures: dict[str, list[float]]) -> dict[str, list[float]]:
+    return {name: sorted(each) for name, each in figures.items()}
 
 
 async def _create(store: RedisJobs) -> None:
@@ -122,32 +153,49 @@ async def _create(store: RedisJobs) -> None:
         raise BenchError("a job was not created")
 
 
-async def _work(store: RedisJobs) -> None:
+async def _begin(store: RedisJobs, claimed: list[Claim]) -> None:
     (claim,) = (await store.claim(NAME, 1, age=AGE)).claims
     await store.begin(claim)
     async for _ in store.body(claim):
         pass
-    await store.finish(claim, output=Output(0, HEAD, (BODY,)))
+    claimed.append(claim)
 
 
 # --- an activator that runs them
 
 
-def _drain(lab: Lab, url: str, count: int) -> tuple[int, float]:
-    """(jobs that have no result, jobs a second from the moment that they may run)"""
+@dataclass(frozen=True, slots=True)
+class Drained:
+    lost: int
+    """Jobs that have no result."""
+    per_second: float
+    """From the moment that they may run."""
+    accepting: float
+    """Seconds of the activator's processor time, by the kernel's account, a job."""
+    running: float
+
+
+def _drain(lab: Lab, url: str, count: int) -> Drained:
     with lab.upstream() as upstream:
         endpoint = contestants.static(NAME, upstream, queue={"maxRequests": count})
         with contestants.activator(lab, [endpoint], store={"url": url}) as activator:
             activator.wait_for(NAME, within=10.0, state="active")
             activator.order(NAME, "pause")
+            used = activator.running.cpu_seconds()
             asyncio.run(_accept(activator, count))
-            began = time.monotonic()
+            accepted, began = activator.running.cpu_seconds(), time.monotonic()
             activator.order(NAME, "resume")
             while (done := activator.jobs(NAME).get("succeeded", 0)) < count:
                 if time.monotonic() - began > WITHIN:
                     break
-                time.sleep(0.02)
-            return count - done, done / (time.monotonic() - began)
+                time.sleep(LOOK_EVERY)
+            took, ran = time.monotonic() - began, activator.running.cpu_seconds()
+            return Drained(
+                lost=count - done,
+                per_second=done / took,
+                accepting=(accepted - used) / count,
+                running=(ran - accepted) / max(done, 1),
+            )
 
 
 async def _accept(activator: Activator, count: int) -> None:

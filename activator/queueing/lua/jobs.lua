@@ -265,6 +265,15 @@ local function place(job)
   return job.ar + job.u * (age > 0 and age or STRICT)
 end
 
+-- How many are before it in line, and itself; '' if it is not in it.
+local function standing(id)
+  local ahead, rank = 0, call('ZRANK', held, id)
+  if not rank then
+    ahead, rank = call('ZCARD', held), call('ZRANK', line, id)
+  end
+  return rank and string.format('%d', ahead + rank + 1) or ''
+end
+
 local function waiting(detached)
   local count = call('SCARD', awaited)
   return detached and queued() + call('ZCARD', held) - count or count

@@ -2,7 +2,7 @@
 -- ARGV  id, envelope, urgency, age, waited, detached, reading, key, fingerprint, most in line (0: any, -1: none),
 --       holder or '', cold, has a webhook, pieces before, the last piece or '', bytes of the body, bytes that
 --       the endpoint may have
--- Reply {'created' | 'joined', bytes that it has, record…} | {'room', bytes that it has} | {'conflict', id}
+-- Reply {'created', bytes that it has, place in line or '', job…} | {'joined', bytes that it has, record…} | {'room', bytes that it has} | {'conflict', id}
 --       | {'full'} | {'lost'} | {'version'}
 local id, envelope, scope, fingerprint = ARGV[7], ARGV[8], ARGV[14], ARGV[15]
 local most, holder, cold, pieces, rest = tonumber(ARGV[16]), ARGV[17], ARGV[18], tonumber(ARGV[20]), ARGV[21]
@@ -10,7 +10,13 @@ local size = tonumber(ARGV[22])
 local reading = ARGV[13] == '1'
 
 local function reply(kind, job)
-  local values = record(job)
+  local values
+  if kind == 'created' then
+    values = shown(job)
+    table.insert(values, 1, standing(job.id))
+  else
+    values = record(job)
+  end
   table.insert(values, 1, bytes_used())
   table.insert(values, 1, kind)
   return values

@@ -1,5 +1,6 @@
 -- What there is of one job; and who reads it.
 -- ARGV  'get', id                     -> {'ok', record…}
+--       'body', id, holder            -> {'ok', the first piece of the body, or nothing if there is none}
 --       'page', id, attempt, at, bytes -> {'ok', job…, trailers, pieces in all, pieces…}
 --       'events', id                  -> {'ok', event…}
 --       'place', id                   -> {'ok', place or ''}
@@ -20,11 +21,7 @@ if what == 'events' then
   local events = call('LRANGE', of('ev', id), 0, -1)
   return #events > 0 and {'ok', unpack(events)} or {'none'}
 elseif what == 'place' then
-  local ahead, rank = 0, call('ZRANK', held, id)
-  if not rank then
-    ahead, rank = call('ZCARD', held), call('ZRANK', line, id)
-  end
-  return {'ok', rank and ahead + rank + 1 or ''}
+  return {'ok', standing(id)}
 end
 
 local job, why = load(id)
@@ -33,6 +30,11 @@ if not job then
 end
 if what == 'get' then
   return {'ok', unpack(record(job))}
+elseif what == 'body' then
+  if job.h ~= ARGV[9] then
+    return {'superseded', job.s}
+  end
+  return {'ok', call('LINDEX', of('body', id), 0) or nil}
 elseif what == 'page' then
   local attempt, at, most = ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11])
   if attempt ~= '0' and attempt ~= job.a then

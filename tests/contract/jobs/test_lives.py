@@ -216,6 +216,18 @@ async def test_the_place_counts_who_comes_before(a: JobStore, b: JobStore) -> No
     assert [await b.place(id_) for id_ in ids] == [None, 1, 2, 3]
 
 
+async def test_who_is_created_is_told_its_place(a: JobStore, b: JobStore) -> None:
+    for store, urgency, claim, place in (
+        (a, 5, False, 1),
+        (b, 5, False, 2),
+        (a, 1, False, 1),
+        (b, 3, True, 1),
+    ):
+        admission = await admitted(store, b"x", urgency=urgency, claim=claim)
+        assert isinstance(admission, Created)
+        assert admission.place == await a.place(admission.record.job.id) == place
+
+
 async def test_a_full_line_refuses_the_next(a: JobStore, stage: Stage) -> None:
     await job_id(a, most=2)
     await job_id(a, most=2)
