@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,6 +93,9 @@ def _process_driver(name: str, backend: ProcessBackend, *, term: int) -> Driver:
 def _environment(backend: ProcessBackend) -> tuple[tuple[str, str], ...]:
     """PATH begins with the directory of the interpreter that runs us, so that `python` in a
     command is the one whose packages the activator was installed with."""
-    ours = str(Path(sys.executable).parent)
-    path = os.pathsep.join(part for part in (ours, os.environ.get("PATH", "")) if part)
-    return (("PATH", path), *backend.env)
+    return (("PATH", _path(os.environ.get("PATH", ""))), *backend.env)
+
+
+@cache
+def _path(theirs: str) -> str:
+    return os.pathsep.join(part for part in (str(Path(sys.executable).parent), theirs) if part)

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
@@ -20,9 +20,15 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("activator.app")
 
+SETTLED: Final = 2.0
+"""Seconds after the start in which the endpoints make what they keep."""
+
 
 def serve(path: Path, *, overrides: Mapping[str, Any]) -> int:
     """Blocks; returns the exit status. Raises ConfigError (the file) or StartError (the world)."""
+    # what start-up makes stays; with thousands of endpoints looking for what does not takes longer
+    # than making it
+    gc.disable()
     settings = load(path, overrides=overrides)
     for warning in settings.warnings:
         _log.warning(warning, extra={"action": "configuration_warning"})
@@ -36,8 +42,7 @@ async def _serve(app: App) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, received.put_nowait, number)
     await app.start()
-    gc.collect()
-    gc.freeze()  # what start-up made lives as long as the process: no collection looks at it again
+    loop.call_later(SETTLED, _collect_garbage)
     while (number := await received.get()) is signal.SIGHUP:
         app.reloading.poke()
     # a person at a terminal has no load balancer that must notice first
@@ -52,6 +57,12 @@ async def _serve(app: App) -> int:
         await stopping
     await tasks.aclose()
     return 0
+
+
+def _collect_garbage() -> None:
+    """From now on, but of what was made until now: that lives as long as the process."""
+    gc.freeze()
+    gc.enable()
 
 
 async def _told_again(received: asyncio.Queue[signal.Signals]) -> None:

@@ -7,8 +7,9 @@ what values mean together `rules`'.
 from __future__ import annotations
 
 import re
+from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
 from pydantic import (
@@ -17,6 +18,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    ModelWrapValidatorHandler,
     PlainSerializer,
     WithJsonSchema,
     model_validator,
@@ -55,6 +58,9 @@ _REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}|file:.+")
 _URL_SAFE = "".join(chr(code) for code in range(0x21, 0x7F))
 
 
+_S = TypeVar("_S", bound="Section")
+
+
 class Section(BaseModel):
     """A mapping in the file: camelCase keys, no others, and `null` means the default."""
 
@@ -66,18 +72,59 @@ class Section(BaseModel):
         validate_default=True,
     )
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _null_means_default(cls, data: Any) -> Any:
+    def _null_means_default(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         if not isinstance(data, dict):
-            return data
-        known = {field.alias for field in cls.model_fields.values()}
-        return {key: it for key, it in data.items() if it is not None or key not in known}
+            return handler(data)
+        known = _keys_of(cls)
+        said = {key: it for key, it in data.items() if it is not None or key not in known}
+        return handler(said) if said else _default(cls, handler)
+
+
+@cache
+def _keys_of(section: type[Section]) -> frozenset[str | None]:
+    return frozenset(field.alias for field in section.model_fields.values())
+
+
+_DEFAULTS: Final[dict[type[Section], Section]] = {}
+
+
+def _default(section: type[_S], handler: ModelWrapValidatorHandler[_S]) -> _S:
+    """One for all in which nothing is said: of thousands of endpoints hardly any says something in
+    each of its sections. Raises ValidationError where something must be said."""
+    found = _DEFAULTS.get(section)
+    if found is None:
+        found = _DEFAULTS[section] = handler({})
+    return cast("_S", found)
 
 
 def key(default: Any, why: str, **bounds: Any) -> Any:
     """A key with its default as the file would spell it, and its unit and reason."""
+    if isinstance(default, dict):
+        default = _FixedTable(default)
+    elif isinstance(default, list):
+        default = _FixedItems(default)
     return Field(default=default, description=why, **bounds)
+
+
+class _FixedTable(dict[str, Any]):
+    """pydantic copies a default, deeply, for whoever gets it, unless it can be hashed. Nobody
+    changes these, and thousands of endpoints get them."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]  # which a dict has none of
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        return handler(dict[str, Any])
+
+
+class _FixedItems(list[Any]):
+    __hash__ = object.__hash__  # type: ignore[assignment]  # as above
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> Any:
+        return handler(list[Any])
 
 
 def required(why: str, **bounds: Any) -> Any:

@@ -6,14 +6,13 @@ Nothing comes out unless all of it is valid. How a file is read is decided in `r
 from __future__ import annotations
 
 import os
-from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from activator.config import rules
 from activator.config.decode import decode
-from activator.config.endpoint_schema import Policy
+from activator.config.endpoint_schema import EndpointSection, Policy
 from activator.config.problems import Problems
 from activator.config.reading import Reader
 from activator.config.store_url import Kind
@@ -28,7 +27,12 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
     from activator.config.reading import Reading
-    from activator.config.schema import JobsSection, KubernetesSourceSection, ServerSection
+    from activator.config.schema import (
+        JobsSection,
+        KubernetesSourceSection,
+        RootKeys,
+        ServerSection,
+    )
     from activator.config.store_url import StoreUrl
     from activator.core.endpoint import Endpoint
 
@@ -127,12 +131,22 @@ class Settings:
     warnings: tuple[str, ...] = field(compare=False)
     """`FILE:LINE: key.path: message` each."""
     source: Path = field(compare=False)
-    resolved: Mapping[str, Any] = field(compare=False, repr=False)
+    _root: RootKeys = field(compare=False, repr=False)
+    _declared: tuple[EndpointSection, ...] = field(compare=False, repr=False)
 
     def masked(self) -> dict[str, Any]:
         """The configuration in force in the words of its file: defaults filled in, durations and
         sizes readable, secrets as their references or masked."""
-        return deepcopy(dict(self.resolved))
+        said = self._root.model_dump(mode="json", by_alias=True)
+        said = {key: value for key, value in said.items() if value != {}}
+        if self._root.sources.kubernetes is not None:
+            defaults = Policy.model_validate(self.defaults)
+            said["defaults"] = defaults.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        said["endpoints"] = [
+            _resolved(keys, endpoint)
+            for keys, endpoint in zip(self._declared, self.endpoints, strict=True)
+        ]
+        return said
 
 
 def load(
@@ -183,7 +197,8 @@ def load(
         defaults=reading.defaults if root.sources.kubernetes else Table(0),
         warnings=_warnings(reading, tree=tree, found=Problems(source)),
         source=source,
-        resolved=_resolved(reading),
+        _root=root,
+        _declared=tuple(each.keys for each in reading.declared),
     )
 
 
@@ -260,17 +275,9 @@ def _warnings(reading: Reading, *, tree: Table, found: Problems) -> tuple[str, .
     return tuple(found.lines())
 
 
-def _resolved(reading: Reading) -> dict[str, Any]:
-    resolved = reading.root.model_dump(mode="json", by_alias=True)
-    resolved = {key: value for key, value in resolved.items() if value != {}}
-    if reading.root.sources.kubernetes is not None:
-        defaults = Policy.model_validate(reading.defaults)
-        resolved["defaults"] = defaults.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    resolved["endpoints"] = []
-    for declared, endpoint in zip(reading.declared, reading.endpoints, strict=True):
-        said = declared.keys.model_dump(mode="json", by_alias=True)
-        said["scale"]["targetConcurrency"] = endpoint.scale.target_concurrency
-        said["blockPaths"] = list(endpoint.block_paths)
-        first = {key: said.pop(key) for key in ("name", "match", "backend")}
-        resolved["endpoints"].append(first | said)
-    return resolved
+def _resolved(keys: EndpointSection, endpoint: Endpoint) -> dict[str, Any]:
+    said = keys.model_dump(mode="json", by_alias=True)
+    said["scale"]["targetConcurrency"] = endpoint.scale.target_concurrency
+    said["blockPaths"] = list(endpoint.block_paths)
+    first = {key: said.pop(key) for key in ("name", "match", "backend")}
+    return first | said

@@ -29,6 +29,10 @@ EVERY: Final = 10.0
 """Seconds between two entries, and at most lost when all activators are killed. They end with the
 full ten seconds of the clock, so that none reaches over midnight."""
 
+AT_REST: Final = 1000
+"""Endpoints without a replica that are read for one entry. Where there are more they are read in
+turn: all that they do is to save, and it is the same however long an entry is."""
+
 LATER: Final = 1.0
 """Seconds after which those that do not lead look at what the leader has booked meanwhile."""
 
@@ -51,6 +55,10 @@ class Bookkeeper:
         self._began = wall()
         self._controls: dict[str, Controller] = {}
         self._unbooked: dict[str, Unbooked] = {}
+        self._awake: set[str] = set()
+        """Endpoints that had a replica when they were last read."""
+        self._turn = 0
+        """Which of those at rest is read next."""
         self._booked: Mapping[str, Booked] = {}
         self._day = day_of(self._began)
         """Which `_booked` is of."""
@@ -79,10 +87,16 @@ class Bookkeeper:
             if not written and self._booked:
                 await asyncio.sleep(LATER)
             day = day_of(self._wall())
-            self._booked = await self._book.booked(list(self._unbooked), day)
+            before = self._booked if day == self._day else {}
+            news = [
+                name for name, one in self._unbooked.items() if one.entries or name not in before
+            ]
+            booked = await self._book.booked(news, day)
+            known = {**before, **booked}
+            self._booked = {name: known[name] for name in self._unbooked if name in known}
             self._day = day
-            for name, booked in self._booked.items():
-                self._unbooked[name].booked(inf if written else booked.until)
+            for name, one in booked.items():
+                self._unbooked[name].booked(inf if written else one.until)
 
     def today(self, endpoint: str) -> Usage:
         """Since midnight UTC: what is booked, and what has come since."""
@@ -118,8 +132,8 @@ class Bookkeeper:
         ]
 
     def _follow(self, controls: Sequence[Controller]) -> None:
-        """Read everything; of controllers that are no longer at work for the last time."""
-        self._read(self._controls.values())
+        """Read what there is; of controllers that are no longer at work for the last time."""
+        self._read(self._now_read(controls))
         now = {control.name: control for control in controls}
         for name in [name for name in self._unbooked if name not in now]:
             if not self._leading() or not self._unbooked[name].entries:
@@ -131,6 +145,20 @@ class Bookkeeper:
                 self._unbooked[name].restart()
         self._controls = now
         self._began = self._wall()
+
+    def _now_read(self, controls: Sequence[Controller]) -> list[Controller]:
+        """All of them, unless too many are at rest. `controls`: those at work now."""
+        still = set(controls)
+        found: list[Controller] = []
+        at_rest: list[Controller] = []
+        for name, control in self._controls.items():
+            rests = control.is_at_rest and name not in self._awake and control in still
+            (at_rest if rests else found).append(control)
+        if len(at_rest) > AT_REST and day_of(self._wall()) == self._day:
+            first, self._turn = self._turn % len(at_rest), self._turn + AT_REST
+            at_rest = [*at_rest[first:], *at_rest[:first]][:AT_REST]
+        self._awake = {control.name for control in found if not control.is_at_rest}
+        return found + at_rest
 
     def _read(self, controls: Collection[Controller]) -> None:
         at = self._wall()

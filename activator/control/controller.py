@@ -203,6 +203,11 @@ class Controller:
         """Since this controller was made."""
         return usage(self, now=self._clock())
 
+    @property
+    def is_at_rest(self) -> bool:
+        """There is no replica of it, so that all it does is to save money."""
+        return not self.snapshot.replicas
+
     # --- what happens ---------------------------------------------------------------------------
 
     def _seen(self, snapshot: Snapshot) -> None:

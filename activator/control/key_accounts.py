@@ -74,7 +74,7 @@ class KeyAccounts:
             await self._write()
 
     def _read(self) -> None:
-        now, lives = self._clock(), list(self._lives())
+        now, lives = self._clock(), [live for live in self._lives() if live.keys.is_used]
         for live in {*lives, *self._before}:  # one that is gone is read for the last time
             total = live.keys.read(now=now)
             before = self._before.get(live, {})

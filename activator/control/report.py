@@ -112,10 +112,12 @@ def gauges(control: Controller, *, now: float) -> Gauges:
 
 
 def usage(control: Controller, *, now: float) -> Usage:
-    told, costs = gauges(control, now=now), control.costs
+    costs, serving = control.costs, control.serving
+    costs.observe(len(control.snapshot.replicas), now=now)
+    serving.observe(len(control.live.replicas), now=now)
     return Usage(
-        ready_seconds=told.replica_seconds["ready"],
-        other_seconds=told.replica_seconds["other"],
+        ready_seconds=serving.used,
+        other_seconds=max(0.0, costs.used - serving.used),
         saved_seconds=costs.saved,
         cost=costs.cost,
         saved=costs.cost_saved,

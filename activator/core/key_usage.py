@@ -115,6 +115,11 @@ class KeyMeter:
     _at: float = 0.0
     """Until when it is known who has kept the replicas."""
 
+    @property
+    def is_used(self) -> bool:
+        """A key has ever had something of it."""
+        return bool(self._accounts)
+
     def begin(self, key: str, *, now: float) -> None:
         """A request of this key's is given to a replica."""
         self._advance(now)

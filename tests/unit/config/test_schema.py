@@ -6,7 +6,11 @@ import json
 import re
 from typing import Any
 
-from activator.config.schema import json_schema
+import pytest
+from pydantic import ValidationError
+
+from activator.config.endpoint_schema import Policy
+from activator.config.schema import TlsSection, json_schema
 
 
 def section(name: str) -> dict[str, Any]:
@@ -41,3 +45,18 @@ def test_durations_may_be_numbers_or_text() -> None:
     number, text = section("ScaleSection")["properties"]["idleTimeout"]["anyOf"]
     assert number["type"] == "number"
     assert re.search(text["pattern"], "1h30m")
+
+
+def test_endpoints_that_say_nothing_of_a_section_share_one() -> None:
+    said: dict[str, dict[str, object]] = {"queue": {"age": 0}}
+    one, other = Policy.model_validate({"scale": None}), Policy.model_validate(said)
+
+    assert one.scale is other.scale
+    assert one.never_wake == other.never_wake
+    assert (one.queue.age, other.queue.age) == (30.0, 0.0)
+
+
+def test_a_section_that_must_say_something_never_gets_a_default() -> None:
+    for _ in range(2):
+        with pytest.raises(ValidationError, match="certFile"):
+            TlsSection.model_validate({})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from activator.control import bookkeeper
 from activator.control.bookkeeper import Bookkeeper
 from activator.coordination.memory_costs import MemoryCostBook
 from activator.core.endpoint import ProcessBackend
@@ -66,16 +67,24 @@ class Firm:
             wall=lambda: self.loop.time() + self.ahead,
         )
 
+    async def used(self, name: str) -> float:
+        """Seconds of replicas that are booked."""
+        first = date(1970, 1, 1)
+        found = [each.usage for each in await self.book.days(first, first) if each.endpoint == name]
+        return sum(each.ready_seconds + each.other_seconds for each in found)
+
     async def saved(self, day: int = 0) -> float:
         when = date.fromordinal(date(1970, 1, 1).toordinal() + day)
         return sum(each.usage.saved for each in await self.book.days(when, when))
 
 
 @contextlib.asynccontextmanager
-async def firm(count: int = 1, *, wall: float = MORNING) -> AsyncIterator[Firm]:
-    priced = replace(endpoint(), cost_per_replica_hour=PRICE)
+async def firm(count: int = 1, *, wall: float = MORNING, endpoints: int = 1) -> AsyncIterator[Firm]:
+    """Endpoint `m`, or several: `m0` and so on."""
+    names = ["m"] if endpoints == 1 else [f"m{number}" for number in range(endpoints)]
+    priced = [replace(endpoint(name), cost_per_replica_hour=PRICE) for name in names]
     async with contextlib.AsyncExitStack() as endings:
-        houses = [await endings.enter_async_context(house(priced)) for _ in range(count)]
+        houses = [await endings.enter_async_context(house(*priced)) for _ in range(count)]
         made = Firm(houses, wall=wall)
         for keeper in made.keepers:
             keeper.start()
@@ -92,6 +101,37 @@ async def test_it_books_every_ten_seconds_of_the_clock_and_what_is_left_at_the_e
 
         await f.keepers[0].aclose()
         assert await f.saved() == pytest.approx(23.0)
+
+
+async def test_of_many_at_rest_some_are_read_in_turn_and_all_when_the_day_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bookkeeper, "AT_REST", 2)
+    async with firm(wall=MIDNIGHT - 45.0, endpoints=5) as f:
+        keeper = f.keepers[0]
+        await asyncio.sleep(1.0)
+        for booked in (2 * 5.0, 2 * 5.0 + 2 * 15.0, 25.0 + 5.0 + 2 * 15.0 + 25.0):
+            await asyncio.sleep(5.0 if booked == 10.0 else 10.0)
+            assert await f.saved() == pytest.approx(booked)
+        today = sum(keeper.today(f"m{number}").saved for number in range(5))
+        assert today == pytest.approx(5 * 26.0)
+
+        await asyncio.sleep(20.0)
+        assert await f.saved() == pytest.approx(5 * 45.0)
+
+        await keeper.aclose()
+        assert await f.saved(1) == pytest.approx(5 * 1.0)
+
+
+async def test_one_of_many_is_read_every_time_while_it_has_a_replica(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bookkeeper, "AT_REST", 2)
+    async with firm(endpoints=5) as f:
+        f.houses[0].control("m4").verbs.activate()
+        for ticks in range(1, 6):
+            await asyncio.sleep(10.0 + (ticks == 1))
+            assert await f.used("m4") == pytest.approx(10.0 * ticks, abs=0.1)
 
 
 async def test_a_day_ends_at_midnight() -> None:
