@@ -36,7 +36,7 @@ def test_sigterm_goes_to_the_activator_alone(service: dict[str, str]) -> None:
 
 
 def test_it_is_given_the_time_that_the_defaults_ask_for(service: dict[str, str]) -> None:
-    keys = ServerSection()
+    keys = ServerSection.model_validate({})
     assert parse_duration(service["TimeoutStopSec"].removesuffix("in")) > (
         keys.drain_delay + keys.shutdown_grace
     )
