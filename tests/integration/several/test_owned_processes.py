@@ -98,7 +98,7 @@ async def test_when_the_owner_is_killed_another_starts_the_processes_and_serves_
         (other,) = (each for each in s.activators if each is not owner)
         (before,) = models.running
         busy = spawn(owner.get("/wait/never"))
-        await asyncio.sleep(0.1)
+        await owner.until_status(within=5.0, in_flight=1)
         held = [spawn(other.get(f"/{n}", within=WOKEN_WITHIN)) for n in range(3)]
         await s.until_in_line(3)
 
@@ -120,6 +120,8 @@ async def test_when_the_owner_is_stopped_under_load_nothing_is_lost() -> None:
         (other,) = (each for each in s.activators if each is not owner)
         (before,) = models.running
         long = [spawn(each.get("/wait/go", within=WOKEN_WITHIN)) for each in (owner, other)]
+        for each in (owner, other):
+            await each.until_status(within=5.0, in_flight=1)
         failed: list[Any] = []
         served: set[int] = set()
 
@@ -129,9 +131,9 @@ async def test_when_the_owner_is_stopped_under_load_nothing_is_lost() -> None:
                 served.add(int(reply.body)) if reply.status == 200 else failed.append(reply)
 
         loads = [spawn(load()) for _ in range(4)]
-        await asyncio.sleep(0.2)
+        await eventually(lambda: served)
         owner.tell(signal.SIGTERM)
-        await asyncio.sleep(0.5)
+        await other.until_status(within=10.0, held=4)  # it knows, and starts nothing yet
         assert models.running == {before}
         models.let_go("go")
 
@@ -152,7 +154,8 @@ async def test_an_owner_that_stands_still_is_followed_and_finishes_what_it_has_w
         (other,) = (each for each in s.activators if each is not owner)
         (before,) = models.running
         long = [spawn(each.get("/wait/go", within=2 * WOKEN_WITHIN)) for each in s.activators]
-        await asyncio.sleep(0.2)
+        for each in s.activators:
+            await each.until_status(within=5.0, in_flight=1)
 
         owner.tell(signal.SIGSTOP)
         assert int((await other.get("/", within=WOKEN_WITHIN)).body) == before
