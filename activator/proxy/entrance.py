@@ -34,7 +34,7 @@ from activator.proxy.openai.peeking import Peeking, written
 from activator.proxy.openai.response_pages import ResponsePage
 from activator.proxy.openai.responses import background_of
 from activator.proxy.preferences import wanted
-from activator.proxy.replies import refuse
+from activator.proxy.replies import refusal
 from activator.proxy.traced import begin_trace
 from activator.telemetry.requests import Subject, is_logged, request_ended
 from activator.wire.heads import CHUNKED
@@ -204,16 +204,23 @@ class _Arrival:
             peeked.body.forget()
         endpoint = admitted.live.endpoint
         _count(admitted.live.metrics, error)
-        self._tell(error.status, error.reason, endpoint=endpoint.name, key=admitted.owner)
-        dialect = endpoint.dialect
-        refuse(self._connection, self._head, error, request_id=self._id, dialect=dialect)
+        answer = refusal(self._head, error, request_id=self._id, dialect=endpoint.dialect)
+        self._tell(
+            error.status,
+            error.reason,
+            endpoint=endpoint.name,
+            key=admitted.owner,
+            still_to_send=len(answer.body),
+        )
+        answer.send(self._connection)
 
     def _refuse(self, error: ActivatorError) -> None:
         """It belongs to no endpoint."""
         _count(self._proxy.metrics.unrouted, error)
-        self._tell(error.status, error.reason)
         dialect = dialect_at(self._head, registry=self._proxy.registry)
-        refuse(self._connection, self._head, error, request_id=self._id, dialect=dialect)
+        answer = refusal(self._head, error, request_id=self._id, dialect=dialect)
+        self._tell(error.status, error.reason, still_to_send=len(answer.body))
+        answer.send(self._connection)
 
     def _left(self) -> None:
         duration = self._proxy.clock() - self._arrived
@@ -222,16 +229,23 @@ class _Arrival:
         )
         self._tell(CLIENT_LEFT, "client_left")
 
-    def _tell(self, status: int, reason: str, *, endpoint: str = "", key: str = "") -> None:
-        """It has ended here."""
+    def _tell(
+        self,
+        status: int,
+        reason: str,
+        *,
+        endpoint: str = "",
+        key: str = "",
+        still_to_send: int = 0,
+    ) -> None:
+        """It has ended here, but for so many bytes."""
         proxy, connection, head = self._proxy, self._connection, self._head
+        sent = connection.sent + still_to_send
         trace = begin_trace(proxy, connection, head, request_id=self._id, arrived=self._arrived)
         if trace is not None:
             if endpoint:
                 trace.routed(endpoint, key=key)
-            trace.ended(
-                status=status, reason=reason, received=connection.received, sent=connection.sent
-            )
+            trace.ended(status=status, reason=reason, received=connection.received, sent=sent)
         if is_logged(status, reason):
             request_ended(
                 Subject(endpoint=endpoint, method=head.method, target=head.target, key=key),
@@ -240,7 +254,7 @@ class _Arrival:
                 reason=reason,
                 seconds=proxy.clock() - self._arrived,
                 bytes_in=connection.received,
-                bytes_out=connection.sent,
+                bytes_out=sent,
                 remote=proxy.door.client(head, connection.peer),
             )
 

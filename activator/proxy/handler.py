@@ -24,7 +24,7 @@ from activator.proxy.holding import Holding
 from activator.proxy.openai.early import EarlyAnswer
 from activator.proxy.outbound import outbound_to
 from activator.proxy.passage import Passage
-from activator.proxy.replies import plain_reply, preflight_reply, refuse
+from activator.proxy.replies import plain_reply, preflight_reply, refusal
 from activator.proxy.retrying import Failures
 from activator.proxy.timing import overhead, timing
 from activator.proxy.traced import begin_trace
@@ -605,15 +605,18 @@ class Exchange:
 
     def _fail(self, error: ActivatorError) -> None:
         """Answer with an error; nothing of the replica's has been passed on."""
-        self._end(code=error.status, reason=error.reason)
         if self._early is not None and self._early.begun:
+            self._end(code=error.status, reason=error.reason)
             self._early.say(error)
             return
         dialect = self._live.endpoint.dialect
-        refuse(self._connection, self._head, error, request_id=self._id, dialect=dialect)
+        answer = refusal(self._head, error, request_id=self._id, dialect=dialect)
+        self._end(code=error.status, reason=error.reason, still_to_send=len(answer.body))
+        answer.send(self._connection)
 
-    def _end(self, *, code: int, reason: str) -> None:
-        """Everything is given back, whatever the ending; the connection is left to the caller."""
+    def _end(self, *, code: int, reason: str, still_to_send: int = 0) -> None:
+        """Everything is given back, whatever the ending; the connection is left to the caller,
+        who sends so many bytes more."""
         if self._state == _State.OVER:
             return
         served = self._state in (_State.FORWARDING, _State.TUNNEL)
@@ -641,11 +644,12 @@ class Exchange:
             live.metrics.waited(holding.waited)
         now = self._proxy.clock()
         if self._trace is not None:
-            self._end_trace(self._trace, code, reason)
+            self._end_trace(self._trace, code, reason, sent=self._connection.sent + still_to_send)
         if served and admitted.owner and self._pays:
             live.keys.end(admitted.owner, now=now)
         if is_logged(code, reason):
-            self._log(code, reason, seconds=now - self._arrived)
+            sent = self._connection.sent + still_to_send
+            self._log(code, reason, seconds=now - self._arrived, sent=sent)
         until = self._dispatched_at or now
         if holding is not None or self._failures is not None or self._detour is not None:
             in_proxy = overhead(
@@ -677,15 +681,14 @@ class Exchange:
         if holding is not None:
             trace.held(waited=holding.waited, woken_after=holding.woken_after, is_cold=holding.cold)
 
-    def _end_trace(self, trace: Trace, code: int, reason: str) -> None:
+    def _end_trace(self, trace: Trace, code: int, reason: str, *, sent: int) -> None:
         self._tell_held(trace)
         tokens = None if self._early is None else self._early.used
         if tokens is not None:
             trace.used(tokens)
-        connection = self._connection
-        trace.ended(status=code, reason=reason, received=connection.received, sent=connection.sent)
+        trace.ended(status=code, reason=reason, received=self._connection.received, sent=sent)
 
-    def _log(self, code: int, reason: str, *, seconds: float) -> None:
+    def _log(self, code: int, reason: str, *, seconds: float, sent: int) -> None:
         connection, holding, replica = self._connection, self._holding, ""
         door = self._proxy.door
         admitted = self._admitted
@@ -707,7 +710,7 @@ class Exchange:
             reason=reason,
             seconds=seconds,
             bytes_in=connection.received,
-            bytes_out=connection.sent,
+            bytes_out=sent,
             remote=door.client(self._head, connection.peer) if door.trusted else connection.peer,
             held=0.0 if holding is None else holding.waited,
             cold=holding is not None and holding.cold,

@@ -167,6 +167,7 @@ class Proxy:
             code=error.status, reason=error.reason, duration=0.0, overhead=0.0
         )
         request_id = new_request_id()
+        head, body = error_reply(error, request_id=request_id)
         if is_logged(error.status, error.reason):
             request_ended(
                 NOTHING,
@@ -175,10 +176,9 @@ class Proxy:
                 reason=error.reason,
                 seconds=0.0,
                 bytes_in=0,
-                bytes_out=0,
+                bytes_out=len(body),
                 remote=connection.peer,
             )
-        head, body = error_reply(error, request_id=request_id)
         connection.begin_answer(head, length=len(body))
         connection.send(body)
         connection.finish()

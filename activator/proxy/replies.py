@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from http import HTTPStatus
 from math import ceil
 from typing import TYPE_CHECKING
@@ -28,21 +29,30 @@ def status_line(status: int) -> bytes:
     return b"HTTP/1.1 %d %b\r\n" % (status, phrase.encode())
 
 
-def refuse(
-    connection: ServerConnection,
-    head: RequestHead,
-    error: ActivatorError,
-    *,
-    request_id: bytes,
-    dialect: Dialect,
-) -> None:
-    """Answer with an error; the answer has not begun."""
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error as the answer to a request, ready to be sent."""
+
+    head: bytes
+    body: bytes
+    """As it is sent: empty where only a head is asked for."""
+    length: int
+    is_last: bool
+    """Whoever sends what can be read in two ways is not listened to any further."""
+
+    def send(self, connection: ServerConnection) -> None:
+        """The whole answer; it has not begun."""
+        connection.begin_answer(self.head, length=self.length, last=self.is_last)
+        connection.send(self.body)
+        connection.finish()
+
+
+def refusal(
+    head: RequestHead, error: ActivatorError, *, request_id: bytes, dialect: Dialect
+) -> Refusal:
     said, body = error_reply(error, request_id=request_id, dialect=dialect)
-    # whoever sends what can be read in two ways is not listened to any further
-    connection.begin_answer(said, length=len(body), last=isinstance(error, BadRequest))
-    if head.method != b"HEAD":
-        connection.send(body)
-    connection.finish()
+    sent = b"" if head.method == b"HEAD" else body
+    return Refusal(said, sent, len(body), is_last=isinstance(error, BadRequest))
 
 
 def error_reply(

@@ -108,6 +108,26 @@ async def test_a_lost_connection_is_told_and_comes_back_by_itself(
         await expect(link).to_have_text("live", timeout=30_000)
 
 
+async def test_who_answers_while_an_endpoint_cannot_is_told_in_the_list_and_on_its_page(
+    opening: Opening,
+) -> None:
+    async with running() as admin:
+        words = "api.example.com 12 of 1000 requests today (UTC)"
+        admin.house.statuses["llama"] = status(
+            "llama", state="failed", failure="exited with 3", fallback=words
+        )
+        async with opening(admin.url + "/") as page:
+            row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="llama"))
+            await expect(row).to_contain_text(f"exited with 3; fallback {words}")
+            other = page.get_by_role("row").filter(
+                has=page.get_by_role("rowheader", name="whisper")
+            )
+            await expect(other).not_to_contain_text("fallback")
+
+            await row.get_by_role("link", name="llama").click()
+            await expect(page.locator("#facts")).to_contain_text(words)
+
+
 async def test_held_requests_are_seen_one_by_one_and_one_is_cancelled(opening: Opening) -> None:
     async with running() as admin:
         admin.house.statuses["llama"] = status("llama", state="activating", held=30)

@@ -1,7 +1,7 @@
 // The dashboard: what the admin API tells, drawn. It asks every few seconds while it is looked at, and
 // at once when an event comes; 50 endpoints a page, so that 500 are as smooth as five.
 
-import { ago, bytes, clock, element, money, moment, readyReplicas, reasonOf, setText, span, stateOf } from "./words.js";
+import { ago, bytes, clock, element, money, moment, noteOf, readyReplicas, reasonOf, setText, span, stateOf } from "./words.js";
 import { starts, strip } from "./drawing.js";
 import { showHeld, turnHeld } from "./held.js";
 import { keyCosts, showKeys } from "./keys.js";
@@ -172,7 +172,7 @@ function endpointRow(one) {
 
 function updateEndpoint(row, one) {
   const [state, replicas, held, slots, eta, last, cost, day] = [...row.cells].slice(1).map((cell) => cell.firstChild);
-  badge(state, one.state, `${stateOf(one)} for ${span(one.seconds_in_state)}`, reasonOf(one));
+  badge(state, one.state, `${stateOf(one)} for ${span(one.seconds_in_state)}`, noteOf(one));
   setText(replicas, replicasOf(one));
   setText(held, String(one.held));
   setText(slots, slotsOf(one));
@@ -242,7 +242,7 @@ function factsOf(one) {
     ["Cost today", `${money(one.cost_today)}, saved ${money(one.saved_today)}`],
     ["Cost since this activator started", `${money(one.cost)} for ${span(one.replica_seconds)}`],
     ["Saved since then", `${money(one.cost_saved)} for ${span(one.saved_replica_seconds)}`],
-    ["Hosts", one.hosts.join(", ")], ["Paths", one.paths.join(", ")]];
+    ["Fallback", one.fallback], ["Hosts", one.hosts.join(", ")], ["Paths", one.paths.join(", ")]];
   return rows.filter(([, value]) => value);
 }
 

@@ -64,3 +64,8 @@ export function reasonOf(status) {
   const words = told.map((one) => [one.phase, one.detail].filter(Boolean).join(": "));
   return [...words, status.trouble].filter(Boolean).join("; ");
 }
+
+// In the list, where there is one line for it: why it is so, and who answers while it cannot.
+export function noteOf(status) {
+  return [reasonOf(status), status.fallback && `fallback ${status.fallback}`].filter(Boolean).join("; ");
+}

@@ -88,6 +88,25 @@ async def test_each_request_of_a_connection_has_its_own_bytes(lines: Lines) -> N
         assert [(line.bytes_in, line.bytes_out) for line in told] == [(3, 3), (1, 1), (0, 0)]
 
 
+async def test_errors_of_our_own_count_their_bytes(lines: Lines) -> None:
+    replies = []
+    async with stage(dies_at_first(), match={"hosts": ["m.example"]}) as s:
+        client = await s.connect()
+        for sent, method in (
+            (request(), b"GET"),
+            (request(host="elsewhere.example"), b"GET"),
+            (request(method="HEAD", host="elsewhere.example"), b"HEAD"),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"GET"),
+        ):
+            client.send(sent)
+            replies.append(await client.reply(method=method))
+        told = await lines(4)
+
+        assert [line.status for line in told] == [502, 404, 404, 400]
+        assert [line.bytes_out for line in told] == [len(reply.body) for reply in replies]
+        assert [bool(line.bytes_out) for line in told] == [True, True, False, True]
+
+
 async def test_what_was_sent_again_says_how_often(lines: Lines) -> None:
     async with stage(dies_at_first(), replicas=2) as s:
         await s.get()
