@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from activator.aiokit.tasks import Tasks
+from activator.core.told_once import SEEN_BY_ALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +46,7 @@ class Telling:
         tell: Tell,
         leading: Callable[[], bool],
     ) -> None:
-        """`leading`: every activator sees what happens, and one of them says so, in its words."""
+        """`leading`: every activator hears what happens, and one of them says so there."""
         self._events = events
         self._tell = tell
         self._leading = leading
@@ -67,7 +68,9 @@ class Telling:
 
     def _on_event(self, event: Event) -> None:
         told = TOLD.get(event.action)
-        if told is not None and event.activator == self._events.me and self._leading():
+        # what all see is told by whoever was first
+        is_ours = event.activator == self._events.me or event.action in SEEN_BY_ALL
+        if told is not None and is_ours and self._leading():
             reason, message = told
             self._tell(
                 event.endpoint,

@@ -1,8 +1,9 @@
 """Events of all activators of a store, in one order, and under the same ids everywhere.
 
 What is recorded here goes to the store, and is told when it comes back from there, in its place
-among the others'. While the store is away it is told at once, and written when that is back;
-then it is found under the id that all know, and is not told again.
+among the others', unless another has told the same before (`core.told_once`). While the store is
+away it is told at once, and written when that is back; then it is found under the id that all know,
+and is not told again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from activator.aiokit.tasks import Tasks
+from activator.core.told_once import ToldOnce
 from activator.errors import StoreUnavailable
 from activator.telemetry.events import Event
 from activator.telemetry.logs import plain
@@ -75,6 +77,7 @@ class SharedEvents:
         """Those that have not come back yet, by number."""
         self._shown: dict[int, Event] = {}
         """Those of them that were told under an id of ours."""
+        self._told = ToldOnce()
         self._last = 0
         self._is_news = False
         """What is read for the first time is the past."""
@@ -166,9 +169,17 @@ class SharedEvents:
             self._pending.pop(entry.number, None)
             self._written = max(self._written, entry.number)
         shown = self._shown.pop(entry.number, None) if is_ours else None
+        event = _event(entry)
+        is_repeat = event is not None and self._told.is_repeat(
+            event.endpoint,
+            event.action,
+            replica=str(event.fields.get("replica", "")),
+            author=entry.author,
+            at=event.at,
+        )
         if shown is not None:
             self._log.renumber(shown, entry.id)
-        elif (event := _event(entry)) is not None:
+        if event is not None and shown is None and not is_repeat:
             self._log.keep(event, is_news=self._is_news or is_ours)
 
 

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from activator.app.telling import Telling
-from activator.telemetry.events import EventLog
+from activator.telemetry.events import Event, EventLog
 from tests.support import eventually
 
 if TYPE_CHECKING:
@@ -68,3 +68,14 @@ async def test_only_who_leads_tells() -> None:
         events.record("models.a", "rescaled", "3, by somebody else")
         await eventually(lambda: heard.told)
     assert [reason for _, reason, *_ in heard.told] == ["Rescaled"]
+
+
+async def test_what_all_have_seen_is_told_by_who_leads_whoever_said_it_first() -> None:
+    async with telling() as (events, heard):
+        events.me = "one"
+        for number, (action, author) in enumerate(
+            (("activated", "other"), ("refused", "other"), ("refused", "one")), 1
+        ):
+            events.keep(Event(number, 1.0, "models.a", action, "why", activator=author))
+        await eventually(lambda: len(heard.told) == 2)
+    assert [reason for _, reason, *_ in heard.told] == ["Activated", "ScalingRefused"]
