@@ -8,24 +8,24 @@ when they do not. A container that somebody else made is `docker_existing`'s.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from activator.aiokit.tasks import Tasks
 from activator.drivers import docker_shapes as shapes
-from activator.drivers.base import Exit, Phase, Snapshot
-from activator.drivers.docker_engine import Engine, EngineAway, EngineRefused
-from activator.drivers.docker_follow import Follower, Tail
-from activator.drivers.docker_made import HEARSAY, KEPT_EXITS, RETRY, Made, new_id, sighting, slug
+from activator.drivers.base import Phase
+from activator.drivers.docker_driving import Driving
+from activator.drivers.docker_engine import EngineAway, EngineRefused
+from activator.drivers.docker_follow import Tail
+from activator.drivers.docker_made import HEARSAY, RETRY, Made, new_id, sighting, slug
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from activator.core.effects import FailedStart
     from activator.core.endpoint import DockerBackend
+    from activator.drivers.base import Sighting, Snapshot
     from activator.drivers.docker_shapes import Look
 
     Json = dict[str, Any]
@@ -61,23 +61,19 @@ class DockerDriver:
         self._spec = shapes.digest(backend)
         self._clock = clock
         self._wall = wall
-        self._engine = Engine(backend.engine)
         self._mine = (f"{shapes.INSTANCE}={instance}", f"{shapes.ENDPOINT}={name}")
-        self._follower = Follower(
-            self._engine,
-            endpoint=name,
+        self._driving = Driving(
+            name,
+            engine=backend.engine,
             filters={"type": ["container"], "label": list(self._mine)},
         )
+        self._engine, self._follower = self._driving.engine, self._driving.follower
+        self._tasks, self._tell = self._driving.tasks, self._driving.tell
         self._made: dict[str, Made] = {}
         self._names: set[str] = set()
         """Of the containers that were seen, ours."""
         self._removed: deque[str] = deque(maxlen=64)
         """Containers that are gone, though an inspection may just have found them."""
-        self._exits: deque[Exit] = deque(maxlen=KEPT_EXITS)
-        self._report: Callable[[Snapshot], None] | None = None
-        self._may_tell = False
-        self._told: Snapshot | None = None
-        self._tasks = Tasks(f"docker/{name}")
 
     # --- the protocol ---------------------------------------------------------------------------
 
@@ -86,15 +82,13 @@ class DockerDriver:
 
         Cancelled again meanwhile, it waits no longer: whoever comes next clears away the rest.
         """
-        self._report = report
-        try:
-            await self._follower.run(look=self._look, heard=self._heard, lost=self._lost)
-        finally:
-            self._report = None
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._finish_stopping()
-            await self._tasks.aclose()
-            await self._engine.aclose()
+        await self._driving.run(
+            report,
+            there=self._there,
+            look=self._look,
+            heard=self._heard,
+            finish=self._finish_stopping,
+        )
 
     async def scale(
         self,
@@ -122,8 +116,7 @@ class DockerDriver:
         self._tell()
 
     async def bump_fence(self) -> None:
-        self._follower.fence += 1
-        self._tell()
+        self._driving.revived()
 
     async def discard(self) -> None:
         """Stops and removes what was made; the engine may be away, and then it stays."""
@@ -135,9 +128,7 @@ class DockerDriver:
         made = self._made.get(replica_id)
         if made is None or not made.container:
             return ()
-        if made.tail.is_due:
-            self._tasks.spawn(made.tail.read(made.container), name="lines")
-        return made.tail.lines
+        return self._driving.lines(made.tail, made.container)
 
     @property
     def away(self) -> str | None:
@@ -149,6 +140,9 @@ class DockerDriver:
     def _living(self) -> list[Made]:
         """Oldest first."""
         return [made for made in self._made.values() if not made.is_told_to_stop]
+
+    def _there(self) -> tuple[int, tuple[Sighting, ...]]:
+        return len(self._living()), tuple(map(sighting, self._made.values()))
 
     async def _look(self) -> None:
         # one whose creation is answered while we ask is not missing
@@ -166,8 +160,6 @@ class DockerDriver:
             if made.container not in there and made.work is None:
                 self._made.pop(made.id, None)  # somebody has removed it
         self._act()
-        self._may_tell = True
-        self._tell()
 
     def _see(self, look: Look) -> None:
         if look.id in self._removed or look.status == "removing":
@@ -225,11 +217,6 @@ class DockerDriver:
             if made.container == container:
                 made.was_killed |= told is shapes.Told.ORDERED
                 made.end_seen |= told is shapes.Told.ENDED
-
-    def _lost(self) -> None:
-        """Nothing is concluded from it; but whoever waits for a first word gets one."""
-        self._may_tell = True
-        self._tell()
 
     # --- what to do about it --------------------------------------------------------------------
 
@@ -356,7 +343,7 @@ class DockerDriver:
         """Told once, and not of what was told to stop; what is left of it is taken down."""
         if made.is_told_to_stop:
             return
-        self._exits.append(Exit(made.id, cause))
+        self._driving.ended(made.id, cause)
         self._stop(made, detail=cause.message)
         self._tell()
 
@@ -386,18 +373,3 @@ class DockerDriver:
                     tried.add(made.id)
                     self._work(made, self._take_down(made), name=f"stop {made.id}")
             await asyncio.wait([made.work for made in leaving if made.work is not None])
-
-    # --- telling --------------------------------------------------------------------------------
-
-    def _tell(self) -> None:
-        if self._report is None or not self._may_tell:
-            return
-        now = Snapshot(
-            wanted=len(self._living()),
-            replicas=tuple(map(sighting, self._made.values())),
-            exits=tuple(self._exits),
-            fence=str(self._follower.fence),
-        )
-        if now != self._told:
-            self._told = now
-            self._report(now)

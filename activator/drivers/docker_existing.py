@@ -8,27 +8,26 @@ are `docker`'s.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import secrets
 import time
-from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from activator.aiokit.tasks import Tasks
 from activator.drivers import docker_shapes as shapes
-from activator.drivers.base import DriverError, Exit, Phase, Sighting, Snapshot
-from activator.drivers.docker_engine import Engine, EngineAway, EngineRefused
-from activator.drivers.docker_follow import Follower, Tail
-from activator.drivers.docker_made import HEARSAY, KEPT_EXITS, RETRY
+from activator.drivers.base import DriverError, Phase, Sighting
+from activator.drivers.docker_driving import Driving
+from activator.drivers.docker_engine import EngineAway, EngineRefused
+from activator.drivers.docker_follow import Tail
+from activator.drivers.docker_made import HEARSAY, RETRY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from activator.core.effects import FailedStart
     from activator.core.endpoint import DockerBackend
+    from activator.drivers.base import Snapshot
     from activator.drivers.docker_shapes import Look
 
     Json = dict[str, Any]
@@ -72,12 +71,13 @@ class ExistingContainerDriver:
         self._backend = backend
         self._container = backend.container or ""
         self._clock = clock
-        self._engine = Engine(backend.engine)
-        self._follower = Follower(
-            self._engine,
-            endpoint=name,
+        self._driving = Driving(
+            name,
+            engine=backend.engine,
             filters={"type": ["container"], "container": [self._container]},
         )
+        self._engine, self._follower = self._driving.engine, self._driving.follower
+        self._tasks, self._tell = self._driving.tasks, self._driving.tell
         self._wish: _Wish | None = None
         self._ordered_at = clock()
         self._run: _Run | None = None
@@ -85,26 +85,19 @@ class ExistingContainerDriver:
         """It ended, and the engine is about to start it again: its restart policy."""
         self._known_start = ""
         self._work: asyncio.Task[None] | None = None
-        self._exits: deque[Exit] = deque(maxlen=KEPT_EXITS)
-        self._report: Callable[[Snapshot], None] | None = None
-        self._may_tell = False
-        self._told: Snapshot | None = None
-        self._tasks = Tasks(f"docker/{name}")
 
     # --- the protocol ---------------------------------------------------------------------------
 
     async def run(self, report: Callable[[Snapshot], None]) -> None:
         """Works until cancelled, then waits until a stop that is under way is done. A container
         that runs goes on."""
-        self._report = report
-        try:
-            await self._follower.run(look=self._look, heard=self._heard, lost=self._lost)
-        finally:
-            self._report = None
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._finish_stopping()
-            await self._tasks.aclose()
-            await self._engine.aclose()
+        await self._driving.run(
+            report,
+            there=self._there,
+            look=self._look,
+            heard=self._heard,
+            finish=self._finish_stopping,
+        )
 
     async def scale(
         self,
@@ -131,8 +124,7 @@ class ExistingContainerDriver:
         self._tell()
 
     async def bump_fence(self) -> None:
-        self._follower.fence += 1
-        self._tell()
+        self._driving.revived()
 
     async def discard(self) -> None:
         """Whoever made the container keeps it, as it is."""
@@ -141,9 +133,7 @@ class ExistingContainerDriver:
         run = self._run
         if run is None or run.id != replica_id:
             return ()
-        if run.tail.is_due:
-            self._tasks.spawn(run.tail.read(self._container), name="lines")
-        return run.tail.lines
+        return self._driving.lines(run.tail, self._container)
 
     @property
     def away(self) -> str | None:
@@ -163,6 +153,9 @@ class ExistingContainerDriver:
                 runs = self._run is not None and not self._run.is_told_to_stop
                 return int(runs or self._is_coming_back)
 
+    def _there(self) -> tuple[int, tuple[Sighting, ...]]:
+        return self._wanted, () if self._run is None else (_sighting(self._run),)
+
     async def _look(self) -> None:
         inspection = await self._engine.inspect(self._container)
         if inspection is None:
@@ -170,8 +163,6 @@ class ExistingContainerDriver:
         else:
             self._see(shapes.look(inspection))
         self._act()
-        self._may_tell = True
-        self._tell()
 
     def _see_none(self) -> None:
         self._run, self._is_coming_back = None, False
@@ -216,7 +207,7 @@ class ExistingContainerDriver:
                 look.inspection, self._backend, engine_host=self._engine.host
             )
         except shapes.NoAddress as why:
-            self._exits.append(Exit(run.id, shapes.cannot_start(str(why))))
+            self._driving.ended(run.id, shapes.cannot_start(str(why)))
             self._wish = _Wish.DOWN
             self._tell_to_stop(run)
         else:
@@ -238,11 +229,6 @@ class ExistingContainerDriver:
             _, told = shapes.told(event)
             self._run.was_killed |= told is shapes.Told.ORDERED
             self._run.end_seen |= told is shapes.Told.ENDED
-
-    def _lost(self) -> None:
-        """Nothing is concluded from it; but whoever waits for a first word gets one."""
-        self._may_tell = True
-        self._tell()
 
     # --- what to do about it --------------------------------------------------------------------
 
@@ -292,7 +278,7 @@ class ExistingContainerDriver:
         self._tell_exit(f"{self._name}-{secrets.token_hex(3)}", shapes.cannot_start(why))
 
     def _tell_exit(self, replica: str, cause: FailedStart) -> None:
-        self._exits.append(Exit(replica, cause))
+        self._driving.ended(replica, cause)
         self._tell()
 
     def _tell_to_stop(self, run: _Run) -> None:
@@ -304,21 +290,6 @@ class ExistingContainerDriver:
             self._act()
         if self._run is not None and self._run.is_told_to_stop and self._work is not None:
             await asyncio.wait([self._work])
-
-    # --- telling --------------------------------------------------------------------------------
-
-    def _tell(self) -> None:
-        if self._report is None or not self._may_tell:
-            return
-        now = Snapshot(
-            wanted=self._wanted,
-            replicas=() if self._run is None else (_sighting(self._run),),
-            exits=tuple(self._exits),
-            fence=str(self._follower.fence),
-        )
-        if now != self._told:
-            self._told = now
-            self._report(now)
 
 
 def _sighting(run: _Run) -> Sighting:
