@@ -1,7 +1,4 @@
-"""`/.activator/jobs/ID`: what clients see and do of their jobs.
-
-A job answers only the key that made it; without keys whoever has the id may see it.
-"""
+"""`/.activator/jobs/ID`: what clients see and do of their jobs."""
 
 from __future__ import annotations
 
@@ -9,12 +6,12 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Final
 
-from activator.core.job_ids import endpoint_of, was_made_for
+from activator.core.job_ids import endpoint_of
 from activator.core.jobs import Outcome
-from activator.errors import JobGone, JobRunning, MethodNotAllowed, NotFound, StoreUnavailable
+from activator.errors import JobGone, JobRunning, MethodNotAllowed, NotFound
+from activator.proxy.job_talk import BY_CLIENT, JobTalk
 from activator.proxy.outcomes import PATH, described, why_unanswered
 from activator.proxy.replies import plain_reply, status_line
-from activator.proxy.talk import Talk
 from activator.queueing.following import ResultReader, follow_events
 from activator.wire.heads import CHUNKED
 
@@ -22,7 +19,7 @@ if TYPE_CHECKING:
     from activator.core.jobs import Event
     from activator.proxy.admission import OwnPath
     from activator.proxy.listener import Proxy
-    from activator.queueing.jobs import JobStore, Record
+    from activator.queueing.jobs import Record
     from activator.wire.heads import RequestHead
     from activator.wire.server import ServerConnection
 
@@ -30,21 +27,7 @@ KEEP_ALIVE: Final = 15.0
 """Seconds of silence after which an event stream says that it still lives."""
 
 
-BY_CLIENT: Final = "its client asked for it"
-"""Why a job was cancelled."""
-
-
-async def find_job(proxy: Proxy, store: JobStore, job_id: str, *, owner: str) -> Record:
-    """For who has presented this key (its name); raises what is to be answered otherwise."""
-    record = await store.get(job_id)
-    if record is not None and (not proxy.door.keys or record.envelope.owner == owner):
-        return record
-    if record is None and was_made_for(owner, job_id):
-        raise JobGone("The job that had this id is not kept any longer")
-    raise NotFound("There is no job of yours with this id")
-
-
-class JobPage(Talk):
+class JobPage(JobTalk):
     """One request to one of the pages."""
 
     def __init__(
@@ -56,27 +39,19 @@ class JobPage(Talk):
         *,
         request_id: bytes,
     ) -> None:
-        super().__init__(proxy, connection, head, request_id=request_id)
-        self._path = path
-        self.owner = path.owner
-
-    @property
-    def _store(self) -> JobStore:
-        if self.proxy.jobs is None:
-            raise StoreUnavailable("The store that is configured keeps no jobs")
-        return self.proxy.jobs
+        super().__init__(proxy, connection, head, request_id=request_id, owner=path.owner)
+        self._path = path.path
 
     async def work(self) -> None:
-        if not self._path.path.startswith(PATH):
+        if not self._path.startswith(PATH):
             raise NotFound("There is nothing at this path of the activator's own")
-        job_id, _, page = self._path.path.removeprefix(PATH).partition("/")
+        job_id, _, page = self._path.removeprefix(PATH).partition("/")
         if endpoint_of(job_id) is None or page not in ("", "result", "events"):
             raise NotFound("There is nothing at this path of the activator's own")
         method = self.head.method
         if method not in (b"GET", b"HEAD") and (method != b"DELETE" or page):
             raise MethodNotAllowed("GET and HEAD are served here, and DELETE of a job")
-        record = await find_job(self.proxy, self._store, job_id, owner=self._path.owner)
-        self.job, self.endpoint = job_id, record.job.endpoint
+        record = await self.find(job_id)
         if method == b"DELETE":
             await self._cancel(job_id)
         elif page == "result":
@@ -86,17 +61,14 @@ class JobPage(Talk):
         else:
             await self._describe(record)
 
-    def ended(self, *, code: int, reason: str) -> None:
-        self.proxy.metrics.unrouted.request(code=code, reason=reason, duration=0.0, overhead=0.0)
-
     async def _describe(self, record: Record) -> None:
-        place = await self._store.place(record.job.id)
+        place = await self.store.place(record.job.id)
         live = self.proxy.registry.get(record.job.endpoint)
         eta = live.eta() if live is not None and live.cold and place is not None else None
         self.say(described(record.job, place=place, eta=eta))
 
     async def _cancel(self, job_id: str) -> None:
-        job = await self._store.cancel(job_id, reason="cancelled", detail=BY_CLIENT)
+        job = await self.store.cancel(job_id, reason="cancelled", detail=BY_CLIENT)
         if job is None:
             raise JobGone("No job has this id any more")
         self.say(described(job, place=None, eta=None))
@@ -104,12 +76,12 @@ class JobPage(Talk):
     # --- the answer
 
     async def _result(self, record: Record) -> None:
-        page = await self._store.page(record.job.id)
+        page = await self.store.page(record.job.id)
         if page is None:
             raise JobGone("No job has this id any more")
         if page.head is None and page.outcome is None:
             raise JobRunning(f"The job is {page.job.state}", retry_after=1)
-        reader = ResultReader(self._store, record.job.id)
+        reader = ResultReader(self.store, record.job.id)
         try:
             head = await reader.head()
             if isinstance(head, Outcome):
@@ -124,7 +96,7 @@ class JobPage(Talk):
 
     async def _events(self, record: Record) -> None:
         after = (self.head.get(b"last-event-id") or b"").decode("latin-1")
-        if record.job.has_ended and not await self._store.events(record.job.id, after=after):
+        if record.job.has_ended and not await self.store.events(record.job.id, after=after):
             self.code = 204  # which tells an EventSource to come no more
             self.answer(plain_reply(204, request_id=self.id))
             return
@@ -136,7 +108,7 @@ class JobPage(Talk):
         if self.head.method != b"HEAD":
             alive = self.proxy.tasks.spawn(self._keep_alive(), name="keep alive")
             try:
-                async for event in follow_events(self._store, record.job.id, after=after):
+                async for event in follow_events(self.store, record.job.id, after=after):
                     await self.send(_sse(event))
             finally:
                 alive.cancel()

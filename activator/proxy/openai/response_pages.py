@@ -10,9 +10,9 @@ from urllib.parse import parse_qsl
 
 from activator.core.endpoint import Dialect
 from activator.core.jobs import JobState, Outcome
-from activator.errors import BadRequest, JobGone, MethodNotAllowed, NotFound, StoreUnavailable
+from activator.errors import BadRequest, JobGone, MethodNotAllowed, NotFound
 from activator.proxy.edits import Editor
-from activator.proxy.job_pages import BY_CLIENT, find_job
+from activator.proxy.job_talk import BY_CLIENT, JobTalk
 from activator.proxy.openai.events import FINAL
 from activator.proxy.openai.response_stream import (
     EVENTS,
@@ -25,7 +25,6 @@ from activator.proxy.openai.response_stream import (
 from activator.proxy.openai.responses import TOLD, described, exchanged, is_stream
 from activator.proxy.openai.toplevel import TopLevel
 from activator.proxy.replies import status_line
-from activator.proxy.talk import Talk
 from activator.queueing.following import ResultReader
 from activator.wire.heads import CHUNKED
 
@@ -33,14 +32,14 @@ if TYPE_CHECKING:
     from activator.proxy.admission import ResponseAsked
     from activator.proxy.edits import Edit
     from activator.proxy.listener import Proxy
-    from activator.queueing.jobs import JobStore, Record
+    from activator.queueing.jobs import Record
     from activator.wire.heads import RequestHead
     from activator.wire.server import ServerConnection
 
 CANCEL: Final = "cancel"
 
 
-class ResponsePage(Talk):
+class ResponsePage(JobTalk):
     """One request to one of the pages."""
 
     def __init__(
@@ -52,23 +51,13 @@ class ResponsePage(Talk):
         *,
         request_id: bytes,
     ) -> None:
-        super().__init__(proxy, connection, head, request_id=request_id)
+        super().__init__(proxy, connection, head, request_id=request_id, owner=asked.owner)
         self._asked = asked
-        self.owner = asked.owner
         self.dialect = Dialect.OPENAI
-
-    @property
-    def _store(self) -> JobStore:
-        if self.proxy.jobs is None:
-            raise StoreUnavailable("The store that is configured keeps no jobs")
-        return self.proxy.jobs
 
     async def work(self) -> None:
         page, method = self._asked.page, self.head.method
-        record = await find_job(
-            self.proxy, self._store, self._asked.job_id, owner=self._asked.owner
-        )
-        self.job, self.endpoint = record.job.id, record.job.endpoint
+        record = await self.find(self._asked.job_id)
         if not record.envelope.response or page not in ("", CANCEL):
             raise NotFound("There is no response of yours with this id, or not this part of it")
         if method != (b"POST" if page == CANCEL else b"GET"):
@@ -78,21 +67,18 @@ class ResponsePage(Talk):
         else:
             await self._fetch(record)
 
-    def ended(self, *, code: int, reason: str) -> None:
-        self.proxy.metrics.unrouted.request(code=code, reason=reason, duration=0.0, overhead=0.0)
-
     async def _fetch(self, record: Record) -> None:
         stream, after = _query(self.head)
         if not stream:
             await self._show(record)
         elif is_stream(record.envelope.response):
-            await ResponseStream(self, self._store, record, after=after).run()
+            await ResponseStream(self, self.store, record, after=after).run()
         else:
             raise BadRequest("Only a response that was created with `stream` can be streamed")
 
     async def _cancel(self, record: Record) -> None:
         """One that has ended stays as it is."""
-        store, job_id = self._store, record.job.id
+        store, job_id = self.store, record.job.id
         await store.cancel(job_id, reason="cancelled", detail=BY_CLIENT)
         now = await store.get(job_id)
         if now is None:
@@ -105,7 +91,7 @@ class ResponsePage(Talk):
         if record.job.state is not JobState.SUCCEEDED:
             self.say(described(record.job, record.envelope.response))
             return
-        reader = ResultReader(self._store, record.job.id)
+        reader = ResultReader(self.store, record.job.id)
         try:
             await self._show_answer(record, reader)
         finally:
@@ -143,7 +129,7 @@ class ResponsePage(Talk):
 
     async def _relay_changed(self, record: Record, edits: list[Edit]) -> None:
         """The answer from its beginning."""
-        reader, editor = ResultReader(self._store, record.job.id), Editor(edits)
+        reader, editor = ResultReader(self.store, record.job.id), Editor(edits)
         try:
             await reader.head()
             self._begin(length=CHUNKED)
