@@ -195,7 +195,7 @@ class App:
                 wall=time.time,
             )
             self._key_costs = KeyCosts(
-                self._bookkeeper.keys,
+                self._bookkeeper,
                 controls=self.supervisor.all,
                 leading=lambda: self._stores.lease.leading,
                 wall=time.time,

@@ -131,6 +131,19 @@ class Bookkeeper:
             )
         ]
 
+    async def keys_today(self) -> Sequence[DayKeyCost]:
+        """The same of today, for who asks often: only what keys have used is read from the book.
+        Raises StoreUnavailable."""
+        today = day_of(self._wall())
+        uses: dict[str, dict[str, KeyUse]] = {}
+        for each in await self._book.keys(today, today):
+            uses.setdefault(each.endpoint, {})[each.key] = each.use
+        return [
+            DayKeyCost(name, today, key, share)
+            for name in self._controls
+            for key, share in divide(self.today(name), uses.get(name, {})).items()
+        ]
+
     def _follow(self, controls: Sequence[Controller]) -> None:
         """Read what there is; of controllers that are no longer at work for the last time."""
         self._read(self._now_read(controls))

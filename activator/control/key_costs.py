@@ -10,24 +10,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final
 
 from activator.aiokit.tasks import Tasks
-from activator.control.bookkeeper import EVERY
 from activator.core.key_charges import DayCharges
 from activator.core.usage import day_of, midnight
 from activator.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-    from datetime import date
+    from collections.abc import Callable, Sequence
 
+    from activator.control.bookkeeper import Bookkeeper
     from activator.control.controller import Controller
     from activator.core.key_usage import DayKeyCost
 
+EVERY: Final = 30.0
+"""Seconds between two charges, at the same moments of the clock at all activators. What is read
+grows with the keys that were used today, so it is not read at every entry of the book."""
+
 AFTER: Final = 2.0
-"""Seconds after the full ten of the clock, at which all activators book what was used."""
+"""Seconds after those moments: all activators have booked by then what was used."""
 
 OVER: Final = 300.0
 """Seconds after midnight when a day is over for good: what activators could not book in time
@@ -39,19 +42,20 @@ class KeyCosts:
 
     def __init__(
         self,
-        divided: Callable[[date, date], Awaitable[Sequence[DayKeyCost]]],
+        book: Bookkeeper,
         *,
         controls: Callable[[], Sequence[Controller]],
         leading: Callable[[], bool],
         wall: Callable[[], float],
     ) -> None:
-        """`divided`: what keys have cost on these days so far. May raise StoreUnavailable."""
-        self._divided = divided
+        self._book = book
         self._all = controls
         self._leading = leading
         self._wall = wall
-        self._days: dict[tuple[date, str], DayCharges] | None = None
-        """By day and endpoint; None until the book was read for the first time."""
+        self._began = False
+        """What there was before this activator, which others have told, is known."""
+        self._days: dict[tuple[date, str], DayCharges] = {}
+        """By day and endpoint: today, and yesterday until it is over."""
         self._tasks = Tasks("key costs")
 
     def start(self) -> None:
@@ -69,20 +73,26 @@ class KeyCosts:
 
     async def tick(self) -> None:
         """Raises StoreUnavailable."""
-        today = day_of(self._wall())
-        yesterday = today - timedelta(days=1)
+        at = self._wall()
+        today = day_of(at)
+        before = today - timedelta(days=1)
+        is_over = at >= midnight(today) + OVER
+        if not self._began and not is_over:
+            self._charge(await self._book.keys(before, before), over=False)
+        elif is_over and any(day < today for day, _ in self._days):
+            self._charge(await self._book.keys(before, before), over=True)
+            self._days = {of: day for of, day in self._days.items() if of[0] == today}
+        self._charge(await self._book.keys_today(), over=False)
+        self._began = True
+
+    def _charge(self, divided: Sequence[DayKeyCost], *, over: bool) -> None:
         costs: dict[tuple[date, str], dict[str, float]] = {}
-        for each in await self._divided(yesterday, today):
+        for each in divided:
             costs.setdefault((each.day, each.endpoint), {})[each.key] = each.share.cost
-        is_over = self._wall() >= midnight(today) + OVER
-        first, self._days = self._days is None, self._days or {}
         metrics = {control.name: control.live.metrics for control in self._all()}
         for (day, endpoint), money in costs.items():
-            over = day < today and is_over
             charges = self._days.setdefault((day, endpoint), DayCharges())
             charged = charges.charge(money, over=over)
-            # what there was before this activator others have told
-            if self._leading() and not first and endpoint in metrics:
+            if self._leading() and self._began and endpoint in metrics:
                 for key, cost in charged.items():
                     metrics[endpoint].charged(key, cost)
-        self._days = {at: charges for at, charges in self._days.items() if at[0] >= yesterday}

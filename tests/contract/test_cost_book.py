@@ -164,6 +164,18 @@ async def test_days_and_endpoints_of_keys_are_kept_apart(book: CostBook) -> None
 # Redis
 
 
+async def test_a_day_among_others_of_its_month_is_found_whole(
+    book: CostBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_costs, "SCANNED", 10)
+    uses = {f"key-{number:03}": USE for number in range(150)}
+    for number, day in enumerate((DAY.replace(day=3), DAY.replace(day=30), DAY), 1):
+        await book.book_keys([KeyEntry("m", day, "one", number, uses)])
+
+    found = await book.keys(DAY, DAY)
+    assert found == [DayKeyUse("m", DAY, key, USE) for key in uses]
+
+
 async def test_keys_of_a_month_are_bounded_and_outlive_who_wrote_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

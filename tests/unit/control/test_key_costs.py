@@ -12,7 +12,7 @@ import pytest
 
 from activator.control.bookkeeper import Bookkeeper
 from activator.control.key_accounts import KeyAccounts
-from activator.control.key_costs import KeyCosts
+from activator.control.key_costs import EVERY, KeyCosts
 from activator.coordination.memory_costs import MemoryCostBook
 from activator.errors import StoreUnavailable
 from tests.unit.control.house import House, endpoint
@@ -60,7 +60,7 @@ class Office:
             wall=firm.wall,
         )
         self.costs = KeyCosts(
-            self.keeper.keys,
+            self.keeper,
             controls=home.supervisor.all,
             leading=lambda: firm.leader == number,
             wall=firm.wall,
@@ -98,7 +98,7 @@ class Firm:
 
     async def settled(self) -> None:
         """Until what was used has been booked and charged, a second ago."""
-        await asyncio.sleep(13.0 - self.wall() % 10.0)
+        await asyncio.sleep(EVERY + 3.0 - self.wall() % EVERY)
 
     def charged(self) -> dict[str, float]:
         """The counters of all activators, added up."""
@@ -175,7 +175,7 @@ async def test_what_would_be_charged_while_nobody_leads_is_told_by_nobody() -> N
 
         f.leader = 0
         await f.settled()
-        assert f.charged()["team"] == pytest.approx(before + 10.0, abs=0.1)
+        assert f.charged()["team"] == pytest.approx(before + EVERY, abs=0.1)
 
 
 async def test_what_is_nobodys_is_charged_when_the_day_is_over() -> None:
@@ -195,7 +195,7 @@ async def test_what_came_while_the_store_was_away_is_charged_later() -> None:
         await f.use(0, "team", seconds=60.0)
         assert f.charged() == {}
         f.book.away = False
-        await asyncio.sleep(15.0)
+        await f.settled()
 
         assert f.charged()["team"] > 60.0
 
@@ -210,14 +210,14 @@ async def test_what_was_before_an_activator_it_does_not_charge() -> None:
         await office.costs.aclose()
         office.told.clear()
         again = KeyCosts(
-            office.keeper.keys,
+            office.keeper,
             controls=office.house.supervisor.all,
             leading=lambda: True,
             wall=f.wall,
         )
         await again.tick()
         assert f.charged() == {}
-        await asyncio.sleep(30.0)
+        await asyncio.sleep(40.0)
         await again.tick()
-        assert f.charged()["team"] == pytest.approx(30.0, abs=10.5)
+        assert f.charged()["team"] == pytest.approx(40.0, abs=10.5)
         assert before > 45.0
