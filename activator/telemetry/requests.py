@@ -9,6 +9,7 @@ one go, and take logging's way through handlers and formatters only where others
 from __future__ import annotations
 
 import logging
+from functools import lru_cache
 from json.encoder import encode_basestring as quoted
 from time import time
 from typing import Any, Final
@@ -20,6 +21,7 @@ LONGEST: Final = 512
 """Characters of a path."""
 BROKEN_OFF: Final = "broken_off"
 
+_word = lru_cache(maxsize=1024)(word)  # replicas and peers are the same again and again
 _log = logging.getLogger(REQUESTS)
 _handlers = logging.getLogger().handlers
 
@@ -98,13 +100,14 @@ def request_ended(
         return
     at = time()
     if straight is not None and not straight.in_json:
-        why, last = reason and f"reason={word(reason)} ", job and f" job={word(job)}"
-        where = replica and f"replica={word(replica)} "
+        why, last = reason and f"reason={reason} ", job and f" job={_word(job)}"
+        where = replica and f"replica={_word(replica)} "
+        name = name if name.isalnum() else word(name)
         straight.writer.put(
-            f"{local_moment(at)} {level.upper():<7} requests request request_id={word(name)}"
+            f"{local_moment(at)} {level.upper():<7} requests request request_id={name}"
             f"{of.in_text or _in_text(of)}status={status} {why}cold={cold} held={held:.6g} "
             f"seconds={seconds:.6g} bytes_in={bytes_in} bytes_out={bytes_out} {where}"
-            f"attempts={attempts} remote={word(remote)}{last}\n"
+            f"attempts={attempts} remote={_word(remote)}{last}\n"
         )
         return
     line = (

@@ -161,7 +161,24 @@ class ClientConnection(asyncio.Protocol):
             if coming.done and self._sink is sink:
                 self._complete(coming.trailers, data[end:])
         elif self._state == _HEAD:
-            self._feed_head(data)
+            # what most reads bring: a whole answer, whose head has come before
+            sink, end = self._sink, data.find(b"\r\n\r\n") + 4
+            head = self._known.get(data[:end])
+            if (
+                head is None
+                or head.length != len(data) - end
+                or head.status < 200
+                or sink is None
+                or not sink.takes_whole
+                or self._unfinished is not None
+                or self._method == b"HEAD"
+                or b"keep-alive" in head.first
+            ):
+                self._feed_head(data)
+                return
+            self._keep_alive = head.keep_alive
+            self._let_rest(usable=True)
+            sink.whole(head, data[end:])
         elif self._state == _TUNNEL:
             if self.tunnel is not None:
                 self.tunnel.moved(self, data)
