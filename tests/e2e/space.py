@@ -126,6 +126,20 @@ class Space:
             assert time.monotonic() < deadline, f"not so within {within} s: {found.get('status')}"
             await asyncio.sleep(_EVERY)
 
+    async def until_younger_than(self, created: Json) -> None:
+        """What is made from now on is younger than this by the cluster's own clock, which tells
+        whole seconds."""
+        deadline = time.monotonic() + WITHIN
+        while True:
+            about = {"name": "clock", "namespace": self.name}
+            clock = {"kind": "ServiceAccount", "metadata": about}
+            now = (await self.api.create(clock))["metadata"]["creationTimestamp"]
+            await self.api.delete("ServiceAccount", self.name, "clock")
+            if now > created["metadata"]["creationTimestamp"]:
+                return
+            assert time.monotonic() < deadline, f"it is {now} still"
+            await asyncio.sleep(_EVERY)
+
     async def tell_what_happened(self) -> None:
         """For whoever reads why a test failed."""
         for pod in await self.pods():

@@ -107,7 +107,7 @@ async def test_of_two_the_oldest_wins_and_the_other_is_told_and_takes_over_when_
     space: Space, neighbour: Space
 ) -> None:
     await neighbour.apply(annotated("zebra", hosts="llama.example"))
-    await asyncio.sleep(1.0)  # ages are told in whole seconds
+    await space.until_younger_than(await neighbour.get("Deployment", "zebra"))
     await space.apply(annotated("ant", hosts="llama.example"))
     async with declaring("*", space, neighbour) as activator:
         await until_answered_by(activator, "llama.example", "zebra")
@@ -124,7 +124,7 @@ async def test_nobody_takes_a_host_over_from_a_namespace_that_it_was_not_given(
     space: Space, neighbour: Space
 ) -> None:
     await space.apply(annotated("thief", hosts="llama.theirs.example"))
-    await asyncio.sleep(1.0)  # it is the oldest
+    await space.until_younger_than(await space.get("Deployment", "thief"))
     await neighbour.apply(annotated(NAME, hosts="llama.theirs.example"))
     async with declaring("*.ours.example", space, neighbour) as activator:
         await until_told(space, "EndpointRefused", about="thief")

@@ -9,10 +9,11 @@ import pytest
 
 from tests.e2e.fleet import fleet
 from tests.e2e.manifests import NAME, deployment, service
-from tests.e2e.space import is_ready, wants
+from tests.e2e.space import condition, is_ready, wants
 from tests.town import spawn
 
 if TYPE_CHECKING:
+    from tests.e2e.api import Json
     from tests.e2e.space import Space
 
 SEVERAL = {"max": 2, "targetConcurrency": 1, "downDelay": "1s"}
@@ -79,6 +80,11 @@ async def test_an_autoscaler_that_nobody_has_spoken_of_is_told(space: Space) -> 
     assert "scale.owner: external" in told["reason"]
 
 
+def is_switched_off(scaler: Json) -> bool:
+    """It has looked, and found nothing that it might scale."""
+    return condition(scaler, "ScalingActive").get("reason") == "ScalingDisabled"
+
+
 @pytest.mark.usefixtures("control_plane")  # whose controller looks every other second
 async def test_an_autoscaler_owns_what_is_above_one_and_the_activator_goes_to_zero(
     space: Space,
@@ -93,6 +99,6 @@ async def test_an_autoscaler_owns_what_is_above_one_and_the_activator_goes_to_ze
 
         await space.until("Deployment", NAME, wants(2))
         await space.until("Deployment", NAME, wants(0))
-        await asyncio.sleep(3.0)  # the autoscaler looks again, and finds itself switched off
+        await space.until("HorizontalPodAutoscaler", NAME, is_switched_off)
 
         assert wants(0)(await space.get("Deployment", NAME))

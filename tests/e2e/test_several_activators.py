@@ -14,6 +14,7 @@ from tests.town import spawn
 
 if TYPE_CHECKING:
     from tests.e2e.space import Space
+    from tests.several import Activator
 
 ANOTHER_LEADS_WITHIN = 15.0
 """Seconds, as documented."""
@@ -90,17 +91,27 @@ async def test_a_cold_start_waits_for_no_leader(space: Space) -> None:
         leader.tell(signal.SIGCONT)
 
 
+async def has_some(activator: Activator) -> bool:
+    """Requests, held or in flight, by its own count."""
+    told = (await activator.ask_admin(f"/api/endpoints/{NAME}")).json()
+    return bool(told["in_flight"] or told["held"])
+
+
 async def test_a_leader_that_slept_through_a_revival_does_not_stop_live_work(space: Space) -> None:
     await space.apply(deployment(replicas=1))
     await space.until_pod(is_ready)
-    async with fleet(space, count=2, scale={"idleTimeout": "2s"}) as activators:
+    idle = 2.0
+    async with fleet(space, count=2, scale={"idleTimeout": idle}) as activators:
         leader = await activators.leader()
         (other,) = (each for each in activators if each is not leader)
         assert (await other.get("/short")).status == 200
-        await asyncio.sleep(1.9)  # it may be about to look, to ask or to order: all must end well
+        served = time.monotonic()
+        # it may be about to look, to ask or to order: all must end well
+        await asyncio.sleep(idle - 0.1)
         leader.tell(signal.SIGSTOP)
         long = spawn(other.get("/for/4", within=40.0))
-        await asyncio.sleep(1.0)
+        while not await has_some(other) or time.monotonic() < served + idle + 0.5:
+            await asyncio.sleep(0.02)
         leader.tell(signal.SIGCONT)
 
         assert (await long).status == 200
