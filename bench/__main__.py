@@ -1,4 +1,5 @@
-"""`python -m bench [NAME…]`: run benchmarks, print a table each, write bench/out/NAME.json."""
+"""`python -m bench [NAME…]`: run benchmarks, print a table each, write bench/out/NAME.json; with
+`--plots FOLDER` draw what was written before."""
 
 from __future__ import annotations
 
@@ -8,9 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from bench import machine, report
+from bench import machine, plots, report
 from bench.benchmarks import ALL
 from bench.failure import BenchError
+from bench.interpreter import look_at
 from bench.lab import Lab
 from bench.machine import Cores
 from bench.size import Size
@@ -26,17 +28,30 @@ OUT = Path(__file__).parent / "out"
 def main(arguments: Sequence[str] | None = None) -> int:
     """0: all was measured and is within its limits. 1: something is not. 2: wrong arguments."""
     options = _parse(arguments)
+    if options.plots is not None:
+        return _plot(options.out, into=options.plots)
     names = options.names or list(ALL)
+    try:
+        interpreter = look_at(options.python)
+    except BenchError as error:
+        print(error, file=sys.stderr)
+        return 2
     raised = machine.raise_open_files()
     cores = Cores.choose()
     cores.pin_load()
-    described = machine.describe(cores, open_files=raised)
-    report.print_machine(described)
+    described = {**machine.describe(cores, open_files=raised), **interpreter.describe()}
+    report.print_machine(described, warnings=interpreter.warnings())
     passed = True
     for name in names:
         with TemporaryDirectory(prefix=f"bench-{name}-") as folder:
             bystanders = machine.Bystanders()
-            lab = Lab(cores=cores, size=options.size, folder=Path(folder), record=options.record)
+            lab = Lab(
+                cores=cores,
+                size=options.size,
+                folder=Path(folder),
+                record=options.record,
+                interpreter=interpreter.executable,
+            )
             try:
                 result: Result = ALL[name](lab)
             except (BenchError, OSError) as error:
@@ -48,6 +63,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report.write(result, {**described, "used_by_others": used}, folder=options.out)
         passed = passed and result.passed
     return 0 if passed else 1
+
+
+def _plot(results: Path, *, into: Path) -> int:
+    try:
+        written = plots.write(results, into=into)
+    except BenchError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for path in written:
+        print(path)
+    return 0
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -79,6 +105,19 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--record",
         action="store_true",
         help="path only: what is counted now is what later runs and the tests are judged by",
+    )
+    parser.add_argument(
+        "--plots",
+        type=Path,
+        metavar="FOLDER",
+        help="measure nothing; draw what the JSON files say as SVG files there",
+    )
+    parser.add_argument(
+        "--python",
+        default=sys.executable,
+        metavar="PROGRAM",
+        help="interpreter that runs the activator, such as the one of a virtual environment that"
+        " has it installed; the load is made by this one",
     )
     parser.set_defaults(size=Size.FULL)
     options = parser.parse_args(arguments)

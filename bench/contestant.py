@@ -18,3 +18,5 @@ class Contestant:
     host: str
     """Of the Host field."""
     running: Running
+    is_ours: bool = False
+    """An activator: what it does wrong is our failure, not a note."""

@@ -10,15 +10,17 @@ import subprocess
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from bench import peers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REPOSITORY = Path(__file__).parents[1]
 TIMER_SLACK = Path("/proc/self/timerslack_ns")
+CPU_DEVICES = Path("/sys/devices/system/cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Cores:
     contestant: int
     load: int
     upstream: int
+    spare: tuple[int, ...] = ()
+    """Those that are left."""
 
     @classmethod
     def choose(cls) -> Cores:
@@ -38,7 +42,7 @@ class Cores:
         contestant = allowed.pop()
         load = allowed.pop() if allowed else contestant
         upstream = allowed.pop() if allowed else load
-        return cls(contestant=contestant, load=load, upstream=upstream)
+        return cls(contestant=contestant, load=load, upstream=upstream, spare=tuple(allowed))
 
     def pin_load(self) -> None:
         """This process makes the load, and what it starts without `pinned` does too."""
@@ -104,22 +108,66 @@ def sharpen_timers() -> bool:
 
 
 def describe(cores: Cores, *, open_files: int) -> dict[str, object]:
-    """Whatever the figures depend on."""
+    """Whatever the figures depend on, the interpreter apart (`bench.interpreter`)."""
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
         "pinning": cores.describe(),
         "pinned": asdict(cores),
+        "siblings": siblings(cores),
+        "frequency": frequency(cores.contestant),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "kernel": platform.release(),
         "load_average_at_start": [round(one, 2) for one in os.getloadavg()],
         "open_files": open_files,
-        "python": platform.python_version(),
-        "uvloop": version("uvloop"),
         "nginx": _first_line("nginx", "-v"),
+        "haproxy": _first_line("haproxy", "-v"),
+        "go": _first_line("go", "version"),
+        "redis": _first_line("redis-server", "--version"),
         "wrk": _first_line("wrk", "-v"),
+        **peers.versions(),
         "commit": _commit(),
     }
+
+
+def siblings(cores: Cores, *, devices: Path = CPU_DEVICES) -> str:
+    """Whether the contestant shares a physical core with the load: two threads of one slow each
+    other down."""
+    file = devices / f"cpu{cores.contestant}" / "topology" / "thread_siblings_list"
+    try:
+        told = file.read_text(encoding="ascii").strip()
+    except OSError:
+        return "not known"
+    others = _numbers(told) - {cores.contestant}
+    shared = sorted(others & {cores.load, cores.upstream})
+    if shared:
+        return f"contestant's core and core {shared[0]} are threads of one: figures are low"
+    return "none of the contestant's core in use" if others else "none, by what the kernel is told"
+
+
+def frequency(core: int, *, devices: Path = CPU_DEVICES) -> str:
+    """How the core's clock is governed; a virtual machine mostly is not told."""
+    folder = devices / f"cpu{core}" / "cpufreq"
+    try:
+        governor = (folder / "scaling_governor").read_text(encoding="ascii").strip()
+        most = int((folder / "cpuinfo_max_freq").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return "not known (a virtual machine is not told)" if _is_virtual() else "not known"
+    return f"governor {governor}, at most {most / 1e6:.2f} GHz"
+
+
+def _numbers(told: str) -> set[int]:
+    """Of the kernel's lists: `0,4-6`."""
+    numbers: set[int] = set()
+    for part in told.split(","):
+        first, _, last = part.partition("-")
+        numbers.update(range(int(first), int(last or first) + 1))
+    return numbers
+
+
+def _is_virtual() -> bool:
+    told = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    return any("hypervisor" in line.split() for line in told.splitlines() if "flags" in line)
 
 
 def _cpu_model() -> str:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Cell = str | int | float | None
 WIDTH = 120
 """Columns where there is no terminal that says its own."""
+NOT_SHOWN = ("pinned", "python_options", "warnings")
+"""Of the machine: JSON only, or told otherwise."""
 QUIET = 0.05
 """Cores that others may use without our saying so."""
 
@@ -63,11 +65,13 @@ class Result:
         return all(verdict.passed for verdict in self.verdicts)
 
 
-def print_machine(described: Mapping[str, object]) -> None:
+def print_machine(described: Mapping[str, object], *, warnings: Sequence[str]) -> None:
     console = _console()
     for key, value in described.items():
-        if key != "pinned":
+        if key not in NOT_SHOWN:
             console.print(f"{key.replace('_', ' ')}: {value}")
+    for warning in warnings:
+        console.print(f"warning  {warning}", style="bold yellow")
 
 
 def print_result(result: Result, *, bystanders: float) -> None:

@@ -1,8 +1,9 @@
 """The instant model server: answers at once, so that what a proxy costs is all that is seen.
 
-`GET /small` 200 bytes, `GET /large` 4 KiB, `GET /bulk/N` N bytes, `POST` anything: how many bytes
-came. Knows just enough HTTP for the load that this package makes (Content-Length framing), and
-checks nothing.
+`GET /small` 200 bytes, `GET /large` 4 KiB, `GET /bulk/N` N bytes, `POST /v1/chat/completions` a
+completion of 4 KiB (`bench.chat`), `GET /v1/models` its model; other `POST`s: how many bytes came.
+Knows just enough HTTP for the load that this package makes (Content-Length framing), and checks
+nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Final, cast
 
 import uvloop
 
+from bench import chat
+
 SMALL: Final = 200
 LARGE: Final = 4096
 PIECE: Final = 64 << 10
@@ -23,29 +26,33 @@ _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _BULK: Final = re.compile(rb"GET /bulk/(\d+)")
 
 
-def answer(body: bytes) -> bytes:
+def answer(body: bytes, *, kind: bytes = b"text/plain") -> bytes:
     """A whole response."""
-    return _head(len(body)) + body
+    return _head(len(body), kind=kind) + body
 
 
-def _head(length: int) -> bytes:
-    return b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % length
+def _head(length: int, *, kind: bytes = b"text/plain") -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (kind, length)
 
 
 _SMALL: Final = answer(b"s" * SMALL)
 _LARGE: Final = answer(b"l" * LARGE)
+_COMPLETION: Final = answer(chat.completion(), kind=b"application/json")
+_MODELS: Final = answer(chat.models(), kind=b"application/json")
+_POST_CHAT: Final = b"POST %b " % chat.PATH.encode()
 
 
 class Instant(asyncio.Protocol):
     """One connection."""
 
-    __slots__ = ("_came", "_head", "_left", "_sending", "_transport", "_writable")
+    __slots__ = ("_came", "_head", "_is_chat", "_left", "_sending", "_transport", "_writable")
 
     def __init__(self) -> None:
         self._head = b""
         self._left = 0
         """Bytes of a request's body that are still to come."""
         self._came = 0
+        self._is_chat = False
         self._transport: asyncio.Transport
         self._writable: asyncio.Event | None = None
 
@@ -72,6 +79,7 @@ class Instant(asyncio.Protocol):
             found = _LENGTH.search(data, 0, end)
             self._left = int(found.group(1)) if found else 0
             self._came = 0
+            self._is_chat = data.startswith(_POST_CHAT)
             self._body(len(data) - end - 4)
 
     def pause_writing(self) -> None:
@@ -87,11 +95,13 @@ class Instant(asyncio.Protocol):
         self._left -= size
         if self._left <= 0:
             self._left = 0
-            self._transport.write(answer(b"%d" % self._came))
+            self._transport.write(_COMPLETION if self._is_chat else answer(b"%d" % self._came))
 
     def _get(self, data: bytes) -> None:
         found = _BULK.match(data)
-        if found is None:
+        if data.startswith(b"GET /v1/models"):
+            self._transport.write(_MODELS)
+        elif found is None:
             self._transport.write(answer(b"?"))
         else:
             loop = asyncio.get_running_loop()

@@ -6,12 +6,16 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from bench.failure import BenchError
 
 if TYPE_CHECKING:
     from bench.contestant import Contestant
+
+
+POST: Final = Path(__file__).parent / "post.lua"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +38,18 @@ def installed() -> bool:
     return shutil.which("wrk") is not None
 
 
-def burst(to: Contestant, *, path: str, connections: int, seconds: float) -> Burst:
-    """Raises BenchError if nothing was answered."""
+def burst(
+    to: Contestant, *, path: str, connections: int, seconds: float, body: Path | None = None
+) -> Burst:
+    """GETs, or POSTs of what `body` holds (JSON). Raises BenchError if nothing was answered."""
     host, port = to.address
+    posting = () if body is None else ("-s", str(POST))
     before = to.running.cpu_seconds()
     done = subprocess.run(
         [
             *("wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s"),
-            *("-H", f"Host: {to.host}", f"http://{host}:{port}{path}"),
+            *("-H", f"Host: {to.host}", *posting, f"http://{host}:{port}{path}"),
+            *(() if body is None else ("--", str(body))),
         ],
         capture_output=True,
         text=True,

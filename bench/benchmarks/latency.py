@@ -6,21 +6,21 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
-from bench import contestants, machine
-from bench.report import Result
-from bench.rounds import interleaved, middle, ratio, spread
+from bench import contestants, machine, paces
+from bench.report import Result, Verdict
 from bench.size import Size
 from bench.steady import steady
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.contestant import Contestant
     from bench.lab import Lab
-    from bench.report import Cell
-    from bench.steady import Steady
+    from bench.paces import Taken
 
 TITLE: Final = "latency at a steady rate, from the moment each request was due"
+ADDED_P50: Final = 1.4
+WHOLE_P99: Final = 1.3
+"""Times nginx's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Plan:
 
 
 PLANS: Final = {
-    Size.FULL: Plan(7, 4.0, (200.0, 2000.0)),
+    Size.FULL: Plan(7, 3.0, (200.0, 2000.0)),
     Size.QUICK: Plan(1, 2.0, (200.0, 2000.0)),
     Size.SMOKE: Plan(1, 0.5, (200.0,)),
 }
@@ -42,79 +42,35 @@ def run(lab: Lab) -> Result:
     notes = [] if machine.sharpen_timers() else ["timers are 50 µs late here, for all alike"]
     with ExitStack() as stack:
         upstream = stack.enter_context(lab.upstream())
-        nginx = stack.enter_context(contestants.nginx(lab, upstream))
-        activator = stack.enter_context(
-            contestants.activator(lab, [contestants.static("unlimited", upstream)])
-        )
-        field = [
-            stack.enter_context(lab.direct()),
-            *([nginx] if nginx else []),
-            activator.contestant("activator", host="unlimited"),
-        ]
+        peers, left_out = contestants.enter(stack, lab, upstream, contestants.PLAIN)
+        ours, without = contestants.over_every_store(stack, lab, upstream)
+        field = [stack.enter_context(lab.direct()), *peers, *ours]
         for each in field:
             steady(each, path="/small", rate=500.0, seconds=0.5)
-        taken = {rate: _measure(field, plan, rate) for rate in plan.rates}
-    if nginx is None:
-        notes.append("left out: no nginx here")
-    rows: list[dict[str, Cell]] = []
-    for rate, measured in taken.items():
-        rows += _rows(rate, field, measured)
+        taken = paces.measure(field, plan.rates, rounds=plan.rounds, seconds=plan.seconds)
+    return result(plan, taken, notes=[*notes, *left_out, *without])
+
+
+def result(plan: Plan, taken: Taken, *, notes: Sequence[str]) -> Result:
+    verdicts: list[Verdict] = []
+    untold: list[str] = []
+    for rate in taken.steadies:
+        added = taken.added_to("activator", of="nginx", rate=rate)
+        if added is not None:
+            what = f"activator, added p50 of what nginx adds, {rate:g}/s"
+            verdicts.append(Verdict(what, added, ADDED_P50, "times"))
+        elif taken.of("nginx", rate=rate) is not None:
+            untold.append(f"{rate:g}/s: nginx added nothing to be seen, nothing to judge by")
+        whole = taken.p99_of("activator", of="nginx", rate=rate)
+        if whole is not None:
+            what = f"activator, p99 of nginx's, {rate:g}/s"
+            verdicts.append(Verdict(what, whole, WHOLE_P99, "times"))
     return Result(
-        "latency", TITLE, asdict(plan), rows, notes=notes, raw={
-            f"{rate:g} {contestant.name}": [
-                {"p50": one.p50, "p99": one.p99, "late_p99": one.late_p99} for one in rounds
-            ]
-            for rate, measured in taken.items()
-            for contestant, rounds in zip(field, measured, strict=True)
-        },
-    )  # fmt: skip
-
-
-def _measure(field: Sequence[Contestant], plan: Plan, rate: float) -> list[list[Steady]]:
-    return interleaved(
-        field,
-        rounds=plan.rounds,
-        measure=lambda each: steady(each, path="/small", rate=rate, seconds=plan.seconds),
+        "latency",
+        TITLE,
+        asdict(plan),
+        taken.rows(),
+        verdicts=verdicts,
+        notes=[*notes, *untold, *taken.notes()],
+        raw=taken.raw(),
     )
-
-
-def _rows(
-    rate: float, field: Sequence[Contestant], measured: Sequence[Sequence[Steady]]
-) -> list[dict[str, Cell]]:
-    """`measured` begins with the upstream itself; what a contestant adds is taken round by round,
-    between runs that lie next to each other."""
-    base = measured[0]
-    added = {
-        contestant.name: middle(
-            one.p50 - plain.p50 for one, plain in zip(rounds, base, strict=True)
-        )
-        for contestant, rounds in zip(field, measured, strict=True)
-    }
-    rows: list[dict[str, Cell]] = []
-    nginx_p99 = next(
-        (
-            middle(one.p99 for one in rounds)
-            for contestant, rounds in zip(field, measured, strict=True)
-            if contestant.name == "nginx"
-        ),
-        None,
-    )
-    for contestant, rounds in zip(field, measured, strict=True):
-        is_base = rounds is base
-        p99 = middle(one.p99 for one in rounds)
-        rows.append(
-            {
-                "requests/s": rate,
-                "contestant": contestant.name,
-                "p50 µs": middle(one.p50 for one in rounds) * 1e6,
-                "spread": spread([one.p50 for one in rounds]),
-                "p99 µs": p99 * 1e6,
-                "added p50 µs": None if is_base else added[contestant.name] * 1e6,
-                "to nginx's": None
-                if is_base
-                else ratio(added[contestant.name], added.get("nginx")),
-                "p99 to nginx's": None if is_base else ratio(p99, nginx_p99),
-                "sent late p99 µs": middle(one.late_p99 for one in rounds) * 1e6,
-            }
-        )
-    return rows

@@ -6,15 +6,26 @@ here: what is measured (`bench.benchmarks`).
 
 from __future__ import annotations
 
-from bench.contestants.ours import Activator, activator, static
+from bench.contestants.ours import (
+    LIMIT,
+    READY_WITHIN,
+    Activator,
+    activator,
+    over_every_store,
+    static,
+)
 from bench.contestants.peer import Peer, enter
 from bench.contestants.plain import GO, HAPROXY, NGINX, PLAIN, go, haproxy, nginx
+from bench.contestants.routers import ROUTERS
 
 __all__ = [
     "GO",
     "HAPROXY",
+    "LIMIT",
     "NGINX",
     "PLAIN",
+    "READY_WITHIN",
+    "ROUTERS",
     "Activator",
     "Peer",
     "activator",
@@ -22,5 +33,6 @@ __all__ = [
     "go",
     "haproxy",
     "nginx",
+    "over_every_store",
     "static",
 ]

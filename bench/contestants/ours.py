@@ -7,10 +7,11 @@ import re
 import time
 from contextlib import contextmanager
 from http.client import HTTPConnection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
+from bench import redis_server
 from bench.contestant import Contestant
 from bench.failure import BenchError
 from bench.processes import (
@@ -22,11 +23,13 @@ from bench.processes import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import ExitStack
     from pathlib import Path
 
     from bench.lab import Lab
     from bench.processes import Address, Running
 
+READY_WITHIN = 30.0
 ADMIN_PATIENCE = 30.0
 """Seconds for one answer of the admin port: a busy activator answers late, not never."""
 
@@ -40,7 +43,7 @@ class Activator:
         self._admin_port = admin_port
 
     def contestant(self, name: str, *, host: str) -> Contestant:
-        return Contestant(name, self.address, host, self.running)
+        return Contestant(name, self.address, host, self.running, is_ours=True)
 
     def endpoint(self, name: str) -> dict[str, Any]:
         """What the admin port says of it."""
@@ -135,3 +138,44 @@ def static(name: str, upstream: Address, **keys: object) -> dict[str, object]:
         "backend": {"type": "static", "urls": [f"http://{host}:{port}"]},
         **keys,
     }
+
+
+LIMIT: Final = 4096
+"""Concurrency of limited endpoints: beyond any connections here, so that slots are counted and
+nobody waits."""
+
+
+def over_every_store(
+    stack: ExitStack,
+    lab: Lab,
+    upstream: Address,
+    *,
+    models: Sequence[str] = (),
+    **keys: object,
+) -> tuple[list[Contestant], list[str]]:
+    """The activator with its store in memory and in Redis, each with an endpoint without and one
+    with a limit, `keys` in both; and a note if there is no Redis. All are ready. `models`: they are
+    found by the body's model, too."""
+    stores: dict[str, dict[str, Any]] = {"activator": {}}
+    left_out = ["left out: no redis-server here (apt install redis-server)"]
+    if redis_server.installed():
+        url = stack.enter_context(redis_server.redis_server(lab))
+        stores["activator, Redis"] = {"store": {"url": url}}
+        left_out = []
+    field: list[Contestant] = []
+    for name, sections in stores.items():
+        endpoints = [
+            static("unlimited", upstream, **keys),
+            static("limited", upstream, concurrency=LIMIT, **keys),
+        ]
+        if models:
+            for each in endpoints:
+                each["match"] = {"hosts": [each["name"]], "models": list(models)}
+        running = stack.enter_context(activator(lab, endpoints, **sections))
+        for host in ("unlimited", "limited"):
+            running.wait_for(host, within=READY_WITHIN, state="active")
+        field += [
+            running.contestant(name, host="unlimited"),
+            running.contestant(f"{name}, limited", host="limited"),
+        ]
+    return field, left_out

@@ -96,6 +96,40 @@ async def test_the_loops_lag_is_measured_beside_large_bodies(tmp_path: Path) -> 
     assert "the loop's lag, p99 beside large bodies" in out
 
 
+async def test_a_limit_through_redis_is_measured_beside_the_bare_round_trip(tmp_path: Path) -> None:
+    executable()
+    _, out, err = await run_bench("limited", "--smoke", "--out", str(tmp_path))
+
+    assert err == ""
+    written = json.loads((tmp_path / "limited.json").read_text())
+    (pace,) = written["raw"]["paces"]
+    assert all(seconds > 0 for kind in ("unlimited", "limited", "bare") for seconds in pace[kind])
+    assert "p50 added by the limit at 200/s" in out
+
+
+async def test_what_was_measured_by_another_interpreter_is_drawn(tmp_path: Path) -> None:
+    """That one is this one here; what it is is told, in the figure too."""
+    out_folder = ("--out", str(tmp_path))
+    _, out, err = await run_bench("latency", "--smoke", "--python", sys.executable, *out_folder)
+    status, drawn, _ = await run_bench("--plots", str(tmp_path / "images"), *out_folder)
+
+    assert (err, status) == ("", 0)
+    written = json.loads((tmp_path / "latency.json").read_text())
+    assert written["machine"]["python_executable"] == sys.executable
+    assert f"python build: {written['machine']['python_build']}" in out
+    figure = tmp_path / "images" / "bench-latency.svg"
+    assert drawn == f"{figure}\n"
+    assert written["machine"]["python_build"] in figure.read_text()
+
+
+async def test_an_interpreter_that_cannot_run_the_activator_is_refused() -> None:
+    status, _, err = await run_bench("cold", "--smoke", "--python", "/none/such")
+
+    assert status == 2
+    assert "/none/such cannot be run" in err
+    assert "Traceback" not in err
+
+
 async def test_an_unknown_benchmark_is_refused_with_the_known_ones() -> None:
     status, _, err = await run_bench("cod")
 

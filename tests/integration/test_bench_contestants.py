@@ -3,7 +3,10 @@ with a request is what the activator does, so that their figures compare."""
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
+import socket
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,12 +15,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import contestants
+from bench import chat, contestants
 from bench.contestants import Peer
 from bench.failure import BenchError
 from bench.lab import Lab
 from bench.machine import Cores
+from bench.redis_server import redis_server
+from bench.round_trips import round_trips
 from bench.size import Size
+from tests.redis_server import executable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,3 +149,77 @@ def test_who_does_not_start_is_left_out_with_its_reason(lab: Lab) -> None:
         field, notes = contestants.enter(stack, lab, ("127.0.0.1", 1), [Peer("x", broken, "y")])
 
     assert (field, notes) == ([], ["left out: x does not run here: no such flag"])
+
+
+@pytest.mark.parametrize("router", contestants.ROUTERS, ids=lambda router: str(router.name))
+def test_a_router_passes_a_chat_on_to_the_plain_server(router: Peer, lab: Lab) -> None:
+    """As far as it is installed."""
+    with lab.upstream() as upstream, router.start(lab, upstream) as contestant:
+        if contestant is None:
+            pytest.skip(f"no {router.name} here ({router.comes_with})")
+        assert ask_chat(contestant) == json.loads(chat.completion())["choices"]
+
+
+def ask_chat(contestant: Contestant) -> object:
+    connection = HTTPConnection(*contestant.address, timeout=60.0)
+    fields = {"Host": contestant.host, "Content-Type": "application/json"}
+    connection.request("POST", chat.PATH, chat.request(), fields)
+    answer = connection.getresponse()
+    said = answer.read()
+    connection.close()
+    assert answer.status == 200, said
+    return [
+        {**each, "message": {key: each["message"][key] for key in ("role", "content")}}
+        for each in (
+            {k: one[k] for k in ("index", "message", "finish_reason")}
+            for one in json.loads(said)["choices"]
+        )
+    ]
+
+
+def test_over_redis_the_limit_is_counted_there_and_without_one_nothing_is(lab: Lab) -> None:
+    executable()
+    with lab.upstream() as upstream, ExitStack() as stack:
+        field, notes = contestants.over_every_store(
+            stack, lab, upstream, dialect="openai", models=[chat.MODEL]
+        )
+
+        assert [each.name for each in field] == [
+            "activator",
+            "activator, limited",
+            "activator, Redis",
+            "activator, Redis, limited",
+        ]
+        assert notes == []
+        (log,) = lab.folder.glob("redis-*.log")
+        redis = ("127.0.0.1", int(log.stem.removeprefix("redis-")))
+        counted = {}
+        for each in field:
+            before = scripts_run(redis)
+            for _ in range(50):
+                ask_chat(each)
+            counted[each.name] = scripts_run(redis) - before
+        assert counted["activator, Redis, limited"] >= 50
+        assert counted["activator, Redis"] < 50
+        assert counted["activator, limited"] < 50
+
+
+def scripts_run(redis: Address) -> int:
+    """So far; activators run some as time goes by, too."""
+    with socket.create_connection(redis, timeout=10.0) as connection:
+        connection.sendall(b"INFO commandstats\r\n")
+        said = b""
+        while not said.endswith(b"\r\n\r\n") and (came := connection.recv(65536)):
+            said += came
+    return sum(
+        int(calls) for calls in re.findall(rb"cmdstat_(?:eval|evalsha|fcall):calls=(\d+)", said)
+    )
+
+
+def test_the_bare_round_trip_is_one_answer_each(lab: Lab) -> None:
+    executable()
+    with redis_server(lab) as url:
+        taken = round_trips(("127.0.0.1", int(url.rpartition(":")[2])), rate=500.0, seconds=0.1)
+
+    assert len(taken) == 50
+    assert min(taken) > 0
