@@ -25,12 +25,14 @@ PEERS: Final = ("nginx", "go")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Requests over so many connections, one at a time on each; POSTs of what `body` holds."""
+    """Requests over so many connections, one at a time on each; POSTs of what `body` holds, or GETs
+    of which each is like the other, or none if they are `varied`."""
 
     name: str
     path: str
     connections: int
     body: Path | None = None
+    varied: bool = False
 
     def __str__(self) -> str:
         count = "1 connection" if self.connections == 1 else f"{self.connections} connections"
@@ -156,7 +158,12 @@ def measure(
 
 def burst(to: Contestant, case: Case, *, seconds: float) -> Burst:
     return wrk.burst(
-        to, path=case.path, connections=case.connections, seconds=seconds, body=case.body
+        to,
+        path=case.path,
+        connections=case.connections,
+        seconds=seconds,
+        body=case.body,
+        varied=case.varied,
     )
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 POST: Final = Path(__file__).parent / "post.lua"
+VARIED: Final = Path(__file__).parent / "varied.lua"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +40,24 @@ def installed() -> bool:
 
 
 def burst(
-    to: Contestant, *, path: str, connections: int, seconds: float, body: Path | None = None
+    to: Contestant,
+    *,
+    path: str,
+    connections: int,
+    seconds: float,
+    body: Path | None = None,
+    varied: bool = False,
 ) -> Burst:
-    """GETs, or POSTs of what `body` holds (JSON). Raises BenchError if nothing was answered."""
+    """GETs, each like the other unless `varied`, or POSTs of what `body` holds (JSON), which differ
+    a little in length. Raises BenchError if nothing was answered."""
     host, port = to.address
-    posting = () if body is None else ("-s", str(POST))
+    script = POST if body is not None else VARIED if varied else None
     before = to.running.cpu_seconds()
     done = subprocess.run(
         [
             *("wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s"),
-            *("-H", f"Host: {to.host}", *posting, f"http://{host}:{port}{path}"),
+            *("-H", f"Host: {to.host}", *(() if script is None else ("-s", str(script)))),
+            f"http://{host}:{port}{path}",
             *(() if body is None else ("--", str(body))),
         ],
         capture_output=True,

@@ -7,15 +7,18 @@ import json
 import re
 import shutil
 import socket
+import time
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from bench import chat, contestants
+from bench import chat, contestants, wrk
+from bench.contestant import Contestant
 from bench.contestants import Peer
 from bench.failure import BenchError
 from bench.lab import Lab
@@ -23,21 +26,22 @@ from bench.machine import Cores
 from bench.redis_server import redis_server
 from bench.round_trips import round_trips
 from bench.size import Size
+from bench.steady import steady
 from tests.redis_server import executable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from bench.contestant import Contestant
-    from bench.processes import Address
+    from bench.processes import Address, Running
 
 
 class Seen:
-    """What reached the model server: of each request its fields (names in lower case) and the
-    port that it came from."""
+    """What reached the model server: of each request its target, its fields (names in lower case)
+    and the port that it came from."""
 
     def __init__(self) -> None:
+        self.targets: list[str] = []
         self.fields: list[dict[str, str]] = []
         self.ports: list[int] = []
 
@@ -50,6 +54,7 @@ def model_server() -> Iterator[tuple[Address, Seen]]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            seen.targets.append(self.path)
             seen.fields.append({name.lower(): value for name, value in self.headers.items()})
             seen.ports.append(self.client_address[1])
             self.send_response(200)
@@ -122,6 +127,33 @@ def test_the_activator_sets_these_fields_too(lab: Lab) -> None:
         seen.fields.clear()  # probes
         seen.ports.clear()
         assert_proxied_like_the_activator(activator.contestant("activator", host="m"), seen)
+
+
+def at(address: Address) -> Contestant:
+    """The model server itself; nobody asks what it costs but of this process."""
+    nobody = cast("Running", SimpleNamespace(cpu_seconds=time.process_time))
+    return Contestant("direct", address, "direct", nobody)
+
+
+def test_varied_requests_have_each_a_head_of_their_own_and_others_are_all_alike() -> None:
+    if not wrk.installed():
+        pytest.skip("no wrk here (apt install wrk)")
+    with model_server() as (address, seen):
+        varied = wrk.burst(at(address), path="/small", connections=2, seconds=1, varied=True)
+        traces = [fields["traceparent"] for fields in seen.fields]
+        seen.targets.clear()
+        wrk.burst(at(address), path="/small", connections=2, seconds=1)
+
+    assert len(traces) >= varied.requests
+    assert len(set(traces)) == len(traces)
+    assert set(seen.targets) == {"/small"}
+
+
+def test_at_a_steady_rate_no_request_is_like_another() -> None:
+    with model_server() as (address, seen):
+        steady(at(address), path="/small", rate=200.0, seconds=0.2)
+
+    assert len(set(seen.targets)) == len(seen.targets) == 40
 
 
 def test_who_is_not_installed_is_left_out_and_named(
