@@ -58,9 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"\n{name}: could not be measured: {error}", file=sys.stderr)
                 passed = False
                 continue
-        used = bystanders.cores_used()
-        report.print_result(result, bystanders=used)
-        report.write(result, {**described, "used_by_others": used}, folder=options.out)
+        used, stolen = bystanders.cores_used(), bystanders.cores_stolen()
+        report.print_result(result, bystanders=used, stolen=stolen)
+        told = {**described, "used_by_others": used, "stolen": stolen}
+        report.write(result, told, folder=options.out)
         passed = passed and result.passed
     return 0 if passed else 1
 
@@ -91,7 +92,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         dest="size",
         action="store_const",
         const=Size.QUICK,
-        help="about three minutes for all: shows that it works, too short for figures to trust",
+        help="some minutes for all: shows that it works, too short for figures to trust",
     )
     sizes.add_argument(
         "--smoke",

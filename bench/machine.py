@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parents[1]
 TIMER_SLACK = Path("/proc/self/timerslack_ns")
+PROC_STAT = Path("/proc/stat")
 CPU_DEVICES = Path("/sys/devices/system/cpu")
 
 
@@ -67,24 +68,45 @@ def pinned(*cores: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+@dataclass(frozen=True, slots=True)
+class Ticks:
+    """Of all cores together since the machine began, in seconds."""
+
+    busy: float
+    """In programs and in the kernel on their behalf."""
+    stolen: float
+    """A virtual machine's: it would have run, and its host ran others."""
+
+    @classmethod
+    def read(cls, text: str) -> Ticks:
+        """Of /proc/stat (proc_stat(5))."""
+        ticks = [int(one) for one in text.partition("\n")[0].split()[1:]]
+        a_second = os.sysconf("SC_CLK_TCK")
+        return cls(busy=sum(ticks[:3]) / a_second, stolen=ticks[7] / a_second)
+
+    @classmethod
+    def now(cls) -> Ticks:
+        return cls.read(PROC_STAT.read_text(encoding="ascii"))
+
+
 class Bystanders:
     """How much of the machine went to processes that have nothing to do with us since this was
-    made: whatever they took, a contestant did not have."""
+    made, here and at the host's other guests: whatever they took, a contestant did not have."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
-        self._busy = _busy_seconds() - _our_seconds()
+        ticks = Ticks.now()
+        self._busy = ticks.busy - _our_seconds()
+        self._stolen = ticks.stolen
 
     def cores_used(self) -> float:
         """A mean, in cores. To be asked when all that we started has ended."""
         took = time.monotonic() - self._began
-        return max(0.0, (_busy_seconds() - _our_seconds() - self._busy) / took)
+        return max(0.0, (Ticks.now().busy - _our_seconds() - self._busy) / took)
 
-
-def _busy_seconds() -> float:
-    line = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0]
-    user, nice, system = (int(ticks) for ticks in line.split()[1:4])
-    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
+    def cores_stolen(self) -> float:
+        """A mean, in cores: what the host gave to others."""
+        return max(0.0, (Ticks.now().stolen - self._stolen) / (time.monotonic() - self._began))
 
 
 def _our_seconds() -> float:

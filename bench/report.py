@@ -74,8 +74,9 @@ def print_machine(described: Mapping[str, object], *, warnings: Sequence[str]) -
         console.print(f"warning  {warning}", style="bold yellow")
 
 
-def print_result(result: Result, *, bystanders: float) -> None:
-    """`bystanders`: cores that other processes used meanwhile."""
+def print_result(result: Result, *, bystanders: float, stolen: float) -> None:
+    """`bystanders`: cores that other processes used meanwhile. `stolen`: that the host of a virtual
+    machine gave to others."""
     console = _console()
     console.print(f"\n{result.name}: {result.title}")
     if result.rows:
@@ -90,6 +91,8 @@ def print_result(result: Result, *, bystanders: float) -> None:
         console.print(f"note  {note}")
     if bystanders > QUIET:
         console.print(f"note  other processes used {bystanders:.2f} cores meanwhile: not quiet")
+    if stolen > QUIET:
+        console.print(f"note  the host gave {stolen:.2f} cores to others meanwhile: not quiet")
     for verdict in result.verdicts:
         console.print(str(verdict), style="green" if verdict.passed else "bold red")
 

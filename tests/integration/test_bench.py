@@ -9,6 +9,9 @@ import sys
 from asyncio.subprocess import PIPE
 from typing import TYPE_CHECKING
 
+import pytest
+
+from bench import wrk
 from bench.benchmarks import growth
 from bench.contestant import Contestant
 from bench.lab import Lab
@@ -94,6 +97,41 @@ async def test_the_loops_lag_is_measured_beside_large_bodies(tmp_path: Path) -> 
     assert [row["beside"] for row in written["rows"]] == ["alone", "2 bodies of 1 MiB"]
     assert all(one["lags"] and one["list"] for rounds in written["raw"].values() for one in rounds)
     assert "the loop's lag, p99 beside large bodies" in out
+
+
+async def test_everybody_who_is_installed_takes_part_and_who_is_not_is_named(
+    tmp_path: Path,
+) -> None:
+    if not wrk.installed():
+        pytest.skip("no wrk here (apt install wrk)")
+    _, out, err = await run_bench("throughput", "--smoke", "--out", str(tmp_path))
+
+    assert err == ""
+    written = json.loads((tmp_path / "throughput.json").read_text())
+    told = {row["contestant"] for row in written["rows"]}
+    missing = {note.split()[3] for note in written["notes"] if note.startswith("left out: no ")}
+    assert {"direct", "activator", "activator, limited"} <= told
+    assert {"nginx", "haproxy", "go"} == (told | missing) & {"nginx", "haproxy", "go"}
+    assert all(f"left out: no {name} here" in out for name in missing)
+    assert ("activator, Redis, limited" in told) is ("redis-server" not in missing)
+    assert "PASS  the activator's requests not answered with 200: 0" in out
+
+
+async def test_two_activators_are_measured_beside_one(tmp_path: Path) -> None:
+    executable()
+    if not wrk.installed():
+        pytest.skip("no wrk here (apt install wrk)")
+    _, out, err = await run_bench("several", "--smoke", "--out", str(tmp_path))
+
+    assert err == ""
+    written = json.loads((tmp_path / "several.json").read_text())
+    assert [(row["endpoint"], row["activators"]) for row in written["rows"]] == [
+        ("unlimited", 1),
+        ("unlimited", 2),
+        ("limited", 1),
+        ("limited", 2),
+    ]
+    assert "PASS  requests not answered with 200: 0" in out
 
 
 async def test_a_limit_through_redis_is_measured_beside_the_bare_round_trip(tmp_path: Path) -> None:

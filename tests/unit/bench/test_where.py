@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import pytest
 from bench import interpreter, machine
 from bench.failure import BenchError
 from bench.interpreter import Interpreter
-from bench.machine import Cores
+from bench.machine import Cores, Ticks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,3 +104,11 @@ def test_the_clock_is_told_where_the_kernel_knows_it(tmp_path: Path) -> None:
 
     assert machine.frequency(1, devices=devices) == "governor schedutil, at most 3.40 GHz"
     assert machine.frequency(0, devices=devices).startswith("not known")
+
+
+def test_what_the_host_gave_to_others_is_told_apart_from_what_ran_here() -> None:
+    a_second = os.sysconf("SC_CLK_TCK")
+    ticks = [1 * a_second, 2 * a_second, 3 * a_second, 900, 50, 7, 8, 5 * a_second, 0, 0]
+    text = f"cpu  {' '.join(map(str, ticks))}\ncpu0 1 1 1 1 1 1 1 1 1 1\n"
+
+    assert Ticks.read(text) == Ticks(busy=6.0, stolen=5.0)
