@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
 from bench import wrk
+from bench.failure import BenchError
 from bench.report import Verdict
 from bench.rounds import interleaved, middle, spread
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 SATURATED: Final = 0.93
 """Share of its core that a contestant has to use for its requests/s to be its own."""
+WARMING: Final = (1.0, 3.0, 9.0)
+"""Seconds."""
 PEERS: Final = ("nginx", "go")
 """Those that everybody is compared with."""
 
@@ -165,6 +168,17 @@ def burst(to: Contestant, case: Case, *, seconds: float) -> Burst:
         body=case.body,
         varied=case.varied,
     )
+
+
+def warm(to: Contestant, case: Case) -> Burst:
+    """A burst that does not count, a longer one where a starved machine answered nothing in the one
+    before. Raises BenchError if nothing is answered at all."""
+    for seconds in WARMING[:-1]:
+        try:
+            return burst(to, case, seconds=seconds)
+        except BenchError:
+            to.running.check()
+    return burst(to, case, seconds=WARMING[-1])
 
 
 def _fills_core(rounds: Sequence[Burst]) -> bool:

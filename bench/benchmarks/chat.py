@@ -65,7 +65,7 @@ def warmed(
     notes: list[str] = []
     for each in field:
         try:
-            warm = bursts.burst(each, cases[0], seconds=2.0)
+            warm = bursts.warm(each, cases[0])
             if warm.errors == warm.requests:
                 raise BenchError("it answers chats with errors")
         except BenchError as error:

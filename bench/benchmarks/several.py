@@ -110,7 +110,8 @@ def run(lab: Lab) -> Result:
                 each.contestant(f"activator {number}", host=name)
                 for number, each in enumerate(activators, 1)
             ]
-            _together(pair, plan)
+            for one in pair:
+                bursts.warm(one, _case(plan))
             taken = interleaved(
                 [pair[:1], pair], rounds=plan.rounds, measure=lambda field: _together(field, plan)
             )
@@ -118,9 +119,13 @@ def run(lab: Lab) -> Result:
     return result(plan, kinds, can_tell=bool(spare))
 
 
+def _case(plan: Plan) -> Case:
+    return Case("200 B", "/small", plan.connections)
+
+
 def _together(field: Sequence[Contestant], plan: Plan) -> Both:
     """A load for each at the same time."""
-    case = Case("200 B", "/small", plan.connections)
+    case = _case(plan)
     with ThreadPoolExecutor(len(field)) as threads:
         return Both.of(
             list(threads.map(lambda each: bursts.burst(each, case, seconds=plan.seconds), field))

@@ -55,7 +55,7 @@ def run(lab: Lab) -> Result:
         ours, without = contestants.over_every_store(stack, lab, upstream)
         field = [stack.enter_context(lab.direct()), *peers, *ours]
         for each in field:
-            bursts.burst(each, cases[0], seconds=1.0)
+            bursts.warm(each, cases[0])
         taken = bursts.measure(field, cases, rounds=plan.rounds, seconds=plan.seconds)
     return result(plan, taken, left_out=[*left_out, *without])
 
