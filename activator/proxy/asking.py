@@ -119,10 +119,7 @@ class Asking(Talk):
             else:
                 if not record.job.detached:
                     await self._store.detach(record.job.id)
-                if isinstance(admission, Created):
-                    self._say(record.job, place=admission.place)
-                else:
-                    await self._tell(record)
+                await self._tell(record, new=admission if isinstance(admission, Created) else None)
         finally:
             if self._early is not None:
                 self._early.close()
@@ -388,8 +385,11 @@ class Asking(Talk):
             woken_after = min(waited, max(0.0, self._live.warm_since - self._recorded_at))
         return server_timing(waited=waited, woken_after=woken_after, upstream=spent - waited)
 
-    async def _tell(self, record: Record) -> None:
-        """202: the store has it."""
+    async def _tell(self, record: Record, *, new: Created | None = None) -> None:
+        """202: the store has it. `new`: what it has told of the job a moment ago."""
+        if new is not None:
+            self._say(record.job, place=new.place)
+            return
         store, job = self._store, record.job
         fresh = await store.get(job.id)
         self._say(job if fresh is None else fresh.job, place=await store.place(job.id))

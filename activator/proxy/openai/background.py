@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from activator.proxy.body import Body
     from activator.proxy.listener import Proxy
     from activator.proxy.openai.responses import Background
-    from activator.queueing.jobs import Envelope, Record
+    from activator.queueing.jobs import Created, Envelope, Record
     from activator.wire.heads import RequestHead
     from activator.wire.server import ServerConnection
 
@@ -60,7 +60,7 @@ class BackgroundAsking(Asking):
     def _envelope(self, webhook: str) -> Envelope:
         return replace(super()._envelope(webhook), response=self._background.shown)
 
-    async def _tell(self, record: Record) -> None:
+    async def _tell(self, record: Record, *, new: Created | None = None) -> None:
         if self._background.is_stream:
             await ResponseStream(self, self._store, record).run()
         else:
