@@ -10,6 +10,7 @@ from bench.benchmarks import (
     cluster,
     cold,
     drain,
+    endpoints,
     eta,
     growth,
     held,
@@ -20,6 +21,7 @@ from bench.benchmarks import (
     path,
     several,
     slots,
+    start,
     streams,
     throughput,
 )
@@ -48,4 +50,6 @@ ALL: Final[Mapping[str, Callable[[Lab], Result]]] = {
     "jobs": jobs.run,
     "models": models.run,
     "eta": eta.run,
+    "endpoints": endpoints.run,
+    "start": start.run,
 }
