@@ -72,6 +72,8 @@ class Drained:
     first_after: float
     """Seconds from the replica's listening to its first request."""
     per_second: float
+    cpu_us: float
+    """Of the activator, a request."""
 
 
 def run(lab: Lab) -> Result:
@@ -84,6 +86,7 @@ def run(lab: Lab) -> Result:
             "slots": one.case.slots,
             "work ms": one.case.work * 1e3,
             "requests/s": one.per_second,
+            "CPU µs/request": one.cpu_us,
             "lost": one.lost,
             "out of place": one.out_of_order,
             "by at most": one.displaced,
@@ -181,13 +184,15 @@ def _drain(lab: Lab, case: Case) -> Drained:
         waiting = Waiting(activator.address, host=NAME, body=BODY)
         try:
             waiting.send(case.count, held=lambda: int(activator.endpoint(NAME)["held"]))
+            used = activator.running.cpu_seconds()
             with started(command, core=lab.cores.upstream, log=log) as running:
                 wait_until_listening(port, by=running)
                 answered = waiting.collect()
+                used = activator.running.cpu_seconds() - used
                 journal = _journal(replica)
         finally:
             waiting.close()
-    return _judge(case, answered, journal)
+    return _judge(case, answered, journal, cpu_seconds=used)
 
 
 def _journal(replica: Address) -> dict[str, object]:
@@ -198,7 +203,13 @@ def _journal(replica: Address) -> dict[str, object]:
     return journal
 
 
-def _judge(case: Case, answered: list[float | None], journal: dict[str, object]) -> Drained:
+def _judge(
+    case: Case,
+    answered: list[float | None],
+    journal: dict[str, object],
+    *,
+    cpu_seconds: float = 0.0,
+) -> Drained:
     arrivals = journal["arrivals"]
     assert isinstance(arrivals, list)
     moments = [moment for moment, _ in arrivals]
@@ -218,4 +229,5 @@ def _judge(case: Case, answered: list[float | None], journal: dict[str, object])
         most_in_flight=most,
         first_after=moments[0] - listening_at if moments else 0.0,
         per_second=(len(moments) - 1) / took if took else 0.0,
+        cpu_us=cpu_seconds / case.count * 1e6,
     )

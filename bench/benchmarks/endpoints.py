@@ -111,7 +111,7 @@ def run(lab: Lab) -> Result:
 def _endpoints(plan: Plan, upstream: Address) -> list[dict[str, object]]:
     used = [contestants.static(name, upstream) for name in _used(plan)]
     command = python("bench.recorder", "--port", "{port}")
-    at_zero = [
+    at_zero: list[dict[str, object]] = [
         {
             "name": name,
             "match": {"hosts": [name]},
