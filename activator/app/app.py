@@ -15,6 +15,7 @@ from aiohttp import web
 
 from activator.admin.api import make_app
 from activator.aiokit.deadlines import Deadlines
+from activator.aiokit.pace import Pace
 from activator.aiokit.tasks import Tasks
 from activator.app.cluster import OneCluster
 from activator.app.declared import DeclaredEndpoints
@@ -121,6 +122,7 @@ class App:
         self._deadlines = Deadlines(loop)
         self._hangups = HangupWatch(loop)
         self._probes = ProbeClient()
+        self._pace = Pace()
         self._catalogue = Catalogue(self._probes)
         self._kit = UpstreamKit(loop=loop, deadlines=self._deadlines, clock=self._clock)
         self.metrics.leader = lambda: self._stores.lease.leading
@@ -322,6 +324,7 @@ class App:
                 clock=self._clock,
                 wall=time.time,
                 tracer=self._proxy.tracer,
+                pace=self._pace,
             )
 
         self._proxy.webhook = lambda url: checked_url(url, self.reloading.settings.webhooks)
@@ -401,6 +404,7 @@ class App:
             probes=self._probes,
             events=self.events,
             clock=self._clock,
+            pace=self._pace,
         )
 
     def _patience(self, live: LiveEndpoint) -> float:
