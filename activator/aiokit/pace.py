@@ -15,8 +15,6 @@ class Pace:
     """Of everybody who shares it. `turn` is awaited before the work."""
 
     def __init__(self, at_once: int = AT_ONCE) -> None:
-        """To be made while the loop runs."""
-        self._loop = asyncio.get_running_loop()
         self._at_once = self._left = at_once
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._scheduled = False
@@ -27,14 +25,14 @@ class Pace:
             self._left -= 1
             self._schedule()
             return
-        turn = self._loop.create_future()
+        turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         await turn
 
     def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._go_on)
+            asyncio.get_running_loop().call_soon(self._go_on)
 
     def _go_on(self) -> None:
         self._scheduled = False

@@ -104,6 +104,7 @@ class App:
         """Monotonic moment at which what is in flight has had its time, once it is known."""
         self._clock = time.monotonic
         self._dice = random.Random()
+        self._pace = Pace()
         self._tasks = Tasks("app")
         """Of requests; `_upkeep` those that last as long as the app."""
         self._upkeep = Tasks("upkeep")
@@ -122,7 +123,6 @@ class App:
         self._deadlines = Deadlines(loop)
         self._hangups = HangupWatch(loop)
         self._probes = ProbeClient()
-        self._pace = Pace()
         self._catalogue = Catalogue(self._probes)
         self._kit = UpstreamKit(loop=loop, deadlines=self._deadlines, clock=self._clock)
         self.metrics.leader = lambda: self._stores.lease.leading
