@@ -8,6 +8,7 @@ It reaches into the proxy and the pool where a socket would be; that is all it k
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import json
 import os
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from activator.app import App
     from activator.wire.client import ClientConnection
 
+GET: Final = "GET, the same head"
+OTHER: Final = "GET, another head each time"
+POST: Final = "POST, 2 KiB, by its model"
+CHUNK: Final = "a chunk of a stream"
 SERVER: Final = b"HTTP/1.1 200 OK\r\nServer: uvicorn\r\nDate: Thu, 26 Nov 2026 10:00:00 GMT\r\n"
 SMALL: Final = 200
 """Bytes of the answer to a GET."""
@@ -61,9 +66,10 @@ class Case:
 
 
 @asynccontextmanager
-async def warm_path(folder: Path) -> AsyncIterator[list[Case]]:
+async def warm_path(folder: Path, *, resting: int = 0) -> AsyncIterator[list[Case]]:
     """All cases, each played for a while: connected, known, and found to be answered as it should.
-    Request lines are made, and written to nowhere. Raises BenchError."""
+    Request lines are made, and written to nowhere. `resting`: connections of clients that have
+    been answered and say no more. Raises BenchError."""
     async with AsyncExitStack() as stack:
         stack.enter_context(_lines_to_nowhere())
         replica = await asyncio.start_server(lambda _, writer: writer.close(), LOOPBACK, 0)
@@ -76,14 +82,20 @@ async def warm_path(folder: Path) -> AsyncIterator[list[Case]]:
         same, other = (stack.enter_context(_line(plain, name)) for name in ("same", "other"))
         chat, stream = (stack.enter_context(_line(models, name)) for name in ("chat", "stream"))
         cases = [
-            Case("GET, the same head", _asked(same, [_get("same")])),
-            Case("GET, another head each time", _asked(other, _gets("other"))),
-            Case("POST, 2 KiB, by its model", _chatted(chat)),
-            Case("a chunk of a stream", _streamed(stream)),
+            Case(GET, _asked(same, [_get("same")])),
+            Case(OTHER, _asked(other, _gets("other"))),
+            Case(POST, _chatted(chat)),
+            Case(CHUNK, _streamed(stream)),
         ]
         for case in cases:
             for _ in range(WARM):
                 case.run()
+        # what was there before them is the start's, as in a process that serves
+        gc.collect()
+        gc.freeze()
+        stack.callback(gc.unfreeze)
+        for _ in range(resting):
+            stack.enter_context(_client(plain, same))
         yield cases
 
 
@@ -142,6 +154,20 @@ def _line(app: App, endpoint: str) -> Iterator[Line]:
         yield line
     finally:
         line.close()
+
+
+@contextmanager
+def _client(app: App, line: Line) -> Iterator[None]:
+    """One more, whose request the line's replica answers, and which then rests."""
+    client = ServerConnection(app._proxy._kit)
+    client.connection_made(KeepingTransport())
+    client.data_received(_get("same"))
+    line.told(SERVER + b"Content-Length: 0\r\n\r\n")
+    try:
+        yield
+    finally:
+        client.break_off()
+        client.connection_lost(None)
 
 
 class Line:

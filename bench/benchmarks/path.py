@@ -8,7 +8,6 @@ the tests. Whoever means it so records anew (`python -m bench path --record`), a
 
 from __future__ import annotations
 
-import gc
 import json
 import sys
 import time
@@ -132,12 +131,7 @@ def _time(cases: Sequence[Case], plan: Plan) -> list[list[float]]:
             run()
         return (time.process_time() - began) / plan.requests
 
-    gc.collect()
-    gc.freeze()  # as `activator serve` does once it has started
-    try:
-        return interleaved(runs, rounds=plan.rounds, measure=timed)
-    finally:
-        gc.unfreeze()
+    return interleaved(runs, rounds=plan.rounds, measure=timed)
 
 
 def _row(
