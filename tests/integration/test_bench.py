@@ -7,11 +7,12 @@ import json
 import os
 import sys
 from asyncio.subprocess import PIPE
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import wrk
+from bench import sizing, wrk
 from bench.benchmarks import growth
 from bench.contestant import Contestant
 from bench.lab import Lab
@@ -87,29 +88,6 @@ async def test_held_requests_are_measured_beside_their_bodies_and_with_redis_in_
     assert memory["PSS KiB"] - memory["judged KiB"] == 4.0
     assert redis["PSS KiB"] == redis["judged KiB"] > 0
     assert [verdict["limit"] for verdict in written["verdicts"]] == [4.0, 4.0]
-
-
-async def test_a_start_is_measured(tmp_path: Path) -> None:
-    _, out, err = await run_bench("start", "--smoke", "--out", str(tmp_path))
-
-    assert err == ""
-    (start,) = json.loads((tmp_path / "start.json").read_text())["raw"]["starts"]
-    assert 0 < start["listening"] <= start["ready"]
-    assert start["pss"] > 0
-    assert "memory at rest, PSS" in out
-
-
-async def test_many_endpoints_are_measured_beside_one(tmp_path: Path) -> None:
-    if not wrk.installed():
-        pytest.skip("no wrk here (apt install wrk)")
-    _, out, err = await run_bench("endpoints", "--smoke", "--out", str(tmp_path))
-
-    assert err == ""
-    one, many = json.loads((tmp_path / "endpoints.json").read_text())["rows"]
-    assert (one["endpoints"], many["endpoints"]) == (1, 300)
-    assert one["errors"] == many["errors"] == 0
-    assert 0 < many["listening s"] <= many["ready s"] <= many["at rest s"]
-    assert "requests/s with 300, of one" in out
 
 
 async def test_the_loops_lag_is_measured_beside_large_bodies(tmp_path: Path) -> None:
@@ -283,3 +261,32 @@ async def test_the_benchmark_of_estimates_asks_before_and_during_starts(tmp_path
     assert rows["cached or not"]["high s"] > 100.0
     assert "MISS" not in out
     assert status == 0
+
+
+async def test_what_sizing_reckons_with_is_measured(tmp_path: Path) -> None:
+    executable()
+    if not wrk.installed():
+        pytest.skip("there is no wrk here")
+    status, _, err = await run_bench("needs", "path", "--smoke", "--out", str(tmp_path))
+
+    assert (status, err) == (0, "")
+    taken = sizing.take(tmp_path)
+    figures = asdict(taken.figures)
+    endpoint_idle_us = figures.pop("endpoint_idle_us")  # too little to be seen in a second
+    assert endpoint_idle_us >= 0
+    assert all(figure > 0 for name, figure in figures.items() if name != "kernel_us")
+    assert 0 <= taken.figures.kernel_us < 1.5 * taken.figures.request_us
+    for place in sizing.PLACES[:3]:
+        assert sizing.need(place, taken.figures).activators >= 1
+
+
+async def test_collections_are_told_by_setting_and_there_are_none_when_they_are_off(
+    tmp_path: Path,
+) -> None:
+    status, _, err = await run_bench("garbage", "--smoke", "--out", str(tmp_path))
+
+    assert (status, err) == (0, "")
+    told = json.loads((tmp_path / "garbage.json").read_text())["raw"]
+    assert sum(told["not frozen"]["counts"]) > 0
+    assert told["frozen, off"]["counts"] == [0, 0, 0]
+    assert told["frozen, off"]["total"] == 0
