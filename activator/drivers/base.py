@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from activator.core.effects import FailedStart
 
-__all__ = ["Driver", "DriverError", "Exit", "Phase", "Sighting", "Snapshot"]
+__all__ = ["Driver", "DriverError", "Exit", "OutOfTouch", "Phase", "Sighting", "Snapshot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +127,8 @@ class DriverError(Exception):
         super().__init__(message)
         self.lasting = lasting
         """Asking again will not help until somebody mends something."""
+
+
+class OutOfTouch(DriverError):
+    """The outside world cannot be asked now: that says nothing of a replica's start, and it is
+    asked again when it is back."""

@@ -39,6 +39,7 @@ class Driving:
         self._there: Callable[[], There]
         self._report: Callable[[Snapshot], None] | None = None
         self._may_tell = False
+        self._has_looked = False
         self._told: Snapshot | None = None
 
     async def run(
@@ -57,7 +58,7 @@ class Driving:
 
         async def look_and_tell() -> None:
             await look()
-            self._may_tell = True
+            self._may_tell = self._has_looked = True
             self.tell()
 
         try:
@@ -97,6 +98,8 @@ class Driving:
             replicas=replicas,
             exits=tuple(self._exits),
             fence=str(self.follower.fence),
+            trouble=self.follower.trouble,
+            is_blind=not self._has_looked,
         )
         if now != self._told:
             self._told = now

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from activator.aiokit.tasks import Tasks
 from activator.core.backoff import Backoff
-from activator.drivers.base import DriverError
+from activator.drivers.base import DriverError, OutOfTouch
 from activator.drivers.docker_engine import EngineAway, EngineRefused
 from activator.drivers.output import KEPT_LINES, Output
 
@@ -66,7 +66,12 @@ class Follower:
         if replicas < 0:
             raise DriverError(f"cannot run {replicas} replicas")
         if self.away is not None:
-            raise DriverError(f"the Docker engine cannot be asked: {self.away}")
+            raise OutOfTouch(self.trouble)
+
+    @property
+    def trouble(self) -> str:
+        """As of `Snapshot.trouble`."""
+        return "" if self.away is None else f"the Docker engine cannot be asked: {self.away}"
 
     async def run(
         self,
@@ -125,6 +130,7 @@ class Follower:
     def _found(self) -> None:
         if self.away is not None:
             self.away = None
+            self._due.set()  # to be told
             extra = {"action": "engine_back", "endpoint": self._endpoint}
             _log.info("the Docker engine answers again", extra=extra)
 

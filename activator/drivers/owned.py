@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from activator.aiokit.tasks import Tasks
 from activator.core.deeds import Ordered
 from activator.core.effects import FailedStart
-from activator.drivers.base import DriverError, Exit, Phase, Snapshot
+from activator.drivers.base import DriverError, Exit, OutOfTouch, Phase, Snapshot
 from activator.drivers.published import NOTHING, Published, decode, encode
 from activator.drivers.tenure import KEPT_EXITS, Tenure
 from activator.errors import StoreUnavailable
@@ -198,6 +198,7 @@ class OwnedDriver:
             (*replicas, *finishing),
             exits,
             fence=deed.fence_word,
+            trouble=tenure.trouble if tenure is not None else self._told().trouble,
             # nobody has looked yet, and there may be what outlived an earlier owner
             is_blind=self._lasting and not (has_looked or deed.told),
         )
@@ -334,7 +335,7 @@ class OwnedDriver:
             now, word = self._clock(), self._word(tenure)
             ends = self._is_leaving and not self._lasting
             wanted = 0 if ends else tenure.wanted
-            said = (tenure.taken, wanted, word.replicas, word.exits)
+            said = (tenure.taken, wanted, replace(word, lines={}))
             aloud = said != self._said
             is_due = now - self._said_at >= TELL_AGAIN
             if not aloud and not is_due and word.lines == self._said_lines:
@@ -356,8 +357,16 @@ class OwnedDriver:
 
     def _word(self, tenure: Tenure) -> Published:
         lines = {each.id: tenure.driver.last_lines(each.id) for each in tenure.replicas}
+        word = Published(
+            tenure.replicas,
+            tenure.exits,
+            lines,
+            trouble=tenure.trouble,
+            refused=tenure.refused,
+            refusal=tenure.refusal,
+        )
         if self._lasting or not self._is_leaving:
-            return Published(tenure.replicas, tenure.exits, lines)
+            return word
         why = "the activator that runs it is being stopped"
         living = [each for each in tenure.replicas if each.phase is not Phase.STOPPING]
         ends = tuple(Exit(each.id, FailedStart(why)) for each in living)
@@ -365,7 +374,7 @@ class OwnedDriver:
             replace(each, phase=Phase.STOPPING, detail=why) if each in living else each
             for each in tenure.replicas
         )
-        return Published(replicas, (*tenure.exits, *ends)[-KEPT_EXITS:], lines)
+        return replace(word, replicas=replicas, exits=(*tenure.exits, *ends)[-KEPT_EXITS:])
 
     async def _give_back(self, tenure: Tenure) -> None:
         words = encode(Published(exits=tenure.exits), now=self._clock())
@@ -419,7 +428,7 @@ class OwnedDriver:
 
     async def _taken(self) -> bool:
         """The latest order has been carried out; False: its taker is not the owner any more, and
-        it was no order to whoever follows."""
+        it was no order to whoever follows. Raises OutOfTouch: it could not be passed on."""
         title = self._title
         asked = title.deed
 
@@ -432,7 +441,12 @@ class OwnedDriver:
         while stands():
             tenure = self._tenure
             ours = tenure is not None and self._owns and tenure.taken >= asked.number
-            if ours or title.deed.taken >= asked.number:
+            if tenure is not None and ours:
+                _raise_refusal(asked.number, tenure.refused, tenure.refusal)
+                return True
+            if title.deed.taken >= asked.number:
+                told = self._told()
+                _raise_refusal(asked.number, told.refused, told.refusal)
                 return True
             await self._news.wait()
         return False
@@ -485,3 +499,8 @@ class OwnedDriver:
         """What the driver raised comes out of `run`."""
         self._failure = failure
         self._wake.set()
+
+
+def _raise_refusal(asked: int, refused: int, why: str) -> None:
+    if refused >= asked:
+        raise OutOfTouch(why)

@@ -25,6 +25,12 @@ class Published:
     exits: tuple[Exit, ...] = ()
     lines: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The last lines of each replica."""
+    trouble: str = ""
+    """As of a snapshot."""
+    refused: int = 0
+    """The latest order that could not be passed on to the outside world."""
+    refusal: str = ""
+    """Why."""
 
 
 NOTHING = Published()
@@ -54,7 +60,13 @@ def encode(published: Published, *, now: float) -> bytes:
         }
         for each in published.exits
     ]
-    return dump(VERSION, {"replicas": replicas, "exits": exits})
+    said: dict[str, Any] = {"replicas": replicas, "exits": exits}
+    if published.trouble:
+        said["trouble"] = published.trouble
+    if published.refused:
+        said["refused"] = published.refused
+        said["refusal"] = published.refusal
+    return dump(VERSION, said)
 
 
 def decode(told: bytes, *, told_at: float, before: Published = NOTHING) -> Published:
@@ -68,7 +80,14 @@ def decode(told: bytes, *, told_at: float, before: Published = NOTHING) -> Publi
             for each in (_sighting(told, told_at) for told in words["replicas"])
         )
         lines = {str(each["id"]): _lines(each["lines"]) for each in words["replicas"]}
-        return Published(replicas, tuple(map(_exit, words["exits"])), lines)
+        return Published(
+            replicas,
+            tuple(map(_exit, words["exits"])),
+            lines,
+            trouble=str(words.get("trouble", "")),
+            refused=int(words.get("refused", 0)),
+            refusal=str(words.get("refusal", "")),
+        )
 
     return load(VERSION, told, read, otherwise=NOTHING)
 

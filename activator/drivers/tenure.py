@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from activator.core.effects import FailedStart
-from activator.drivers.base import DriverError, Exit, Phase
+from activator.drivers.base import DriverError, Exit, OutOfTouch, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -40,7 +40,11 @@ class Tenure:
         """`exits`: of earlier tenures; those who read them may not have counted them yet."""
         self.term = deed.term
         self.taken = deed.taken
-        """The number of the latest order that was carried out."""
+        """The number of the latest order that was carried out, or refused."""
+        self.refused = 0
+        """That of the latest one which the driver could not pass on."""
+        self.refusal = ""
+        """Why."""
         self.driver = driver
         self._earlier = deque(exits, maxlen=KEPT_EXITS)
         self._changed = changed
@@ -54,7 +58,11 @@ class Tenure:
     @property
     def has_begun(self) -> bool:
         """The driver has told what there is."""
-        return self._seen is not None
+        return self._seen is not None and not self._seen.is_blind
+
+    @property
+    def trouble(self) -> str:
+        return self._seen.trouble if self._seen else ""
 
     @property
     def wanted(self) -> int:
@@ -76,9 +84,12 @@ class Tenure:
 
     async def carry_out(self, deed: Deed) -> None:
         """Its latest order. One that the driver does not take is a start that failed: whoever gave
-        it, and all the others, learn why."""
+        it, and all the others, learn why. Where nobody could be asked nothing has failed, and it is
+        for whoever gave it to give it again."""
         try:
             await self.driver.scale(deed.wanted, victims=deed.victims)
+        except OutOfTouch as error:
+            self.refused, self.refusal = deed.number, str(error)
         except DriverError as error:
             refused = Exit(f"{deed.term}.{deed.number}", FailedStart(str(error)))
             self._earlier.append(refused)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.core.endpoint import DockerBackend
-from activator.drivers.base import DriverError
+from activator.drivers.base import DriverError, OutOfTouch
 from activator.drivers.docker import DockerDriver
 from tests.docker_engine import scripted_engine
 from tests.driving import Driven, driving
@@ -179,6 +179,55 @@ async def test_one_that_wakes_up_and_has_been_followed_stops_nothing(house: Hous
 
     assert house.running == running
     assert other.sees == running
+
+
+async def test_while_the_engine_is_away_orders_are_refused_and_no_start_has_failed(
+    house: House,
+) -> None:
+    owner, other = await house.owner_and_other()
+    await eventually(lambda: not other.driven.now.is_blind)
+    await house.engine.stop()
+    await eventually(lambda: other.driven.now.trouble)
+
+    for each in (owner, other):
+        with pytest.raises(OutOfTouch, match="the Docker engine cannot be asked"):
+            await each.driver.scale(1, before=0)
+
+    for each in (owner, other):
+        assert "the Docker engine cannot be asked" in each.driven.now.trouble
+        assert (each.driven.now.wanted, each.driven.now.exits) == (0, ())
+    await house.engine.start()
+    await eventually(lambda: not owner.driven.now.trouble and not other.driven.now.trouble)
+    assert not house.running
+    await other.driver.scale(1, before=0)
+    await eventually(lambda: owner.sees and owner.sees == other.sees == house.running)
+    assert other.driven.now.exits == ()
+
+
+async def test_who_follows_an_owner_while_the_engine_is_away_keeps_what_was_known(
+    house: House,
+) -> None:
+    owner, other = await house.owner_and_other()
+    await owner.driver.scale(1)
+    await eventually(lambda: other.sees)
+    running = house.running
+    before = len(other.driven.seen)
+    await house.engine.stop()
+    await eventually(lambda: other.driven.now.trouble)
+
+    await owner.stands_still()
+    await eventually(lambda: other.owns, within=5 * PACE.lapse)
+    late = await house.add()
+    await eventually(lambda: late.sees)
+    assert other.sees == late.sees == running
+
+    await house.engine.start()
+    await eventually(lambda: not other.driven.now.trouble and not late.driven.now.trouble)
+    assert other.sees == late.sees == house.running == running
+    assert {len(seen.replicas) for seen in other.driven.seen[before:]} == {1}
+    assert {seen.wanted for seen in other.driven.seen[before:]} == {1}
+    assert other.driven.now.exits == ()
+    assert len(house.engine.bodies) == 1
 
 
 async def test_what_a_person_does_at_the_engine_is_seen_by_all(house: House) -> None:

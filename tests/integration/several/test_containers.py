@@ -139,3 +139,39 @@ async def test_whoever_comes_and_goes_there_is_one_container_and_what_is_under_w
         assert (await long).status == 200
         assert models.wrongs == []
         await eventually(lambda: not models.engine.containers, within=20.0)
+
+
+async def test_an_owner_that_is_killed_while_the_engine_is_away_leaves_what_runs_in_use() -> None:
+    async with harbour(2) as (s, models):
+        one, other = s.activators
+        assert (await one.get("/x", within=20.0)).status == 200
+        long = spawn(other.get("/wait", within=60.0))
+        await eventually(lambda: len(running(models)) == 1)
+        [container] = running(models)
+        owner = one if await one.logged_by_now("owned") else other
+        left = other if owner is one else one
+        if owner is other:
+            models.free.set()
+            assert (await long).status == 200
+            models.free.clear()
+            long = spawn(one.get("/wait", within=60.0))
+        await models.engine.stop()
+
+        owner.process.kill()
+        await owner.ended()
+        await left.until_logged("owned")
+        (late,) = await s.start(1)
+        for each in (left, late, left, late):
+            assert (await each.get("/x", within=20.0)).status == 200
+        assert running(models) == [container]
+
+        await models.engine.start()
+        await left.until_logged("engine_back")
+        assert (await late.get("/x", within=20.0)).status == 200
+        assert running(models) == [container]
+        assert len(models.engine.bodies) == 1
+        models.free.set()
+        assert (await long).status == 200
+        assert models.wrongs == []
+        assert not await left.logged_by_now("start_failed")
+        await eventually(lambda: not models.engine.containers, within=20.0)
