@@ -172,6 +172,14 @@ class Hall:
             await eventually(lambda: link._hub.hears(link.keys.shared("wishes")))
         return wishes
 
+    async def forget_drains(self, endpoint: str) -> None:
+        """The store loses what it has kept of them."""
+        if self.memory:
+            self.memory.board.drains.clear()
+        else:
+            link = await self.link()
+            await link.command("DEL", link.keys.of(endpoint, "drain"))
+
     async def forget_wishes(self) -> None:
         """The store loses what it has kept of them."""
         if self.memory:

@@ -55,6 +55,9 @@ class _Word:
     ahead: frozenset[str | None]
     """Fences, of the orders that this was given for, which this activator has not seen yet: as far
     as it knows, none of these has been carried out. None: one that it was not told."""
+    is_forgotten: bool = False
+    """The store has lost what it was given for: whoever joins now knows of no order, which is to be
+    void whether or not anybody comes."""
 
 
 @dataclass(slots=True)
@@ -171,6 +174,10 @@ class Words:
         match drain.stage:
             case Stage.NONE if word is not None and word.number == _UNCHECKED:
                 self._let_go(seat)
+            case Stage.NONE if word is not None and drain.number < word.number:
+                seat.heard = drain.number
+                seat.word = replace(word, is_forgotten=True)
+                self._revive(seat)
             case Stage.ASKED:
                 self._declared(seat, drain.number, drain.replicas, fence=None)
             case Stage.AGREED if word is None and drain.by != self._me:
@@ -306,7 +313,7 @@ class Words:
         attempt = 0
         try:
             while (word := seat.word) is not None and self._seats.get(seat.endpoint) is seat:
-                if word.replicas is None and not seat.member.demand:
+                if word.replicas is None and not (seat.member.demand or word.is_forgotten):
                     return  # whoever came has left again
                 is_void = await self._make_void(seat, word)
                 if seat.word is not word:

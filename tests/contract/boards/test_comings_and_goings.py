@@ -98,6 +98,20 @@ async def test_once_the_order_is_void_nothing_is_held_back_from_whoever_joins(
     assert late.member.revivals == 0
 
 
+async def test_what_the_store_has_forgotten_is_void_before_anybody_comes(seats: Seats) -> None:
+    one, other = await seats.several(2)
+    assert await one.board.ask_quiet("m")
+    assert await one.board.agree("m")
+    await seats.h.forget_drains("m")
+
+    other.board._words.join_again()
+
+    await eventually(lambda: not other.member.holds_back)
+    assert other.member.revivals == 1
+    late = await seats.make()
+    assert late.member.revivals == 0
+
+
 async def test_one_that_has_signed_off_need_not_answer(seats: Seats) -> None:
     one, other = await seats.several(2)
     other.board.leave("m")
