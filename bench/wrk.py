@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 from bench.failure import BenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.contestant import Contestant
 
 
@@ -39,6 +41,26 @@ def installed() -> bool:
     return shutil.which("wrk") is not None
 
 
+def by_turns(folder: Path, hosts: Sequence[str], *, path: str) -> Path:
+    """A script for `burst`: each request goes to the next host."""
+    listed = ", ".join(f'"{host}"' for host in hosts)
+    script = folder / f"turns-{hosts[0]}-{len(hosts)}.lua"
+    script.write_text(
+        f"""
+local hosts, made, turn = {{ {listed} }}, {{}}, 0
+function init()
+  for i, host in ipairs(hosts) do made[i] = wrk.format("GET", "{path}", {{ Host = host }}) end
+end
+function request()
+  turn = turn % #made + 1
+  return made[turn]
+end
+""",
+        encoding="utf-8",
+    )
+    return script
+
+
 def burst(
     to: Contestant,
     *,
@@ -47,11 +69,13 @@ def burst(
     seconds: float,
     body: Path | None = None,
     varied: bool = False,
+    script: Path | None = None,
 ) -> Burst:
     """GETs, each like the other unless `varied`, or POSTs of what `body` holds (JSON), which differ
-    a little in length. Raises BenchError if nothing was answered."""
+    a little in length; or what `script` makes. Raises BenchError if nothing was answered."""
     host, port = to.address
-    script = POST if body is not None else VARIED if varied else None
+    if script is None:
+        script = POST if body is not None else VARIED if varied else None
     before = to.running.cpu_seconds()
     done = subprocess.run(
         [

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from activator.admin.api import make_app
 from activator.aiokit.deadlines import Deadlines
+from activator.aiokit.pace import Pace
 from activator.aiokit.tasks import Tasks
 from activator.app.cluster import OneCluster
 from activator.app.declared import DeclaredEndpoints
@@ -103,6 +104,7 @@ class App:
         """Monotonic moment at which what is in flight has had its time, once it is known."""
         self._clock = time.monotonic
         self._dice = random.Random()
+        self._pace = Pace()
         self._tasks = Tasks("app")
         """Of requests; `_upkeep` those that last as long as the app."""
         self._upkeep = Tasks("upkeep")
@@ -322,6 +324,7 @@ class App:
                 clock=self._clock,
                 wall=time.time,
                 tracer=self._proxy.tracer,
+                pace=self._pace,
             )
 
         self._proxy.webhook = lambda url: checked_url(url, self.reloading.settings.webhooks)
@@ -401,6 +404,7 @@ class App:
             probes=self._probes,
             events=self.events,
             clock=self._clock,
+            pace=self._pace,
         )
 
     def _patience(self, live: LiveEndpoint) -> float:

@@ -13,6 +13,7 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
+from activator.aiokit.pace import Pace
 from activator.aiokit.tasks import Tasks
 from activator.control.coldstart import ColdStarts
 from activator.control.member import EndpointMember
@@ -82,8 +83,11 @@ class Controller:
         probes: Probes,
         events: EventLog,
         clock: Callable[[], float],
+        pace: Pace | None = None,
     ) -> None:
+        """`pace`: shared with those that may wake at the same moment."""
         endpoint = live.endpoint
+        self._pace = pace or Pace()
         self.name = endpoint.name
         self.live = live
         self.life = Lifecycle(endpoint.scale, now=clock(), scalable=scalable)
@@ -170,8 +174,12 @@ class Controller:
         self._board.join(self.name, self._member)
         self._wishes.join(self.name, self.verbs)
         self._unfollow = self._lease.on_change(self._wake.set)
-        self._driver_task = self._tasks.spawn(self._driver.run(self._seen), name="driver")
+        self._driver_task = self._tasks.spawn(self._drive(), name="driver")
         self._loop_task = self._tasks.spawn(self._loop(), name="loop")
+
+    async def _drive(self) -> None:
+        await self._pace.turn()
+        await self._driver.run(self._seen)
 
     # --- what operators and the configuration ask for ------------------------------------------
 
@@ -304,6 +312,7 @@ class Controller:
     async def _loop(self) -> None:
         while True:
             await self._wake.wait()
+            await self._pace.turn()
             self._wake.clear()
             self.live.gate.turn_away()  # whoever has come to wait although nobody may
             if not self._reported:

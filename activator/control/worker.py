@@ -11,6 +11,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
+from activator.aiokit.pace import Pace
 from activator.aiokit.tasks import Tasks
 from activator.control.run import PAUSE, JobRun
 from activator.control.upkeep import TICK, Upkeep
@@ -41,7 +42,7 @@ LETTING_GO: Final = 5.0
 class Worker:
     """See the module. `is_gone`: this activator (its id) does no work any more, as far as can be
     seen. `call_hooks`: webhooks of this endpoint are due. `wall` is wall-clock time, as in
-    records of jobs."""
+    records of jobs. `pace`: shared with those that may wake at the same moment."""
 
     def __init__(
         self,
@@ -54,8 +55,10 @@ class Worker:
         clock: Callable[[], float],
         wall: Callable[[], float],
         tracer: Tracer | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._live = live
+        self._pace = pace or Pace()
         self._name = live.endpoint.name
         self._store = store
         self._outbound = outbound
@@ -138,6 +141,7 @@ class Worker:
     async def _claim_on(self) -> None:
         while self._claiming:
             await self._wake.wait()
+            await self._pace.turn()
             self._wake.clear()
             try:
                 await self._claim_some()

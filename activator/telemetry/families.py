@@ -255,5 +255,6 @@ def _histogram(
 ) -> Metric:
     family = HistogramMetricFamily(name, help_text, labels=labels)
     for values, seen in rows:
-        family.add_metric(values, seen.buckets(), seen.total)
+        if any(seen.counts):  # of thousands at zero, most have nothing to tell
+            family.add_metric(values, seen.buckets(), seen.total)
     return family

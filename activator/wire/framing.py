@@ -32,7 +32,7 @@ _CHUNK_LINE_LIMIT: Final = 256
 """Bytes of one chunk line: extensions are legal, unbounded ones are an attack."""
 _TRAILER_LIMIT: Final = 8 << 10
 """Bytes of a trailer section: it is held whole until its end, whatever the head may be."""
-_USUAL_SIZES: Final = {b"%x" % size: size for size in range(1, 2048)}
+_USUAL_SIZES: Final = {b"%x" % size: size for size in range(2048)}
 """Chunk lines as most servers write them, for the sizes that tokens and their events have."""
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
@@ -151,11 +151,14 @@ class ChunkedDecoder:
         return self.done
 
     def _begin_chunk(self, line: bytes) -> None:
-        found = _CHUNK_LINE.fullmatch(line)
-        if found is None:
-            raise Malformed("an invalid chunk size")
-        self._left = int(found.group(1), 16)
-        self._state = _DATA if self._left else _TRAILERS
+        length = _USUAL_SIZES.get(line)
+        if length is None:
+            found = _CHUNK_LINE.fullmatch(line)
+            if found is None:
+                raise Malformed("an invalid chunk size")
+            length = int(found.group(1), 16)
+        self._left = length
+        self._state = _DATA if length else _TRAILERS
 
     def _end_chunk(self, data: bytes, at: int) -> int:
         tail = data[at : at + 2]

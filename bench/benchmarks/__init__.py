@@ -10,6 +10,7 @@ from bench.benchmarks import (
     cluster,
     cold,
     drain,
+    endpoints,
     eta,
     garbage,
     growth,
@@ -22,6 +23,7 @@ from bench.benchmarks import (
     path,
     several,
     slots,
+    start,
     streams,
     throughput,
 )
@@ -52,4 +54,6 @@ ALL: Final[Mapping[str, Callable[[Lab], Result]]] = {
     "jobs": jobs.run,
     "models": models.run,
     "eta": eta.run,
+    "endpoints": endpoints.run,
+    "start": start.run,
 }

@@ -41,13 +41,15 @@ class Plan:
     rounds: int
     seconds: float
     connections: tuple[int, ...]
+    varied: tuple[bool, ...]
+    """Whether each request has a head of its own."""
     rates: tuple[float, ...]
 
 
 PLANS: Final = {
-    Size.FULL: Plan(7, 2.0, (16, 256), (200.0, 2000.0)),
-    Size.QUICK: Plan(1, 1.0, (16,), (200.0, 2000.0)),
-    Size.SMOKE: Plan(1, 1.0, (4,), (200.0,)),
+    Size.FULL: Plan(7, 2.0, (16, 256), (False, True), (200.0, 2000.0)),
+    Size.QUICK: Plan(1, 1.0, (16,), (False, True), (200.0, 2000.0)),
+    Size.SMOKE: Plan(1, 1.0, (4,), (True,), (200.0,)),
 }
 
 
@@ -90,7 +92,11 @@ def run(lab: Lab) -> Result:
         port = int(redis.rpartition(":")[2])
         paces = [_pace(lab, plan, field, rate=rate, redis=port) for rate in plan.rates]
         if wrk.installed():
-            cases = [Case("200 B", "/small", count) for count in plan.connections]
+            cases = [
+                Case("200 B, varied" if varied else "200 B", "/small", count, varied=varied)
+                for varied in plan.varied
+                for count in plan.connections
+            ]
             taken = bursts.measure(field, cases, rounds=plan.rounds, seconds=1.0)
         else:
             notes.append("left out: no wrk here, so no requests/s")
@@ -121,7 +127,7 @@ def _bare(lab: Lab, port: int, *, rate: float, seconds: float) -> list[float]:
 
 def result(plan: Plan, paces: Sequence[Pace], taken: Taken, *, notes: Sequence[str]) -> Result:
     rows: list[dict[str, Cell]] = []
-    verdicts = [taken.nothing_failed()]
+    verdicts = [taken.nothing_failed()] if taken.bursts else []
     for pace in paces:
         for name in (UNLIMITED, LIMITED, BARE):
             rows.append(_pace_row(pace, name))
@@ -130,7 +136,7 @@ def result(plan: Plan, paces: Sequence[Pace], taken: Taken, *, notes: Sequence[s
     for case in taken.bursts:
         for name in (UNLIMITED, LIMITED):
             rows.append(_burst_row(case, name, taken.of(case, name) or ()))
-        what = f"limited, requests in a second of CPU time, {case.connections} connections"
+        what = f"limited, requests in a second of CPU time, {case}"
         a_core = middle(_a_core(one) for one in taken.of(case, LIMITED) or ())
         verdicts.append(Verdict(what, a_core, RATE_LIMIT, "/s", at_least=True))
     return Result(
@@ -160,7 +166,7 @@ def _pace_row(pace: Pace, name: str) -> dict[str, Cell]:
 
 def _burst_row(case: Case, name: str, rounds: Sequence[Burst]) -> dict[str, Cell]:
     return {
-        "load": f"{case.connections} connections",
+        "load": str(case),
         "what": name,
         "p50 µs": None,
         "added, in bare round trips": None,

@@ -47,7 +47,7 @@ func main() {
 		flags.IntVar(&plan.cool, "cool", 0, "of each stream's last chunks are not counted")
 		flags.DurationVar(&plan.interval, "interval", 20*time.Millisecond, "between chunks of a stream")
 		flags.DurationVar(&plan.lead, "lead", 500*time.Millisecond, "from the last request to the first chunk")
-		flags.DurationVar(&plan.grace, "grace", 5*time.Second, "after the last chunk's moment")
+		flags.DurationVar(&plan.grace, "grace", 20*time.Second, "after the last chunk's moment")
 		flags.Parse(os.Args[2:])
 		read(plan)
 	default:

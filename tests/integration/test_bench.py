@@ -90,6 +90,29 @@ async def test_held_requests_are_measured_beside_their_bodies_and_with_redis_in_
     assert [verdict["limit"] for verdict in written["verdicts"]] == [4.0, 4.0]
 
 
+async def test_a_start_is_measured(tmp_path: Path) -> None:
+    _, out, err = await run_bench("start", "--smoke", "--out", str(tmp_path))
+
+    assert err == ""
+    (start,) = json.loads((tmp_path / "start.json").read_text())["raw"]["starts"]
+    assert 0 < start["listening"] <= start["ready"]
+    assert start["pss"] > 0
+    assert "memory at rest, PSS" in out
+
+
+async def test_many_endpoints_are_measured_beside_one(tmp_path: Path) -> None:
+    if not wrk.installed():
+        pytest.skip("no wrk here (apt install wrk)")
+    _, out, err = await run_bench("endpoints", "--smoke", "--out", str(tmp_path))
+
+    assert err == ""
+    one, many = json.loads((tmp_path / "endpoints.json").read_text())["rows"]
+    assert (one["endpoints"], many["endpoints"]) == (1, 300)
+    assert one["errors"] == many["errors"] == 0
+    assert 0 < many["listening s"] <= many["ready s"] <= many["at rest s"]
+    assert "requests/s with 300, of one" in out
+
+
 async def test_the_loops_lag_is_measured_beside_large_bodies(tmp_path: Path) -> None:
     _, out, err = await run_bench("models", "--smoke", "--out", str(tmp_path))
 

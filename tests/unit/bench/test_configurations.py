@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench import chat, peers
 from bench.contestants import ROUTERS, plain, routers
+from bench.failure import BenchError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,3 +67,24 @@ def test_versions_are_told_of_what_is_installed(
     monkeypatch.setattr(peers, "NAMES", {program: "litellm"})
 
     assert peers.versions() == {"litellm": "1.2.3"}
+
+
+def test_what_cannot_be_installed_is_named_and_the_others_are_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed: list[str] = []
+
+    def install(_program: Path, requirement: str) -> None:
+        if requirement == "vllm-router":
+            raise BenchError("no matching distribution found")
+        installed.append(requirement)
+
+    monkeypatch.setattr(peers, "install_package", install)
+    monkeypatch.setattr(peers, "install_llama_swap", lambda: installed.append("llama-swap"))
+
+    status = peers.main()
+
+    assert status == 1
+    assert installed == ["llama-swap", "sglang-router", "litellm[proxy]"]
+    said = capsys.readouterr().err
+    assert said == "vllm-router: cannot be installed, left out: no matching distribution found\n"

@@ -105,6 +105,14 @@ def test_a_limit_may_add_two_and_a_half_bare_round_trips() -> None:
     ]
 
 
+def test_without_a_load_generator_no_request_is_said_to_have_been_answered() -> None:
+    pace = Pace(200.0, unlimited=[100e-6], limited=[150e-6], bare=[20e-6])
+
+    result = limited.result(limited.PLANS[Size.SMOKE], [pace], Bursts([], {}), notes=["no wrk"])
+
+    assert [one.what for one in result.verdicts] == ["p50 added by the limit at 200/s"]
+
+
 def test_two_activators_are_judged_by_their_rate_where_each_has_a_core() -> None:
     kind = Kind("limited", one=[Both(1000.0, 100.0, 0)], two=[Both(1700.0, 105.0, 0)])
 

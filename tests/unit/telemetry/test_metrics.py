@@ -267,3 +267,16 @@ def test_everybody_else_gets_the_plain_format(accept: str) -> None:
     body, content_type = busy().render(accept)
     assert content_type.startswith("text/plain; version=0.0.4")
     assert b"# EOF" not in body
+
+
+def test_an_endpoint_that_nobody_has_asked_tells_no_histograms() -> None:
+    metrics = busy()
+    metrics.endpoint("resting")
+
+    body, _ = metrics.render("")
+
+    told = [line for line in body.decode().splitlines() if 'endpoint="resting"' in line]
+    assert told == []
+    assert 'activator_request_duration_seconds_bucket{endpoint="llama",le="2.5"} 2.0' in (
+        body.decode().splitlines()
+    )
