@@ -2,23 +2,52 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 
-from activator.app.serve import _collect_garbage
+import pytest
+
+from activator.app.serve import FEW, LOOKS, SETTLED, _collect_garbage
 from activator.cli import _imported
 
 
-def test_once_it_has_started_garbage_is_collected_but_of_what_stays() -> None:
-    before = gc.get_freeze_count()
+@pytest.mark.looptime
+async def test_garbage_is_collected_once_nothing_is_made_any_more_but_not_of_what_stays() -> None:
+    frozen = gc.get_freeze_count()
+    made: list[list[list[int]]] = []
     gc.disable()
+    collecting = asyncio.get_running_loop().create_task(_collect_garbage())
     try:
-        _collect_garbage()
+        for _ in range(3):
+            await asyncio.sleep(SETTLED)
+            made.append([[] for _ in range(2 * FEW)])
+            assert not gc.isenabled()
+
+        await asyncio.sleep(2.5 * SETTLED)
 
         assert gc.isenabled()
-        assert gc.get_freeze_count() > before
+        assert gc.get_freeze_count() > frozen
     finally:
         gc.enable()
         gc.unfreeze()
+    await collecting
+
+
+@pytest.mark.looptime
+async def test_garbage_is_collected_in_the_end_whatever_is_made() -> None:
+    made: list[list[list[int]]] = []
+    gc.disable()
+    collecting = asyncio.get_running_loop().create_task(_collect_garbage())
+    try:
+        for _ in range(LOOKS + 1):
+            await asyncio.sleep(SETTLED)
+            made.append([[] for _ in range(2 * FEW)])
+
+        assert gc.isenabled()
+    finally:
+        gc.enable()
+        gc.unfreeze()
+    await collecting
 
 
 def test_importing_a_command_leaves_the_collector_at_work() -> None:
