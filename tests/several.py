@@ -309,7 +309,8 @@ class Several:
             print(f"--- activator {each.pid}, {'runs' if each.runs else 'has ended'}")
             with contextlib.suppress(Cut, OSError, TimeoutError):
                 print(await each.ask_admin(f"/api/endpoints/{NAME}"))
-            for record in each.log[-60:]:
+            told = [one for one in each.log if one.get("action") not in ("request", "job_run")]
+            for record in (*told[-60:], *each.log[-20:]):
                 print("   ", {key: value for key, value in record.items() if value != "info"})
         print("--- the last orders")
         for asked in self.world.asked[-20:]:
