@@ -13,6 +13,7 @@ from activator.core.dispatch import Ticket
 
 if TYPE_CHECKING:
     from activator.config.keys import KeyRing
+    from activator.config.settings import OpenAI
     from activator.core.endpoint import NeverWake
     from activator.core.routing import RouteTable
     from activator.proxy.listener import Proxy
@@ -56,15 +57,22 @@ class Admitted:
     """Of its log line; None: not made yet."""
     _routes: RouteTable | None = None
     _keys: KeyRing | None = None
+    _openai: OpenAI | None = None
 
     def ticket(self, *, arrived: float) -> Ticket:
         """`arrived`: when its head came, monotonic seconds."""
         return Ticket(self.urgency, self.affinity, self.passive is not None, (), arrived)
 
     def keep_for(self, head: RequestHead, proxy: Proxy) -> None:
-        """Whoever sends the same head is admitted alike, as long as routes and keys stay."""
+        """Whoever sends the same head is admitted alike, as long as routes, keys and the default
+        model stay."""
         self._routes, self._keys = proxy.registry.routes, proxy.door.keys
+        self._openai = proxy.openai
         head.note = self
 
     def holds_for(self, proxy: Proxy) -> bool:
-        return self._routes is proxy.registry.routes and self._keys is proxy.door.keys
+        return (
+            self._routes is proxy.registry.routes
+            and self._keys is proxy.door.keys
+            and self._openai is proxy.openai
+        )

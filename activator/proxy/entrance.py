@@ -169,7 +169,7 @@ class _Arrival:
                 begun=None if peeked is None else peeked.body,
             ).start()
             return
-        if peeked is None and _is_lasting(self._head, admitted, self._proxy):
+        if peeked is None and not _may_be_read(self._head, admitted):
             admitted.keep_for(self._head, self._proxy)
         exchange = Exchange(
             self._proxy,
@@ -267,10 +267,9 @@ def _wants_a_job(head: RequestHead, admitted: Admitted) -> Wanted | None:
     return None if admitted.passive is not None or head.websocket else asked
 
 
-def _is_lasting(head: RequestHead, admitted: Admitted, proxy: Proxy) -> bool:
-    """What it was admitted as follows from its head, and from nothing that may change."""
-    reads_bodies = admitted.live.endpoint.dialect is Dialect.OPENAI and head.length
-    return not (reads_bodies or proxy.registry.routes.names_models)
+def _may_be_read(head: RequestHead, admitted: Admitted) -> bool:
+    """Another time its body may matter, as when the endpoint is cold and has a fallback."""
+    return head.length != 0 and admitted.live.endpoint.dialect is Dialect.OPENAI
 
 
 def _wants_background(admitted: Admitted, peeked: Peeked | None) -> Background | None:

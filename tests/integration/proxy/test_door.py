@@ -74,6 +74,21 @@ async def test_the_same_request_goes_where_it_belongs_now() -> None:
         assert s.replica.requests[-1].target == b"/x"
 
 
+async def test_a_request_that_names_no_model_goes_to_the_default_one_of_now() -> None:
+    async with stage(match={"models": ["m"]}, dialect="openai") as s:
+        s.rewrite(s.config | {"openai": {"defaultModel": "m"}})
+        await eventually(lambda: s.proxy.openai.default_model == "m")
+        client = await s.connect()
+        for _ in range(3):
+            client.send(request("/x"))
+            assert (await client.reply()).status == 200
+        s.rewrite(s.config | {"openai": {"defaultModel": "other"}})
+        await eventually(lambda: s.proxy.openai.default_model == "other")
+
+        client.send(request("/x"))
+        assert (await client.reply()).why == "no_route"
+
+
 async def test_each_request_has_an_id_and_a_trace_of_its_own_however_alike_they_are() -> None:
     async with stage() as s:
         client = await s.connect()
