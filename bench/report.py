@@ -20,6 +20,8 @@ NOT_SHOWN = ("pinned", "python_options", "warnings")
 """Of the machine: JSON only, or told otherwise."""
 QUIET = 0.05
 """Cores that others may use without our saying so."""
+LOUD = 0.5
+"""Cores beyond which figures of time are worth nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +91,13 @@ def print_result(result: Result, *, bystanders: float, stolen: float) -> None:
         console.print(table)
     for note in result.notes:
         console.print(f"note  {note}")
-    if bystanders > QUIET:
-        console.print(f"note  other processes used {bystanders:.2f} cores meanwhile: not quiet")
-    if stolen > QUIET:
-        console.print(f"note  the host gave {stolen:.2f} cores to others meanwhile: not quiet")
+    for used, said in (
+        (bystanders, f"other processes used {bystanders:.2f} cores meanwhile"),
+        (stolen, f"the host gave {stolen:.2f} cores to others meanwhile"),
+    ):
+        if used > QUIET:
+            luck = ", and what passes or misses by time does so by luck" if used > LOUD else ""
+            console.print(f"note  {said}: not quiet{luck}")
     for verdict in result.verdicts:
         console.print(str(verdict), style="green" if verdict.passed else "bold red")
 

@@ -56,11 +56,12 @@ def result(plan: Plan, taken: Taken, *, notes: Sequence[str]) -> Result:
     untold: list[str] = []
     for rate in taken.steadies:
         added = taken.added_to("activator", of="nginx", rate=rate)
-        if added is not None:
+        if added is not None and added > 0:
             what = f"activator, added p50 of what nginx adds, {rate:g}/s"
             verdicts.append(Verdict(what, added, ADDED_P50, "times"))
         elif taken.of("nginx", rate=rate) is not None:
-            untold.append(f"{rate:g}/s: nginx added nothing to be seen, nothing to judge by")
+            who = "nginx" if added is None else "the activator"
+            untold.append(f"{rate:g}/s: {who} added nothing to be seen, nothing to judge by")
         whole = taken.p99_of("activator", of="nginx", rate=rate)
         if whole is not None:
             what = f"activator, p99 of nginx's, {rate:g}/s"

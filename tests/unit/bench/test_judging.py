@@ -72,6 +72,24 @@ def test_where_nginx_adds_nothing_to_be_seen_that_is_told_instead_of_judged() ->
     assert result.notes == ["200/s: nginx added nothing to be seen, nothing to judge by"]
 
 
+def test_a_limit_that_takes_time_away_is_told_instead_of_passed() -> None:
+    pace = Pace(200.0, unlimited=[150e-6], limited=[100e-6], bare=[20e-6])
+
+    result = limited.result(limited.PLANS[Size.SMOKE], [pace], Bursts([], {}), notes=[])
+
+    assert list(result.verdicts) == []
+    assert result.notes[0].startswith("200/s: with a limit it was faster than without")
+
+
+def test_an_activator_faster_than_no_proxy_is_told_instead_of_passed() -> None:
+    taken = paced(direct=[steady(100, 200)], nginx=[steady(150, 300)], activator=[steady(90, 250)])
+
+    result = latency.result(latency.PLANS[Size.SMOKE], taken, notes=[])
+
+    assert [one.what for one in result.verdicts] == ["activator, p99 of nginx's, 200/s"]
+    assert result.notes == ["200/s: the activator added nothing to be seen, nothing to judge by"]
+
+
 def test_without_nginx_nothing_is_judged_and_all_is_shown() -> None:
     result = latency.result(
         latency.PLANS[Size.SMOKE],
