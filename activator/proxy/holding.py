@@ -283,6 +283,10 @@ class Holding:
         except StoreUnavailable as error:
             self._stay_in_memory(error)
             return
+        except Exception:
+            # a mistake of ours, which the end of the task tells: nobody waits for it
+            self._stay_in_memory(StoreUnavailable("The body could not be stored"))
+            raise
         if self._state != _State.STORING:
             await self._proxy.store.discard(handle)
             return
@@ -323,6 +327,10 @@ class Holding:
             if self._state == _State.FETCHING:
                 self._waiter.refused(error)
             return
+        except Exception:
+            if self._state == _State.FETCHING:
+                self._waiter.refused(StoreUnavailable("The body could not be read back"))
+            raise
         if self._state == _State.FETCHING:
             self._handle = None
             self._body.restore(chunks)

@@ -30,6 +30,7 @@ class Store(MemoryStore):
         self.taking.set()
         self.under_way = 0
         self.is_away = False
+        self.is_broken = False
 
     async def keep(
         self,
@@ -50,6 +51,8 @@ class Store(MemoryStore):
         self.under_way += 1
         await when.wait()
         self.under_way -= 1
+        if self.is_broken:
+            raise KeyError("a mistake of ours")
         if self.is_away:
             raise StoreUnavailable("The store does not answer")
 
@@ -90,6 +93,26 @@ async def test_a_request_without_a_body_needs_no_store() -> None:
         await s.replica.start()
 
         assert (await client.reply()).status == 200
+
+
+@pytest.mark.parametrize("breaks", ["keeping", "taking"])
+async def test_a_mistake_in_the_store_keeps_nobody_waiting(
+    breaks: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with stage(ready=False) as s:
+        store = with_store(s)
+        store.is_broken = breaks == "keeping"
+        client = await s.send(POST)
+        await s.until_in_line(1)
+        store.is_broken = breaks == "taking"
+        await s.replica.start()
+
+        reply = await client.reply()
+        assert (reply.status, reply.why) == {
+            "keeping": (200, ""),
+            "taking": (503, "store_unavailable"),
+        }[breaks]
+        assert "a mistake of ours" in caplog.text
 
 
 async def test_a_store_that_loses_a_body_fails_that_request_only() -> None:
