@@ -21,7 +21,9 @@ LONGEST: Final = 512
 """Characters of a path."""
 BROKEN_OFF: Final = "broken_off"
 
-_word = lru_cache(maxsize=1024)(word)  # replicas and peers are the same again and again
+# replicas and peers are the same again and again
+_word = lru_cache(maxsize=1024)(word)
+_quoted = lru_cache(maxsize=1024)(quoted)
 _log = logging.getLogger(REQUESTS)
 _handlers = logging.getLogger().handlers
 
@@ -95,9 +97,6 @@ def request_ended(
     straight = logs.straight
     if straight is not None and (len(_handlers) > 1 or _log.handlers):
         straight = None
-    if straight is not None and straight.writer.full:
-        straight.writer.refuse()
-        return
     at = time()
     if straight is not None and not straight.in_json:
         why, last = reason and f"reason={reason} ", job and f" job={_word(job)}"
@@ -110,13 +109,17 @@ def request_ended(
             f"attempts={attempts} remote={_word(remote)}{last}\n"
         )
         return
+    how = _AS_USUAL
+    if reason or cold or held or job:
+        how = (
+            f'"reason": {quoted(reason)}, "cold": {"true" if cold else "false"}, '
+            f'"held": {held:.6f}, "job": {quoted(job)}, '
+        )
     line = (
         f'{{"ts": "{moment(at)}", "level": "{level}", {_ALWAYS} {quoted(name)}'
-        f'{of.in_json or _in_json(of)}"status": {status}, "reason": {quoted(reason)}, '
-        f'"cold": {"true" if cold else "false"}, "held": {f"{held:.6f}" if held else "0.0"}, '
-        f'"seconds": {seconds:.6f}, "bytes_in": {bytes_in}, "bytes_out": {bytes_out}, '
-        f'"replica": {quoted(replica)}, "attempts": {attempts}, "remote": {quoted(remote)}, '
-        f'"job": {quoted(job)}}}'
+        f'{of.in_json or _in_json(of)}"status": {status}, {how}"seconds": {seconds:.6f}, '
+        f'"bytes_in": {bytes_in}, "bytes_out": {bytes_out}, "replica": {_quoted(replica)}, '
+        f'"attempts": {attempts}, "remote": {_quoted(remote)}}}'
     )
     if straight is not None:
         straight.writer.put(line + "\n")
@@ -143,6 +146,7 @@ def request_ended(
     _log.handle(RequestRecord(level_of(status, reason), line, fields))
 
 
+_AS_USUAL: Final = '"reason": "", "cold": false, "held": 0.0, "job": "", '
 _ALWAYS: Final = f'"logger": "{REQUESTS}", "message": "request", "action": "request", "request_id":'
 
 
