@@ -102,6 +102,16 @@ class Fleet(list[Activator]):
             assert asyncio.get_running_loop().time() < deadline, f"{now} are held, not {count}"
             await asyncio.sleep(0.01)
 
+    async def until_ready(self, count: int, *, within: float = 10.0) -> None:
+        """So many replicas, as far as the first one knows."""
+        deadline = asyncio.get_running_loop().time() + within
+        while True:
+            phases = [each["phase"] for each in (await self.status())["replicas"]]
+            if phases.count("ready") == count:
+                return
+            assert asyncio.get_running_loop().time() < deadline, f"not {count} ready: {phases}"
+            await asyncio.sleep(0.01)
+
     async def until_in_flight(self, count: int, *, within: float = 10.0) -> None:
         """At the first one's replicas."""
         deadline = asyncio.get_running_loop().time() + within

@@ -40,6 +40,7 @@ async def test_of_a_stateful_set_the_last_one_goes_once_it_has_finished_what_it_
     await space.apply(service(), made)
     await space.until_pods(lambda them: len(them) == 2 and all(map(is_ready, them)))
     async with fleet(space, kind="StatefulSet", concurrency=1, scale=SEVERAL) as activators:
+        await activators.until_ready(2)  # or two requests for one that is ready are a surge
         working = [spawn(activators[0].get("/for/4", within=40.0)) for _ in range(2)]
         await activators.until_in_flight(2)
         both = asyncio.gather(*working)
