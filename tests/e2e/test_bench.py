@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.test_bench import run_bench
+from tests.bench.test_bench import run_bench
 
 if TYPE_CHECKING:
     from pathlib import Path

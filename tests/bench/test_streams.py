@@ -19,7 +19,7 @@ from bench.benchmarks.streams import ADDED_MOST, is_carried
 from bench.contestant import Contestant
 from bench.processes import LOOPBACK, free_port, started, wait_until_listening
 from bench.streams import Load, Reading
-from tests.integration.test_bench import run_bench
+from tests.bench.test_bench import run_bench
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

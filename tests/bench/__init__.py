@@ -1,0 +1,1 @@
+"""The benchmarks themselves: each is run for a moment, and what judges by them is tried."""
