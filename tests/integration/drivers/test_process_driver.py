@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import resource
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -143,8 +144,13 @@ async def test_a_model_inherits_nothing_but_its_output_and_leads_a_group_of_its_
 
 async def test_no_signal_is_ignored_in_a_model_that_has_not_asked_for_it() -> None:
     cause = await cause_of_exit(shell("grep SigIgn /proc/self/status"))
+    (line,) = cause.last_lines
+    ignored = {number for number in range(1, 65) if int(line.split()[1], 16) >> (number - 1) & 1}
 
-    assert cause.last_lines == ("SigIgn:\t0000000000000000",)
+    # the C library keeps two for itself, which nobody can ask it for, and ignores them in what make
+    # starts: so it is in `make test`
+    assert ignored <= {32, 33}
+    assert not ignored & signal.valid_signals()
 
 
 async def test_an_unasked_end_is_told_with_its_code_and_last_lines_and_not_repaired() -> None:
