@@ -26,12 +26,16 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
 class Asking:
     """Whoever wants the answer; `events` is what it was told, in order."""
 
-    def __init__(self, up: Upstream, *, method: bytes = b"GET", length: int = 0) -> None:
+    def __init__(
+        self, up: Upstream, *, method: bytes = b"GET", length: int = 0, takes_whole: bool = False
+    ) -> None:
         self.events: list[Any] = []
         self.up = up
         self.replica = LiveReplica(ONE, up.kit)
         head = b"%b / HTTP/1.1\r\n\r\n" % method
-        self.attempt = Attempt(up.live, self.replica, Outbound(head, method, length, False), self)
+        outbound = Outbound(head, method, length, False)
+        whole = self.whole if takes_whole else None
+        self.attempt = Attempt(up.live, self.replica, outbound, self, whole=whole)
 
     def connected(self) -> None:
         self.events.append("connected")
@@ -46,6 +50,9 @@ class Asking:
 
     def data(self, data: bytes) -> None:
         self.events.append(data)
+
+    def whole(self, head: ResponseHead, body: bytes) -> None:
+        self.events.append((head.status, body))
 
     def ended(self, trailers: list[Field]) -> None:
         self.events.append("ended")
@@ -82,14 +89,7 @@ async def test_an_answer_passes_and_its_connection_rests() -> None:
 
 @pytest.mark.parametrize("closes", [False, True])
 async def test_an_answer_that_comes_all_at_once_is_told_as_one(closes: bool) -> None:
-    a = Asking(Upstream())
-    a.attempt = Attempt(
-        a.up.live,
-        a.replica,
-        Outbound(b"GET / HTTP/1.1\r\n\r\n", b"GET", 0, False),
-        a,
-        whole=lambda head, body: a.events.append((head.status, body)),
-    )
+    a = Asking(Upstream(), takes_whole=True)
     await a.begin()
     head = OK[:-2] + b"Connection: close\r\n\r\n" if closes else OK
     a.up.wire.comes(b"HTTP/1.1 103 Early Hints\r\n\r\n" + head + b"ok")
@@ -102,14 +102,7 @@ async def test_an_answer_that_comes_all_at_once_is_told_as_one(closes: bool) -> 
 async def test_an_answer_with_more_behind_it_is_told_in_steps_and_its_connection_is_not_kept() -> (
     None
 ):
-    a = Asking(Upstream())
-    a.attempt = Attempt(
-        a.up.live,
-        a.replica,
-        Outbound(b"GET / HTTP/1.1\r\n\r\n", b"GET", 0, False),
-        a,
-        whole=lambda head, body: a.events.append((head.status, body)),
-    )
+    a = Asking(Upstream(), takes_whole=True)
     await a.begin()
     a.up.wire.comes(OK + b"ok and more")
 
