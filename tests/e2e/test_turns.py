@@ -58,7 +58,7 @@ async def test_two_take_turns_with_the_rights_of_the_manifests_and_no_others(
         assert (await other.get("/")).why == "store_unavailable"
 
         long = spawn(first.get("/for/3", within=30.0))
-        await asyncio.sleep(0.5)
+        await activators.until_in_flight(1)
         first.tell(signal.SIGTERM)
         told = time.monotonic()
         assert await serving(activators, within=10.0, other_than=first.pid) is other
