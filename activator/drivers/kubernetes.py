@@ -83,6 +83,8 @@ class KubernetesDriver:
         self._lasting: KubeError | None = None
         """Why nothing can be ordered until somebody mends it."""
         self._lacks_since: float | None = None
+        self._look_again_at: float | None = None
+        """Though nothing changes: whether pods still cannot be created is told only then."""
         self._old_refusal: ClusterEvent | None = None
         """That pods could not be created, from before they were asked for this time."""
         self._chosen = set[str]()
@@ -259,6 +261,7 @@ class KubernetesDriver:
     ) -> list[Exit]:
         """Pods that are asked for and refused by the API server, once that has lasted."""
         event = view.refused_creation()
+        self._look_again_at = None
         if not self._wanted(workload) or any(not each.is_over for each in pods):
             self._lacks_since, self._old_refusal = None, event
             return []
@@ -271,6 +274,7 @@ class KubernetesDriver:
         if self._lacks_since is None:
             self._lacks_since = now
         if now - self._lacks_since < CREATE_PATIENCE:
+            self._look_again_at = self._lacks_since + CREATE_PATIENCE
             return []
         return [Exit(f"{workload.name}.create.{workload.generation}", cannot_create(told))]
 
@@ -304,10 +308,9 @@ class KubernetesDriver:
             self._changed.set()
 
     async def _until_changed(self) -> None:
-        now = self._clock()
-        soon = None if self._lacks_since is None else self._lacks_since + CREATE_PATIENCE - now
+        at = self._look_again_at
         try:
-            async with asyncio.timeout(soon if soon is not None and soon > 0 else None):
+            async with asyncio.timeout(None if at is None else max(0.0, at - self._clock())):
                 await self._changed.wait()
         except TimeoutError:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import TYPE_CHECKING
 
 from activator.core.backoff import Backoff
@@ -16,7 +17,7 @@ from tests.kube_controllers import Controllers, running_cluster
 from tests.kube_server import KubeServer, kubeconfig
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 M = KubernetesBackend("models", "apps/v1", "Deployment", "m", port="http")
@@ -39,13 +40,18 @@ class Place:
         return self.clusters[-1]
 
     def driver(
-        self, backend: KubernetesBackend = M, *, cluster: Cluster | None = None
+        self,
+        backend: KubernetesBackend = M,
+        *,
+        cluster: Cluster | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> KubernetesDriver:
         return KubernetesDriver(
             backend.name,
             backend,
             cluster=cluster or self.cluster(),
             note=lambda action, reason: self.notes.append((action, reason)),
+            clock=clock,
         )
 
     def count(self, plural: str = "deployments", name: str = "m") -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +17,7 @@ from tests.kube_controllers import workload
 from tests.support import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 
@@ -164,10 +166,20 @@ async def test_the_lines_of_one_that_does_not_come_up_are_fetched_when_asked_for
         assert driven.driver.last_lines("m-2") == ()
 
 
-async def test_pods_that_the_quota_refuses_are_told_once_that_lasts(place: Place) -> None:
+@pytest.mark.parametrize(
+    "clock",
+    [
+        pytest.param(time.monotonic, id="on time"),
+        # what is early at the look is overdue before it is waited for
+        pytest.param(count().__next__, id="a second at every reading"),
+    ],
+)
+async def test_pods_that_the_quota_refuses_are_told_once_that_lasts(
+    place: Place, clock: Callable[[], float]
+) -> None:
     place.controllers.makes_pods = False
     place.server.put("deployments", workload("m"))
-    async with driving(place.driver()) as driven:
+    async with driving(place.driver(clock=clock)) as driven:
         await driven.driver.scale(1, before=0)
 
         def fail(deployment: Any) -> None:
