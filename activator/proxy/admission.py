@@ -133,7 +133,7 @@ def admit(
         raise Loop(via=via)
     preflight = head.method == b"OPTIONS" and is_preflight(head)
     key, credentials = door.open(head, needed=not preflight) if door.keys else (None, NO_FIELDS)
-    raw, query, rest = head.target.partition(b"?")
+    raw = head.target.partition(b"?")[0]
     if _MODELS in raw and head.method in (b"GET", b"HEAD"):
         _ask_for_models(head, raw, routes=registry.routes, key=key)
     path = _path(raw)
@@ -144,9 +144,7 @@ def admit(
     if RESPONSES + "/" in path:
         _ask_for_response(head, path, routes=routes, owner=owner)
     if routes.names_models:
-        routed, model = _by_model(
-            routes, head, path, query=rest, peeked=peeked, default=default_model
-        )
+        routed, model = _by_model(routes, head, path, peeked=peeked, default=default_model)
         if routed is None and preflight:  # it names no model, and any of them may answer it
             routed = next(routes.candidates(host=_host(head.host), path=path), None)
     else:
@@ -162,13 +160,11 @@ def admit(
     passive: NeverWake | Preflight | None = PREFLIGHT if preflight else None
     if endpoint.never_wake and passive is None:
         passive = never_wake(endpoint, shown)
-    target = head.target
     if endpoint.strip_prefix and routed.prefix:
-        stripped = without_prefix(raw.decode("ascii"), routed.prefix, path=path)
-        target = stripped.encode("ascii") + query + rest
+        raw = without_prefix(raw.decode("ascii"), routed.prefix, path=path).encode("ascii")
     return Admitted(
         live=registry[endpoint.name],
-        target=target,
+        path=raw,
         urgency=_urgency(head, endpoint, key),
         affinity=_affinity(head, endpoint, peeked)
         if endpoint.affinity_header or peeked is not None
@@ -231,7 +227,6 @@ def _by_model(
     head: RequestHead,
     path: str,
     *,
-    query: bytes,
     peeked: Peeked | None,
     default: str | None,
 ) -> tuple[Routed | None, str | None]:
@@ -243,7 +238,7 @@ def _by_model(
     elif head.length:
         model = UNREAD
     else:
-        model = _of_query(query) or default
+        model = _of_query(head.query[1:]) or default
     try:
         found = routes.match(host=_host(head.host), path=path, headers=head.text, model=model)
     except ModelNeeded:

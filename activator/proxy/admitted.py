@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from activator.core.endpoint import NeverWake
     from activator.core.routing import RouteTable
     from activator.proxy.listener import Proxy
+    from activator.proxy.stencils import Stencil
     from activator.telemetry.requests import Subject
     from activator.upstream.registry import LiveEndpoint
     from activator.wire.heads import RequestHead
@@ -34,7 +35,7 @@ class Admitted:
     """A request that may go to an endpoint."""
 
     live: LiveEndpoint
-    target: bytes
+    path: bytes
     """As the replica gets it."""
     urgency: int
     """RFC 9218, as far as the endpoint or the key allow it."""
@@ -51,8 +52,8 @@ class Admitted:
     """What its body's `model` is to be from here on; None: as it came."""
     is_response: bool = False
     """It creates a response, of OpenAI's API of that name."""
-    stencil: tuple[bytes, ...] | None = None
-    """Its head for a replica, but for what differs each time (`outbound`); None: not made yet."""
+    stencil: Stencil | None = None
+    """Its head for a replica, but for what differs each time; None: not made yet."""
     subject: Subject | None = None
     """Of its log line; None: not made yet."""
     _routes: RouteTable | None = None
@@ -63,12 +64,23 @@ class Admitted:
         """`arrived`: when its head came, monotonic seconds."""
         return Ticket(self.urgency, self.affinity, self.passive is not None, (), arrived)
 
+    def target(self, head: RequestHead) -> bytes:
+        """What a request with this head asks the replica for."""
+        return self.path + head.query
+
     def keep_for(self, head: RequestHead, proxy: Proxy) -> None:
-        """Whoever sends the same head is admitted alike, as long as routes, keys and the default
-        model stay."""
-        self._routes, self._keys = proxy.registry.routes, proxy.door.keys
+        """Whoever sends the same head, or one with the same outline if nothing but that has led
+        here, is admitted alike, as long as routes, keys and the default model stay."""
+        self._routes, self._keys = routes, _ = proxy.registry.routes, proxy.door.keys
         self._openai = proxy.openai
         head.note = self
+        outline = head.outline
+        if outline is None or (head.query and routes.names_models):
+            return  # a query may name the model
+        affinity = self.live.endpoint.affinity_header
+        asked = routes.header_names if affinity is None else routes.header_names | {affinity}
+        if asked.isdisjoint([name.decode() for name in outline.names]):
+            outline.note = self
 
     def holds_for(self, proxy: Proxy) -> bool:
         return (

@@ -239,8 +239,8 @@ class Asking(Talk):
         )
 
     def _key(self) -> str:
-        admitted = self._admitted
-        return key_of(self.head, self._asked, owner=admitted.owner, target=admitted.target)
+        admitted, head = self._admitted, self.head
+        return key_of(head, self._asked, owner=admitted.owner, target=admitted.target(head))
 
     def _webhook(self) -> str:
         given = self.head.get(b"x-activator-webhook")

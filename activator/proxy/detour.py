@@ -191,7 +191,7 @@ class Detour:
         return await self._count(most=fallback.max_per_day)
 
     def _is_blocked_at(self, host: LiveEndpoint) -> bool:
-        path = self._admitted.target.partition(b"?")[0].decode("ascii")
+        path = self._admitted.path.decode("ascii")
         return path.startswith("/") and is_blocked(host.endpoint, normal_path(path))
 
     async def _count(self, *, most: int) -> Outcome | None:
@@ -233,7 +233,7 @@ class Detour:
         outbound = outbound_to_service(
             to,
             head,
-            target=self._admitted.target,
+            target=self._admitted.target(head),
             size=self._body.size,
             via=self._proxy.via,
             request_id=self._id,

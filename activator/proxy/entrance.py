@@ -8,7 +8,7 @@ to be one; before them `Peeking`, where that depends on the body. Whether it may
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from activator.core.endpoint import Dialect
 from activator.errors import ActivatorError
@@ -26,7 +26,7 @@ from activator.proxy.browser.page import STREAM
 from activator.proxy.browser.stream import PageStream, watched
 from activator.proxy.edits import Edit
 from activator.proxy.handler import CLIENT_LEFT, Exchange
-from activator.proxy.headers import new_request_id, request_id, resized
+from activator.proxy.headers import new_request_id, request_id, resized, usable_id
 from activator.proxy.job_pages import JobPage
 from activator.proxy.openai.background import BackgroundAsking
 from activator.proxy.openai.models import tell_models
@@ -48,13 +48,17 @@ if TYPE_CHECKING:
     from activator.wire.heads import RequestHead
     from activator.wire.server import ServerConnection
 
+_ID: Final = b"x-request-id"
+
 
 def enter(proxy: Proxy, connection: ServerConnection, head: RequestHead) -> None:
     """wire has read a head. Whoever plays the request is the connection's receiver from here on;
     nobody is, if it was answered at once."""
     known = head.note
     if isinstance(known, Admitted) and known.holds_for(proxy) and proxy.shut is None:
-        named = request_id(head) if b"x-request-id" in head.first else new_request_id()
+        own = head.own
+        named = usable_id(own[_ID]) if own and _ID in own else None
+        named = named or new_request_id()
         exchange = Exchange(proxy, connection, head, known, request_id=named, arrived=proxy.clock())
         connection.receiver = exchange
         exchange.start()

@@ -19,13 +19,14 @@ from activator.proxy.browser.navigation import is_navigation
 from activator.proxy.browser.page import is_shown, show_page, why_not_yet
 from activator.proxy.browser.visits import visit
 from activator.proxy.detour import detour_of
-from activator.proxy.headers import downstream_head, downstream_stencil, interim_head
+from activator.proxy.headers import downstream_head, interim_head
 from activator.proxy.holding import Holding
 from activator.proxy.openai.early import EarlyAnswer
 from activator.proxy.outbound import outbound_to
 from activator.proxy.passage import Passage
 from activator.proxy.replies import plain_reply, preflight_reply, refusal
 from activator.proxy.retrying import Failures
+from activator.proxy.stencils import downstream_stencil
 from activator.proxy.timing import overhead, timing
 from activator.proxy.traced import begin_trace
 from activator.telemetry.requests import Subject, is_logged, request_ended

@@ -52,15 +52,22 @@ def via_name() -> bytes:
 
 def request_id(head: RequestHead) -> bytes:
     """The client's `X-Request-Id` if it is usable, else a new one (128 random bits)."""
-    given = head.get(b"x-request-id")
-    if given is not None and _REQUEST_ID.fullmatch(given):
-        return given
-    return new_request_id()
+    return usable_id(head.get(b"x-request-id")) or new_request_id()
+
+
+def usable_id(given: bytes | None) -> bytes | None:
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else None
 
 
 def new_request_id() -> bytes:
     """128 random bits; unique, not secret."""
     return b"%032x" % _dice.getrandbits(128)
+
+
+def new_traceparent() -> bytes:
+    """W3C Trace Context: whoever begins a trace names it; not sampled, since nobody has asked."""
+    trace, span = divmod(_dice.getrandbits(192), 1 << 64)
+    return b"00-%032x-%016x-00" % (trace or 1, span or 1)
 
 
 def authority(replica: Replica) -> bytes:
@@ -133,50 +140,6 @@ def upstream_head(
     return b"\r\n".join(lines)
 
 
-_HOLE: Final = b"\0"
-"""What no field may hold."""
-
-
-def upstream_stencil(
-    head: RequestHead,
-    *,
-    target: bytes,
-    via: bytes,
-    tls: bool,
-    credentials: frozenset[bytes],
-) -> tuple[bytes, ...]:
-    """`upstream_head` of all requests with this head, of peers whose forwarding fields are not
-    believed, in four pieces: between them come the request's id, the peer and its `traceparent`.
-    Empty: it has none, since the head says one of these itself, or names no host."""
-    first = head.first
-    if not head.host or {b"x-request-id", b"traceparent", b"expect"} & first.keys():
-        return ()
-    whole = upstream_head(
-        head,
-        target=target,
-        host=head.host,
-        via=via,
-        request_id=_HOLE,
-        peer=_HOLE.decode(),
-        tls=tls,
-        trusted=False,
-        credentials=credentials,
-        continued=False,
-        parent=_HOLE,
-    )
-    return tuple(whole.split(_HOLE))
-
-
-def fill_upstream(stencil: tuple[bytes, ...], *, request_id: bytes, peer: str) -> bytes:
-    """`request_id`: one of `new_request_id`. It names the trace, too: W3C Trace Context leaves its
-    name to whoever begins one. Not sampled, since nobody has asked."""
-    start, peers, trace, end = stencil
-    return b"%b%b%b%b%b00-%b-%b-00%b" % (
-        *(start, request_id, peers, peer.encode(), trace),
-        *(request_id, request_id[:16], end),
-    )
-
-
 def resized(head: RequestHead, length: int) -> RequestHead:
     """The same head with another Content-Length, for a body that was changed."""
     line = b"Content-Length: %d" % length
@@ -233,11 +196,7 @@ def _add_forwarding(
         b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b"
         % (chain, proto, shown)
     )
-    parent = parent or valid_traceparent(head.get(b"traceparent"))
-    if parent is None:
-        # W3C Trace Context: whoever begins a trace names it; not sampled, since nobody has asked
-        trace, span = divmod(_dice.getrandbits(192), 1 << 64)
-        parent = b"00-%032x-%016x-00" % (trace or 1, span or 1)
+    parent = parent or valid_traceparent(head.get(b"traceparent")) or new_traceparent()
     lines.append(b"traceparent: " + parent)
 
 
@@ -270,13 +229,6 @@ def downstream_head(
         % (head.minor, via, request_id, b"true" if cold else b"false", timing)
     )
     return b"\r\n".join(lines)
-
-
-def downstream_stencil(head: ResponseHead, *, via: bytes) -> tuple[bytes, ...]:
-    """`downstream_head` of all answers with this head that a warm replica gives, in three pieces:
-    between them come the request's id and the timing."""
-    whole = downstream_head(head, via=via, request_id=_HOLE, cold=False, timing=_HOLE)
-    return tuple(whole.split(_HOLE))
 
 
 def interim_head(head: ResponseHead) -> bytes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from activator.proxy.headers import authority, fill_upstream, upstream_head, upstream_stencil
+from activator.proxy.headers import authority, upstream_head
+from activator.proxy.stencils import NONE, fill_upstream, upstream_stencil
 from activator.upstream.forward import Outbound
 
 if TYPE_CHECKING:
@@ -33,18 +34,18 @@ def outbound_to(
         if stencil is None:
             stencil = admitted.stencil = upstream_stencil(
                 head,
-                target=admitted.target,
+                path=admitted.path,
                 via=proxy.via,
                 tls=proxy.tls,
                 credentials=admitted.credentials,
             )
-        if stencil:
-            filled = fill_upstream(stencil, request_id=request_id, peer=connection.peer)
+        if stencil is not NONE:
+            filled = fill_upstream(stencil, head, request_id=request_id, peer=connection.peer)
             return Outbound(filled, head.method, head.length, head.websocket)
     return Outbound(
         head=upstream_head(
             head,
-            target=admitted.target,
+            target=admitted.target(head),
             host=head.host or authority(replica),
             via=proxy.via,
             request_id=request_id,

@@ -48,7 +48,7 @@ def envelope_of(
         lines.append(b"traceparent: " + parent)
     return Envelope(
         method=head.method,
-        target=admitted.target,
+        target=admitted.target(head),
         host=head.host,
         lines=tuple(lines),
         minor=head.minor,

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+if TYPE_CHECKING:
+    from activator.wire.outline import Outline
+
 CHUNKED: Final = -1
 """A body length: framed by chunks."""
 UNTIL_CLOSE: Final = -2
@@ -69,13 +72,13 @@ class _Head:
     """
 
     __slots__ = (
-        "_folded", "connection", "fields", "first", "keep_alive", "length", "minor", "note",
+        "connection", "fields", "first", "folded", "keep_alive", "length", "minor", "note",
     )  # fmt: skip
-
-    _folded: bytes
 
     def __init__(self, minor: int, fields: list[Field]) -> None:
         self.minor = minor
+        self.folded = b""
+        """The fields while nobody looks at them: what follows the first CRLF."""
         self.fields = fields
         self.first = _first_of(fields)
         self.length = 0
@@ -87,8 +90,9 @@ class _Head:
     def fold(self) -> None:
         """Its fields take a tenth of the memory until somebody looks at one: four objects each
         become one for all."""
-        self._folded = b"\r\n".join([line for _, _, line in self.fields])
-        del self.fields, self.first
+        if not self.folded:
+            self.folded = b"".join([b"\r\n" + line for _, _, line in self.fields])
+            del self.fields, self.first
 
     if not TYPE_CHECKING:  # for a checker every name would be an attribute
 
@@ -96,9 +100,10 @@ class _Head:
             """Only asked for what is not there: the fields, once they are folded."""
             if name not in ("fields", "first"):
                 raise AttributeError(name)
-            self.fields = _split(self._folded)
+            _, _, lines = self.folded.partition(b"\r\n")
+            self.fields = _split(lines)
             self.first = _first_of(self.fields)
-            del self._folded
+            self.folded = b""
             return getattr(self, name)
 
     def get(self, name: bytes) -> bytes | None:
@@ -120,12 +125,22 @@ class _Head:
 class RequestHead(_Head):
     """A request's head. `length` is the body's: a number of bytes or CHUNKED."""
 
-    __slots__ = ("expects_continue", "host", "method", "target", "websocket")
+    __slots__ = (
+        "expects_continue", "host", "method", "outline", "own", "query", "target", "websocket",
+    )  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, minor: int, fields: list[Field]) -> None:
         super().__init__(minor, fields)
         self.method = method
         self.target = target
+        _, mark, query = target.partition(b"?")
+        self.query = mark + query
+        """Of its target, with the question mark; empty if it has none."""
+        self.own = NOTHING_OWN
+        """Values of fields that most clients change with every request; whether or not they are
+        here, they are among the fields (`wire.outline`)."""
+        self.outline: Outline | None = None
+        """What it has in common with others; None: nothing, or nobody keeps it."""
         self.host = b""
         self.expects_continue = False
         self.websocket = False
@@ -149,6 +164,7 @@ class ResponseHead(_Head):
 _METHODS: Final = {method: method for method in (b"GET", b"POST", b"PUT", b"PATCH", b"DELETE")}
 """One object each for all requests that wait."""
 _NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
+NOTHING_OWN: Final[dict[bytes, bytes]] = {}
 _CLOSE: Final = frozenset({b"close"})
 _ONCE_IN_A_RESPONSE: Final = frozenset({b"content-length", b"transfer-encoding"})
 _ONCE_IN_A_REQUEST: Final = _ONCE_IN_A_RESPONSE | {b"host"}

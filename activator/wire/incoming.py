@@ -15,7 +15,7 @@ from activator.wire.heads import UnfinishedHead, parse_request
 if TYPE_CHECKING:
     from activator.wire.framing import Decoder
     from activator.wire.heads import Field, HeadLimits, RequestHead
-    from activator.wire.known import KnownHeads
+    from activator.wire.known import KnownRequests
 
 
 class Incoming:
@@ -24,7 +24,7 @@ class Incoming:
 
     __slots__ = ("_at", "_decoder", "_known", "_limits", "head_begun", "rest", "unfinished")
 
-    def __init__(self, limits: HeadLimits, known: KnownHeads[RequestHead]) -> None:
+    def __init__(self, limits: HeadLimits, known: KnownRequests) -> None:
         """`known`: of all clients with these limits."""
         self._limits = limits
         self._known = known
@@ -79,8 +79,10 @@ class Incoming:
         raw = data[at:end]
         head = self._known.get(raw)
         if head is None:
-            head = parse_request(raw, self._limits)
-            self._known.keep(raw, head)
+            head = self._known.alike(raw)
+            if head is None:
+                head = parse_request(raw, self._limits)
+                self._known.learn(raw, head, self._limits)
         if head.length:
             self._decoder = decoder(head.length, self._limits)
         return head

@@ -9,8 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from activator.wire.heads import NOTHING_OWN, RequestHead
+from activator.wire.outline import cut, is_told_apart, outline_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from activator.wire.heads import HeadLimits
+    from activator.wire.outline import Outline
 
 MOST: Final = 1024
 """Heads; at the bound all are forgotten, which costs the ones in use one more reading each."""
@@ -38,3 +44,42 @@ class KnownHeads(Generic[Head]):
             if len(self._heads) >= MOST:
                 self._heads.clear()
             self._heads[raw] = head
+
+
+class KnownRequests(KnownHeads[RequestHead]):
+    """Of requests: those too that are alike but for what each says of its own."""
+
+    __slots__ = ("_outlines",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._outlines: dict[tuple[bytes, ...], Outline] = {}
+
+    def __len__(self) -> int:
+        return len(self._heads) + len(self._outlines)
+
+    def alike(self, raw: bytes) -> RequestHead | None:
+        """The head that these bytes are, made from one that is known; None: there is none."""
+        if len(raw) > LONGEST:
+            return None
+        found = cut(raw)
+        if found is None:
+            return None
+        key, query, values = found
+        outline = self._outlines.get(key)
+        return None if outline is None else outline.filled(raw, query, values)
+
+    def learn(self, raw: bytes, head: RequestHead, limits: HeadLimits) -> None:
+        """It has just been read within these limits."""
+        found = None
+        if len(raw) <= LONGEST <= min(limits.line, limits.total):  # nothing kept comes near them
+            found = outline_of(head, raw)
+        if not is_told_apart(head):
+            head.outline, head.own = None, NOTHING_OWN
+        elif found is None:
+            self.keep(raw, head)
+        else:
+            key, outline = found
+            if len(self._outlines) >= MOST:
+                self._outlines.clear()
+            self._outlines[key] = outline

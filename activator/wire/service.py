@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from activator.wire.heads import Field, HeadLimits, RequestHead
-from activator.wire.known import KnownHeads
+from activator.wire.known import KnownRequests
 from activator.wire.sipping import make_cup
 
 if TYPE_CHECKING:
@@ -80,4 +80,4 @@ class ServerKit:
     limits: ServerLimits
     tls: bool = False
     cup: memoryview = field(default_factory=make_cup)
-    known: KnownHeads[RequestHead] = field(default_factory=KnownHeads)
+    known: KnownRequests = field(default_factory=KnownRequests)

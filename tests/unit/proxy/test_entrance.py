@@ -197,6 +197,43 @@ async def test_nothing_comes_in_while_the_door_is_shut() -> None:
         assert not h.live.gate.demand
 
 
+NAMED = {"X-Request-Id": "one"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_once"),
+    [
+        pytest.param({}, True, id="nothing but what is its own differs"),
+        pytest.param({"match": Match(headers=(("x-request-id", "one"),))}, False, id="a route's"),
+        pytest.param({"affinity_header": "x-request-id"}, False, id="it decides who is liked"),
+        pytest.param({"match": Match(models=("*",))}, False, id="a query may name a model"),
+    ],
+)
+async def test_what_heads_of_one_outline_lead_to_is_found_out_once(
+    changed: dict[str, Any], is_once: bool
+) -> None:
+    async with hall(**changed) as h:
+        lines = ["GET /?model=a HTTP/1.1", "GET /?model=b HTTP/1.1", "GET /?model=b HTTP/1.1"]
+        played: list[Any] = [h.comes(message(line, NAMED)).receiver for line in lines]
+
+        assert [type(each) for each in played] == [Exchange] * 3
+        assert [each._id for each in played] == [b"one"] * 3
+        for each in played[1:]:
+            assert (each._admitted is played[0]._admitted) == is_once
+
+
+async def test_what_a_head_led_to_holds_as_long_as_the_routes() -> None:
+    async with hall() as h:
+        line = "GET /?a HTTP/1.1"
+        before: Any = h.comes(message(line)).receiver
+        h.proxy.registry.route([h.live.endpoint])
+        after: Any = h.comes(message(line)).receiver
+        again: Any = h.comes(message(line)).receiver
+
+        assert after._admitted is not before._admitted
+        assert again._admitted is after._admitted
+
+
 OPENAI: dict[str, Any] = {"dialect": Dialect.OPENAI, "match": Match(models=("llama",))}
 
 

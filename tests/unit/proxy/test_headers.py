@@ -9,15 +9,12 @@ import pytest
 
 from activator.proxy.headers import (
     downstream_head,
-    downstream_stencil,
-    fill_upstream,
     interim_head,
     is_loop,
     new_request_id,
     request_id,
     retargeted,
     upstream_head,
-    upstream_stencil,
     via_name,
 )
 from tests.unit.proxy.support import asked, told
@@ -57,53 +54,6 @@ def answered(*fields: str, line: str = "HTTP/1.1 200 OK") -> list[str]:
 def values(lines: list[str], name: str) -> list[str]:
     found = (line.partition(":") for line in lines[1:])
     return [value.strip() for key, _, value in found if key.lower() == name.lower()]
-
-
-# --- the same head again
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [(), ("Via: 1.1 other", "TE: trailers", "Cookie: a=b"), ("X-Forwarded-For: 1.2.3.4",),
-     ("Connection: x-hop", "X-Hop: 1", "X_Forwarded_For: 1"), ("Transfer-Encoding: chunked",)],
-)  # fmt: skip
-def test_a_stencil_once_filled_is_the_head_as_it_is_made_otherwise(fields: tuple[str, ...]) -> None:
-    head = asked("GET /a?b HTTP/1.1", *fields)
-    stencil = upstream_stencil(head, target=b"/b", via=VIA, tls=True, credentials=frozenset())
-    named = new_request_id()
-    parent = b"00-%b-%b-00" % (named, named[:16])
-
-    assert fill_upstream(stencil, request_id=named, peer="192.0.2.7") == upstream_head(
-        head,
-        target=b"/b",
-        host=head.host,
-        via=VIA,
-        request_id=named,
-        peer="192.0.2.7",
-        tls=True,
-        trusted=False,
-        credentials=frozenset(),
-        continued=False,
-        parent=parent,
-    )
-
-
-@pytest.mark.parametrize(
-    "field",
-    ["X-Request-Id: 1", f"traceparent: 00-{'1' * 32}-{'2' * 16}-01", "Expect: 100-continue"],
-)
-def test_what_a_client_says_of_its_own_request_fits_no_stencil(field: str) -> None:
-    head = asked("GET / HTTP/1.1", field)
-    assert not upstream_stencil(head, target=b"/", via=VIA, tls=False, credentials=frozenset())
-
-
-def test_the_stencil_of_an_answer_is_its_head_but_for_what_differs() -> None:
-    head = told("HTTP/1.1 200 OK", "Server: m", "Content-Length: 2", "X-Request-Id: theirs")
-    begin, middle, end = downstream_stencil(head, via=VIA)
-
-    assert b"%bid-1%bqueue;dur=0%b" % (begin, middle, end) == downstream_head(
-        head, via=VIA, request_id=b"id-1", cold=False, timing=b"queue;dur=0"
-    )
 
 
 # --- towards the replica

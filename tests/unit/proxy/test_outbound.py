@@ -39,7 +39,7 @@ def sent(
     head: RequestHead,
     *,
     to: str = "127.0.0.1",
-    target: bytes = b"/",
+    path: bytes = b"/",
     credentials: frozenset[bytes] = frozenset(),
     peer: str = "192.0.2.7",
     continued: bool = False,
@@ -49,7 +49,7 @@ def sent(
     place: Any = Place(peer=peer, continued=continued)
     admitted = Admitted(
         live=live_endpoint(),
-        target=target,
+        path=path,
         urgency=3,
         affinity=None,
         credentials=credentials,
@@ -74,7 +74,7 @@ def lines(outbound: Outbound) -> list[bytes]:
 
 
 def test_it_asks_for_what_was_admitted_and_keeps_the_clients_host() -> None:
-    outbound = sent(asked("POST /llama/x HTTP/1.1", "Content-Length: 3"), target=b"/x")
+    outbound = sent(asked("POST /llama/x HTTP/1.1", "Content-Length: 3"), path=b"/x")
 
     assert lines(outbound)[:2] == [b"POST /x HTTP/1.1", b"Host: m.example"]
     assert (outbound.method, outbound.length, outbound.websocket) == (b"POST", 3, False)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from activator.aiokit.deadlines import Deadlines
 from activator.wire.client import ClientConnection, Lost
 from activator.wire.hangup import HangupWatch
-from activator.wire.heads import HeadLimits, RequestHead, ResponseHead
-from activator.wire.known import KnownHeads
+from activator.wire.heads import HeadLimits, ResponseHead
+from activator.wire.known import KnownHeads, KnownRequests
 from activator.wire.server import ServerConnection, ServerKit, ServerLimits
 from tests.service import RecordingService
 
@@ -126,7 +126,7 @@ class Desk:
         loop = runner.get_loop()
         self.deadlines = Deadlines(loop)
         self.hangups = HangupWatch(loop)
-        self.known_requests = KnownHeads[RequestHead]()
+        self.known_requests = KnownRequests()
         self.known_answers = KnownHeads[ResponseHead]()
         """Within the default limits: what has been played before is read from here."""
 
@@ -145,7 +145,7 @@ class Desk:
             deadlines=self.deadlines,
             hangups=self.hangups,
             limits=limits or ServerLimits(),
-            known=KnownHeads() if limits else self.known_requests,
+            known=KnownRequests() if limits else self.known_requests,
         )
 
         async def play() -> Served:

@@ -466,7 +466,7 @@ def test_a_folded_head_keeps_little() -> None:
     head.fold()
 
     assert before > 5 * lines
-    assert sys.getsizeof(head._folded) < 1.2 * lines
+    assert sys.getsizeof(head.folded) < 1.2 * lines
     with pytest.raises(AttributeError):
         object.__getattribute__(head, "fields")
 

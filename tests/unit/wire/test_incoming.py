@@ -6,7 +6,7 @@ import pytest
 
 from activator.wire.heads import HeadLimits, Malformed, TooLarge
 from activator.wire.incoming import Incoming
-from activator.wire.known import KnownHeads
+from activator.wire.known import KnownRequests
 
 GET = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
@@ -15,7 +15,7 @@ CHUNKS = b"5\r\nhello\r\n0\r\nX: y\r\n\r\n"
 
 
 def incoming(data: bytes = b"") -> Incoming:
-    made = Incoming(HeadLimits(), KnownHeads())
+    made = Incoming(HeadLimits(), KnownRequests())
     made.add(data)
     return made
 

@@ -1,0 +1,114 @@
+"""Heads of requests that are alike but for what each says of its own: a query, a length, ids.
+
+One of them is read as a whole; of the next one only what is its own. That is no more than what
+cannot change how the rest is understood, cut out by its bytes: whatever is not exactly as it
+should be fits no outline and is read as if there were none.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from activator.wire.heads import RequestHead
+
+_OWN: Final = (
+    b"baggage", b"content-length", b"sentry-trace", b"traceparent", b"tracestate",
+    b"x-amzn-trace-id", b"x-cloud-trace-context", b"x-correlation-id", b"x-request-id",
+)  # fmt: skip
+"""Fields that differ with every request where a client sends them. None of them decides what any
+other means, or who asks; one may decide where a request belongs, if a route says so."""
+_NAMES: Final = frozenset(_OWN)
+_OWN_LINES: Final = re.compile(
+    rb"\r\n((?i:%b)): ([\x21-\x7e\x80-\xff]++(?:[\t ]++[\x21-\x7e\x80-\xff]++)*+)(?=\r\n)"
+    % b"|".join(_OWN)
+)
+_QUERY: Final = re.compile(rb"[\x21\x22\x24-\x7e]++")
+_SIZE: Final = re.compile(rb"0|[1-9][0-9]{0,17}")
+_LENGTH: Final = b"content-length"
+
+Cut = tuple[tuple[bytes, ...], bytes, list[bytes]]
+"""A head taken apart: all of it but what is its own (the pieces between, and the names), its query
+with the question mark, and the values of its own fields."""
+
+
+def cut(raw: bytes) -> Cut | None:
+    """None: nothing in it is of its own, or that is not as it should be."""
+    query, end = b"", raw.find(b"\r\n")
+    mark = raw.find(b"?", 0, end)
+    if mark >= 0:
+        space = raw.find(b" ", mark, end)
+        query = raw[mark:space]
+        if _QUERY.fullmatch(query) is None:
+            return None
+        raw = raw[: mark + 1] + raw[space:]
+    pieces = _OWN_LINES.split(raw)
+    values = pieces[2::3]
+    if not values and not query:
+        return None
+    del pieces[2::3]
+    return tuple(pieces), query, values
+
+
+class Outline:
+    """What all of these heads have in common."""
+
+    __slots__ = ("_has_length", "_like", "_path", "names", "note")
+
+    def __init__(self, like: RequestHead, names: tuple[bytes, ...]) -> None:
+        """`like`: one of them. `names`: of its own fields, in lower case, as they come."""
+        self._like = like
+        self._path = like.target.partition(b"?")[0]
+        self._has_length = _LENGTH in names
+        self.names = names
+        self.note: object = None
+        """What their reader has concluded from what they have in common."""
+
+    def filled(self, raw: bytes, query: bytes, values: list[bytes]) -> RequestHead | None:
+        """The head that these bytes are; None: it is to be read as a whole."""
+        like, names = self._like, self.names
+        head = _new_head(RequestHead)
+        head.own = own = dict(zip(names, values, strict=True)) if names else like.own
+        if self._has_length:
+            size = own[_LENGTH]
+            if _SIZE.fullmatch(size) is None:
+                return None
+            head.length = int(size)
+        else:
+            head.length = like.length
+        head.method = like.method
+        head.target = self._path + query if query else like.target
+        head.query = query
+        head.minor = like.minor
+        head.host = like.host
+        head.connection = like.connection
+        head.keep_alive = like.keep_alive
+        head.expects_continue = like.expects_continue
+        head.websocket = False
+        head.folded = raw
+        head.outline = self
+        head.note = self.note
+        return head
+
+
+_new_head: Final = RequestHead.__new__
+
+
+def outline_of(head: RequestHead, raw: bytes) -> tuple[tuple[bytes, ...], Outline] | None:
+    """The outline of this head, and what to find it by. None: it has none, since nothing in it is
+    of its own, or since that cannot be told apart from the rest. Notes in it what is its own."""
+    found = cut(raw)
+    if found is None or head.target[:1] != b"/" or b"upgrade" in head.connection:
+        return None
+    key, _, values = found
+    names = tuple([name.lower() for name in key[1::2]])
+    if len(set(names)) < len(names):
+        return None
+    head.outline = Outline(head, names)
+    head.own = dict(zip(names, values, strict=True))
+    return key, head.outline
+
+
+def is_told_apart(head: RequestHead) -> bool:
+    """Whether all that is its own is known to be; else nobody may be taken for one like it."""
+    return _NAMES.intersection(head.first) <= head.own.keys()
