@@ -71,7 +71,8 @@ async def test_empty_lines_gain_no_time_either() -> None:
         client = await house.client()
         start = asyncio.get_running_loop().time()
         trickle = asyncio.gather(drip(client, b"\r\n" * 150, every=0.01))
-        await client.rest()
+        # a line that comes while it is being closed makes the system break it off
+        assert await client.ended() in {"eof", "reset"}
         assert elapsed_since(start) < 1.5
         await client.close()
         await trickle
