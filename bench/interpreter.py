@@ -18,7 +18,7 @@ PROFILED_BY: Final = ("debian", "ubuntu")
 """Distributions whose own interpreter is optimised by a profile although its record does not say
 so: that is the one of another build, of the shared library."""
 _QUESTION: Final = """
-import json, platform, sys, sysconfig
+import compileall, json, pathlib, platform, sys, sysconfig
 from importlib.metadata import version
 import activator.app
 try:
@@ -33,6 +33,7 @@ print(json.dumps({
     "system": release.get("ID", ""),
     "uvloop": version("uvloop"),
     "activator": activator.__file__,
+    "is_compiled": compileall.compile_dir(pathlib.Path(activator.__file__).parent, quiet=2),
 }))
 """
 
@@ -50,6 +51,9 @@ class Interpreter:
     uvloop: str
     activator: str
     """The file of the package that it runs."""
+    is_compiled: bool
+    """Its modules beforehand, as where it is installed, whether or not this interpreter may keep
+    what it compiles (PYTHONDONTWRITEBYTECODE)."""
 
     @property
     def is_optimised(self) -> bool | None:
@@ -71,22 +75,30 @@ class Interpreter:
             "python_options": self.options,
             "uvloop": self.uvloop,
             "activator": self.activator,
+            "activator_compiled": self.is_compiled,
             "warnings": self.warnings(),
         }
 
     def warnings(self) -> list[str]:
         """What a reader of figures must know of it."""
+        found = []
         if self.is_optimised is False:
-            return [
+            found.append(
                 f"Python {self.version} was built without --enable-optimizations: the activator"
                 f" takes about {SLOWER} times the CPU time that it takes in the Docker image; name"
                 " another one with --python"
-            ]
-        return []
+            )
+        if not self.is_compiled:
+            found.append(
+                f"what Python compiles cannot be kept beside {self.activator}: each start compiles"
+                " all of it, which takes half as long again"
+            )
+        return found
 
 
 def look_at(executable: str) -> Interpreter:
-    """Asks it, where benchmarks start it, too. Raises BenchError if it cannot run the activator."""
+    """Asks it, where benchmarks start it, too, and has it compile what it is to run. Raises
+    BenchError if it cannot run the activator."""
     command: Sequence[str] = (executable, "-c", _QUESTION)
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)

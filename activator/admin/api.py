@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -18,7 +19,6 @@ from activator.admin.follow import Follow
 from activator.admin.guard import COOKIE, SESSION_SECONDS, Hosts, Sessions, guard
 from activator.admin.held import HeldCalls
 from activator.admin.jobs import JobCalls
-from activator.admin.openapi import describe
 from activator.admin.ports import Conflict, Unavailable, UnknownEndpoint
 from activator.admin.problems import Problem, problems, unknown_endpoint
 from activator.telemetry.logs import plain
@@ -75,7 +75,12 @@ def make_app(
 
 
 def _add_reading(app: web.Application, operations: Operations, metrics: Metrics) -> None:
-    description = describe()
+    @cache
+    def description() -> Any:
+        # when somebody asks for it: few do, and it takes a fiftieth of a start
+        from activator.admin.openapi import describe  # noqa: PLC0415
+
+        return describe()
 
     async def livez(request: web.Request) -> web.Response:
         return web.Response(text="alive\n")
@@ -90,7 +95,7 @@ def _add_reading(app: web.Application, operations: Operations, metrics: Metrics)
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def openapi(request: web.Request) -> web.Response:
-        return web.json_response(description)
+        return web.json_response(description())
 
     async def endpoints(request: web.Request) -> web.Response:
         return _json(

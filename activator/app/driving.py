@@ -15,9 +15,6 @@ from activator.core.endpoint import (
     ProcessBackend,
     StaticBackend,
 )
-from activator.drivers.docker import DockerDriver
-from activator.drivers.docker_existing import ExistingContainerDriver
-from activator.drivers.process import ProcessDriver
 from activator.drivers.static import StaticDriver
 
 if TYPE_CHECKING:
@@ -60,6 +57,10 @@ class Drivers:
                 return StaticDriver(name, backend)
 
     def _docker_driver(self, name: str, backend: DockerBackend) -> Driver:
+        # imported only where an endpoint needs it: eight modules
+        from activator.drivers.docker import DockerDriver  # noqa: PLC0415
+        from activator.drivers.docker_existing import ExistingContainerDriver  # noqa: PLC0415
+
         if backend.container is None:
             return DockerDriver(name, backend, instance=self._instance)
         return ExistingContainerDriver(name, backend)
@@ -86,6 +87,9 @@ class Drivers:
 
 def _process_driver(name: str, backend: ProcessBackend, *, term: int) -> Driver:
     """The replicas of each term have ids of their own."""
+    # as the other drivers: only where an endpoint needs it
+    from activator.drivers.process import ProcessDriver  # noqa: PLC0415
+
     series = name if term == 1 else f"{name}-{term}"
     return ProcessDriver(name, replace(backend, env=_environment(backend)), series=series)
 

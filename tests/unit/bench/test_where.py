@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +14,6 @@ from bench import interpreter, machine
 from bench.failure import BenchError
 from bench.interpreter import Interpreter
 from bench.machine import Cores, Ticks
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PLAIN = Interpreter(
     executable="/opt/python",
@@ -25,6 +23,7 @@ PLAIN = Interpreter(
     system="debian",
     uvloop="0.22.1",
     activator="/opt/activator/__init__.py",
+    is_compiled=True,
 )
 
 
@@ -54,12 +53,25 @@ def test_a_slow_interpreter_is_warned_of() -> None:
     assert "--python" in warning
 
 
+def test_starts_that_compile_what_they_run_are_warned_of() -> None:
+    told = replace(PLAIN, options=None, is_compiled=False)
+
+    (warning,) = told.warnings()
+
+    assert "each start compiles" in warning
+    assert told.describe()["activator_compiled"] is False
+
+
 def test_this_interpreter_tells_of_itself_and_runs_this_activator() -> None:
     told = interpreter.look_at(sys.executable)
 
     assert told.version == ".".join(map(str, sys.version_info[:3]))
     assert told.prefix == sys.base_prefix
     assert told.activator.endswith("activator/__init__.py")
+    assert told.is_compiled
+    source = Path(told.activator).with_name("errors.py")
+    compiled = Path(importlib.util.cache_from_source(str(source)))
+    assert int.from_bytes(compiled.read_bytes()[8:12], "little") == int(source.stat().st_mtime)
 
 
 def test_an_interpreter_that_cannot_run_the_activator_is_refused(tmp_path: Path) -> None:
