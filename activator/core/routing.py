@@ -91,8 +91,13 @@ class RouteTable:
         """Whether a request's model can matter at all."""
         self.likes_prompts = any(each.balance is Balance.PREFIX_HASH for each in endpoints)
         """Whether it can matter how a prompt begins."""
-        self.header_names = frozenset(name for each in endpoints for name, _ in each.match.headers)
-        """Of headers that can matter."""
+        self.header_names = frozenset(
+            name
+            for each in endpoints
+            for name in (each.affinity_header, *(name for name, _ in each.match.headers))
+            if name is not None
+        )
+        """Of headers that can matter, by route or affinity."""
 
     def match(
         self,

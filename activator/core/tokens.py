@@ -27,6 +27,15 @@ class Tokens:
     """False: nobody has told how many, each event of the stream counts for one."""
 
 
+def tokens_of(body: bytes, *, is_stream: bool) -> Tokens | None:
+    """Of an answer that is here as a whole."""
+    if not is_stream:
+        return _told(body[-TAIL:])
+    counter = TokenCounter(is_stream=True)
+    counter.data(body)
+    return counter.tokens()
+
+
 class TokenCounter:
     """One answer of JSON, or a stream of events."""
 
@@ -69,10 +78,18 @@ def counter_of(
     *, method: bytes, status: int, form: bytes | None, is_encoded: bool
 ) -> TokenCounter | None:
     """`form`: the answer's Content-Type. None: nothing is counted in it."""
-    kind = (form or b"").partition(b";")[0].strip().lower()
-    if method != b"POST" or status != 200 or is_encoded or kind not in (_EVENTS, _JSON):
+    is_stream = is_counted(status=status, form=form, is_encoded=is_encoded)
+    if method != b"POST" or is_stream is None:
         return None
-    return TokenCounter(is_stream=kind == _EVENTS)
+    return TokenCounter(is_stream=is_stream)
+
+
+def is_counted(*, status: int, form: bytes | None, is_encoded: bool) -> bool | None:
+    """Whether it is a stream; None: nothing is counted in it."""
+    kind = (form or b"").partition(b";")[0].strip().lower()
+    if status != 200 or is_encoded or kind not in (_EVENTS, _JSON):
+        return None
+    return kind == _EVENTS
 
 
 def _told(tail: bytes) -> Tokens | None:

@@ -106,12 +106,14 @@ class ResponseAsked(Exception):
 
 class BodyNeeded(Exception):
     """Where it belongs, or how it goes there, depends on its body. `prompt`: on how its prompt
-    begins too; `whole`: on what may stand anywhere in it."""
+    begins too; `whole`: on what may stand anywhere in it. `lasting`: not only while the endpoint is
+    cold."""
 
-    def __init__(self, *, prompt: bool, whole: bool) -> None:
+    def __init__(self, *, prompt: bool, whole: bool, lasting: bool = True) -> None:
         super().__init__()
         self.prompt = prompt
         self.whole = whole
+        self.lasting = lasting
 
 
 def admit(
@@ -266,11 +268,11 @@ def _need_body(live: LiveEndpoint, head: RequestHead, path: str) -> None:
     hashed = endpoint.balance is Balance.PREFIX_HASH and not _is_form(head)
     prompt = hashed and _affinity(head, endpoint, None) is None
     whole = _creates_response(head, path)
-    renames = endpoint.upstream_model is not None or bool(endpoint.aliases)
-    if fallback is not None and live.cold:
-        renames |= fallback.model is not None or isinstance(fallback.to, str)
-    if prompt or whole or renames:
+    if prompt or whole or endpoint.upstream_model is not None or endpoint.aliases:
         raise BodyNeeded(prompt=prompt, whole=whole)
+    renames = fallback is not None and (fallback.model is not None or isinstance(fallback.to, str))
+    if renames and live.cold:
+        raise BodyNeeded(prompt=False, whole=False, lasting=False)
 
 
 def _is_form(head: RequestHead) -> bool:

@@ -7,7 +7,7 @@ Whatever does not depend on the moment is found out once for all requests that s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from activator.core.dispatch import Ticket
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from activator.telemetry.requests import Subject
     from activator.upstream.registry import LiveEndpoint
     from activator.wire.heads import RequestHead
+    from activator.wire.outline import Outline
 
 
 class Preflight:
@@ -30,8 +31,41 @@ class Preflight:
 PREFLIGHT = Preflight()
 
 
+class Conclusion:
+    """What a head has led to, for the next one like it."""
+
+    __slots__ = ("_keys", "_openai", "_routes")
+
+    _routes: RouteTable | None
+    _keys: KeyRing | None
+    _openai: OpenAI | None
+
+    def keep_for(self, head: RequestHead, proxy: Proxy) -> RequestHead | Outline | None:
+        """Whoever sends the same head, or one with the same outline if nothing but that has led
+        here, is treated alike, as long as routes, keys and the default model stay. Returns what
+        those have in common; None: each is looked at anew."""
+        routes, outline = proxy.registry.routes, head.outline
+        self._routes, self._keys, self._openai = routes, proxy.door.keys, proxy.openai
+        if outline is None:
+            head.note = self
+            return head
+        if head.query and routes.names_models:
+            return None  # a query may name the model
+        if not routes.header_names.isdisjoint([name.decode() for name in outline.names]):
+            return None
+        outline.note = self
+        return outline
+
+    def holds_for(self, proxy: Proxy) -> bool:
+        return (
+            self._routes is proxy.registry.routes
+            and self._keys is proxy.door.keys
+            and self._openai is proxy.openai
+        )
+
+
 @dataclass(slots=True, eq=False)
-class Admitted:
+class Admitted(Conclusion):
     """A request that may go to an endpoint."""
 
     live: LiveEndpoint
@@ -52,13 +86,12 @@ class Admitted:
     """What its body's `model` is to be from here on; None: as it came."""
     is_response: bool = False
     """It creates a response, of OpenAI's API of that name."""
+    common: RequestHead | Outline | None = None
+    """What all requests that it stands for have in common; None: it is one request's."""
     stencil: Stencil | None = None
     """Its head for a replica, but for what differs each time; None: not made yet."""
     subject: Subject | None = None
     """Of its log line; None: not made yet."""
-    _routes: RouteTable | None = None
-    _keys: KeyRing | None = None
-    _openai: OpenAI | None = None
 
     def ticket(self, *, arrived: float) -> Ticket:
         """`arrived`: when its head came, monotonic seconds."""
@@ -68,23 +101,35 @@ class Admitted:
         """What a request with this head asks the replica for."""
         return self.path + head.query
 
-    def keep_for(self, head: RequestHead, proxy: Proxy) -> None:
-        """Whoever sends the same head, or one with the same outline if nothing but that has led
-        here, is admitted alike, as long as routes, keys and the default model stay."""
-        self._routes, self._keys = routes, _ = proxy.registry.routes, proxy.door.keys
-        self._openai = proxy.openai
-        head.note = self
-        outline = head.outline
-        if outline is None or (head.query and routes.names_models):
-            return  # a query may name the model
-        affinity = self.live.endpoint.affinity_header
-        asked = routes.header_names if affinity is None else routes.header_names | {affinity}
-        if asked.isdisjoint([name.decode() for name in outline.names]):
-            outline.note = self
 
-    def holds_for(self, proxy: Proxy) -> bool:
-        return (
-            self._routes is proxy.registry.routes
-            and self._keys is proxy.door.keys
-            and self._openai is proxy.openai
-        )
+MODELS: Final = 64
+"""That are kept for one head: clients may make up as many as a wildcard takes."""
+
+
+class ByModel(Conclusion):
+    """Where a request belongs is for the model in its body to say."""
+
+    __slots__ = ("_admitted", "_common", "is_plain", "prompt", "whole")
+
+    def __init__(self, *, prompt: bool, whole: bool, is_plain: bool) -> None:
+        """`prompt`, `whole`: as in BodyNeeded. `is_plain`: its body is JSON as it stands."""
+        self.prompt = prompt
+        self.whole = whole
+        self.is_plain = is_plain
+        self._common: RequestHead | Outline | None = None
+        self._admitted: dict[str, Admitted] = {}
+
+    def begin(self, head: RequestHead, proxy: Proxy) -> None:
+        """It is known of this head."""
+        self._common = self.keep_for(head, proxy)
+
+    def get(self, model: str | None) -> Admitted | None:
+        return None if model is None else self._admitted.get(model)
+
+    def keep(self, model: str | None, admitted: Admitted) -> None:
+        """It has led there, and neither its prompt nor anything else in its body has."""
+        if self._common is None or model is None or self.prompt or self.whole:
+            return
+        if len(self._admitted) < MODELS:
+            self._admitted[model] = admitted
+            admitted.common = self._common

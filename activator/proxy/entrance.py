@@ -20,7 +20,7 @@ from activator.proxy.admission import (
     admit,
     dialect_at,
 )
-from activator.proxy.admitted import Admitted
+from activator.proxy.admitted import Admitted, ByModel, Conclusion
 from activator.proxy.asking import Asking
 from activator.proxy.browser.page import STREAM
 from activator.proxy.browser.stream import PageStream, watched
@@ -30,7 +30,7 @@ from activator.proxy.headers import new_request_id, request_id, resized, usable_
 from activator.proxy.job_pages import JobPage
 from activator.proxy.openai.background import BackgroundAsking
 from activator.proxy.openai.models import tell_models
-from activator.proxy.openai.peeking import Peeking, written
+from activator.proxy.openai.peeking import Peeking, is_plain_json, written
 from activator.proxy.openai.response_pages import ResponsePage
 from activator.proxy.openai.responses import background_of
 from activator.proxy.preferences import wanted
@@ -55,24 +55,36 @@ def enter(proxy: Proxy, connection: ServerConnection, head: RequestHead) -> None
     """wire has read a head. Whoever plays the request is the connection's receiver from here on;
     nobody is, if it was answered at once."""
     known = head.note
-    if isinstance(known, Admitted) and known.holds_for(proxy) and proxy.shut is None:
-        own = head.own
-        named = usable_id(own[_ID]) if own and _ID in own else None
-        named = named or new_request_id()
-        exchange = Exchange(proxy, connection, head, known, request_id=named, arrived=proxy.clock())
-        connection.receiver = exchange
-        exchange.start()
-        return
+    if isinstance(known, Conclusion) and known.holds_for(proxy) and proxy.shut is None:
+        if isinstance(known, Admitted):
+            own = head.own
+            named = usable_id(own[_ID]) if own and _ID in own else None
+            arrived, named = proxy.clock(), named or new_request_id()
+            exchange = Exchange(proxy, connection, head, known, request_id=named, arrived=arrived)
+            connection.receiver = exchange
+            exchange.start()
+            return
+        if isinstance(known, ByModel):
+            _Arrival(proxy, connection, head, known).peek(known)
+            return
     _Arrival(proxy, connection, head).admit(None)
 
 
 class _Arrival:
     """One request until it is with whoever plays it."""
 
-    __slots__ = ("_arrived", "_connection", "_head", "_id", "_proxy")
+    __slots__ = ("_arrived", "_by_model", "_connection", "_head", "_id", "_proxy")
 
-    def __init__(self, proxy: Proxy, connection: ServerConnection, head: RequestHead) -> None:
+    def __init__(
+        self,
+        proxy: Proxy,
+        connection: ServerConnection,
+        head: RequestHead,
+        by_model: ByModel | None = None,
+    ) -> None:
+        """`by_model`: what requests like it have led to."""
         self._proxy = proxy
+        self._by_model = by_model
         self._connection = connection
         self._head = head
         self._id = request_id(head)
@@ -83,6 +95,9 @@ class _Arrival:
         try:
             if proxy.shut is not None and (why := proxy.shut()) is not None:
                 raise why
+            if peeked is not None and (known := self._known(peeked)) is not None:
+                self._play(known, self._rewrite(known, peeked, None))
+                return
             admitted = admit(
                 head,
                 door=proxy.door,
@@ -98,7 +113,13 @@ class _Arrival:
         except ResponseAsked as response:
             ResponsePage(proxy, self._connection, head, response, request_id=self._id).start()
         except BodyNeeded as needed:
-            self._peek(needed)
+            by_model = ByModel(
+                prompt=needed.prompt, whole=needed.whole, is_plain=is_plain_json(head)
+            )
+            if needed.lasting:
+                by_model.begin(head, proxy)
+                self._by_model = by_model
+            self.peek(by_model)
         except ActivatorError as error:
             if peeked is not None:
                 peeked.body.forget()
@@ -127,13 +148,21 @@ class _Arrival:
             metrics.request(code=200, reason="", duration=0.0, overhead=0.0)
             self._tell(200, "")
 
-    def _peek(self, needed: BodyNeeded) -> None:
+    def _known(self, peeked: Peeked) -> Admitted | None:
+        """Where another like it, with the same model, belonged."""
+        by_model = self._by_model
+        if by_model is None or not by_model.holds_for(self._proxy):
+            return None
+        return by_model.get(peeked.model)
+
+    def peek(self, known: ByModel) -> None:
         Peeking(
             self._proxy,
             self._connection,
             self._head,
-            prompt=needed.prompt,
-            whole=needed.whole,
+            prompt=known.prompt,
+            whole=known.whole,
+            plain=known.is_plain,
             seen=self.admit,
             failed=self._refuse,
             left=self._left,
@@ -173,8 +202,14 @@ class _Arrival:
                 begun=None if peeked is None else peeked.body,
             ).start()
             return
-        if peeked is None and not _may_be_read(self._head, admitted):
-            admitted.keep_for(self._head, self._proxy)
+        if peeked is None:
+            if not _may_be_read(self._head, admitted):
+                admitted.common = admitted.keep_for(self._head, self._proxy)
+        elif self._by_model is not None:
+            self._by_model.keep(peeked.model, admitted)
+        self._play(admitted, peeked)
+
+    def _play(self, admitted: Admitted, peeked: Peeked | None) -> None:
         exchange = Exchange(
             self._proxy,
             self._connection,
@@ -272,8 +307,10 @@ def _wants_a_job(head: RequestHead, admitted: Admitted) -> Wanted | None:
 
 
 def _may_be_read(head: RequestHead, admitted: Admitted) -> bool:
-    """Another time its body may matter, as when the endpoint is cold and has a fallback."""
-    return head.length != 0 and admitted.live.endpoint.dialect is Dialect.OPENAI
+    """Another time its body may matter: when the endpoint is cold, to its fallback."""
+    endpoint = admitted.live.endpoint
+    speaks = head.length != 0 and endpoint.dialect is Dialect.OPENAI
+    return speaks and endpoint.fallback is not None
 
 
 def _wants_background(admitted: Admitted, peeked: Peeked | None) -> Background | None:

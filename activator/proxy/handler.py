@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from activator.coordination.base import ASKED
 from activator.core.endpoint import Dialect
+from activator.core.tokens import tokens_of
 from activator.errors import ActivatorError, UpstreamTimeout, UpstreamUnreachable
 from activator.proxy.admitted import Preflight
 from activator.proxy.body import NO_BODY, Body
@@ -26,7 +27,7 @@ from activator.proxy.outbound import outbound_to
 from activator.proxy.passage import Passage
 from activator.proxy.replies import plain_reply, preflight_reply, refusal
 from activator.proxy.retrying import Failures
-from activator.proxy.stencils import downstream_stencil
+from activator.proxy.stencils import answer_stencil
 from activator.proxy.timing import overhead, timing
 from activator.proxy.traced import begin_trace
 from activator.telemetry.requests import Subject, is_logged, request_ended
@@ -349,7 +350,10 @@ class Exchange:
             identity=self._early is not None and self._early.waits_aloud,
             parent=parent,
         )
-        steps = self._early is not None or self._live.endpoint.dialect is Dialect.OPENAI
+        # a trace tells the tokens of an answer that is followed step by step
+        steps = self._early is not None or (
+            trace is not None and self._live.endpoint.dialect is Dialect.OPENAI
+        )
         self._set_off(
             Attempt(self._live, live_replica, outbound, self, whole=None if steps else self.whole)
         )
@@ -490,19 +494,21 @@ class Exchange:
             self._body.forget()
         connection = self._connection
         if self._holding is None:
-            stencil = head.note
-            if not isinstance(stencil, tuple):
-                stencil = head.note = downstream_stencil(head, via=self._proxy.via)
-            begin, middle, end = stencil
-            said = b"%b%b%bqueue;dur=0, activate;dur=0, upstream;dur=%.1f%b" % (
-                *(begin, self._id, middle),
-                *((self._answered_at - self._dispatched_at) * 1e3, end),
-            )
+            stencil = answer_stencil(head, via=self._proxy.via)
+            upstream = self._answered_at - self._dispatched_at
+            said = stencil.filled(request_id=self._id, upstream=upstream)
+            if stencil.is_stream is not None and self._head.method == b"POST":
+                self._count_tokens(body, is_stream=stencil.is_stream)
         else:
             said = self._head_of(head)
         connection.sent = len(body)
         self._end(code=head.status, reason="")
         connection.answer(said, body)
+
+    def _count_tokens(self, body: bytes, *, is_stream: bool) -> None:
+        live = self._live
+        if live.endpoint.dialect is Dialect.OPENAI:
+            live.metrics.used(tokens_of(body, is_stream=is_stream), key=self._admitted.owner)
 
     def ended(self, trailers: list[Field]) -> None:
         self._attempt = self._passage = None

@@ -40,6 +40,7 @@ _OURS: Final = b"x-activator-"
 like ours."""
 _NEVER_NAMED: Final = frozenset({b"content-length", b"host"})
 """`Connection` may not take these away from a message: they say where it ends and to whom it is."""
+_ID: Final = b"x-request-id"
 _REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
 
 _dice = random.Random(os.urandom(16))
@@ -52,7 +53,8 @@ def via_name() -> bytes:
 
 def request_id(head: RequestHead) -> bytes:
     """The client's `X-Request-Id` if it is usable, else a new one (128 random bits)."""
-    return usable_id(head.get(b"x-request-id")) or new_request_id()
+    given = head.get(_ID) if head.outline is None else head.own.get(_ID)
+    return usable_id(given) or new_request_id()
 
 
 def usable_id(given: bytes | None) -> bytes | None:

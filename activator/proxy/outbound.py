@@ -29,7 +29,9 @@ def outbound_to(
 ) -> Outbound:
     """`identity`: the answer is not to be compressed. `parent`: its `traceparent`, where it is
     traced."""
-    if head.note is admitted and not identity and parent is None and not proxy.door.trusted:
+    common = admitted.common
+    is_alike = common is not None and (common is head.outline or common is head)
+    if is_alike and not identity and parent is None and not proxy.door.trusted:
         stencil = admitted.stencil
         if stencil is None:
             stencil = admitted.stencil = upstream_stencil(

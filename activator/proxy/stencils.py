@@ -8,11 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from activator.proxy.headers import (
-    downstream_head,
-    new_traceparent,
-    upstream_head,
-)
+from activator.core.tokens import is_counted
+from activator.proxy.headers import downstream_head, new_traceparent, upstream_head
 from activator.telemetry.spans import valid_traceparent
 from activator.wire.heads import RequestHead
 
@@ -87,8 +84,32 @@ def fill_upstream(stencil: Stencil, head: RequestHead, *, request_id: bytes, pee
     return form % (head.query, request_id, peer.encode(), parent)
 
 
-def downstream_stencil(head: ResponseHead, *, via: bytes) -> tuple[bytes, ...]:
-    """`downstream_head` of all answers with this head that a warm replica gives, in three pieces:
-    between them come the request's id and the timing."""
-    whole = downstream_head(head, via=via, request_id=_HOLE, cold=False, timing=_HOLE)
-    return tuple(whole.split(_HOLE))
+class AnswerStencil:
+    """`downstream_head` of all answers with this head that a warm replica gives."""
+
+    __slots__ = ("_after", "_before", "_between", "is_stream")
+
+    def __init__(self, head: ResponseHead, *, via: bytes) -> None:
+        whole = downstream_head(head, via=via, request_id=_HOLE, cold=False, timing=_HOLE)
+        self._before, self._between, self._after = whole.split(_HOLE)
+        self.is_stream = is_counted(
+            status=head.status,
+            form=head.get(b"content-type"),
+            is_encoded=head.get(b"content-encoding") is not None,
+        )
+        """Of tokens; None: there are none in it."""
+
+    def filled(self, *, request_id: bytes, upstream: float) -> bytes:
+        """`upstream`: seconds."""
+        return b"%b%b%bqueue;dur=0, activate;dur=0, upstream;dur=%.1f%b" % (
+            *(self._before, request_id, self._between),
+            *(upstream * 1e3, self._after),
+        )
+
+
+def answer_stencil(head: ResponseHead, *, via: bytes) -> AnswerStencil:
+    """Made once; kept with the head."""
+    stencil = head.note
+    if not isinstance(stencil, AnswerStencil):
+        stencil = head.note = AnswerStencil(head, via=via)
+    return stencil

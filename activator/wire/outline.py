@@ -18,14 +18,14 @@ _OWN: Final = (
 )  # fmt: skip
 """Fields that differ with every request where a client sends them. None of them decides what any
 other means, or who asks; one may decide where a request belongs, if a route says so."""
-_NAMES: Final = frozenset(_OWN)
+_LENGTH: Final = b"content-length"
+_IDS: Final = frozenset(_OWN) - {_LENGTH}
 _OWN_LINES: Final = re.compile(
     rb"\r\n((?i:%b)): ([\x21-\x7e\x80-\xff]++(?:[\t ]++[\x21-\x7e\x80-\xff]++)*+)(?=\r\n)"
     % b"|".join(_OWN)
 )
 _QUERY: Final = re.compile(rb"[\x21\x22\x24-\x7e]++")
-_SIZE: Final = re.compile(rb"0|[1-9][0-9]{0,17}")
-_LENGTH: Final = b"content-length"
+_SIZE: Final = re.compile(rb"[1-9][0-9]{0,17}")
 
 Cut = tuple[tuple[bytes, ...], bytes, list[bytes]]
 """A head taken apart: all of it but what is its own (the pieces between, and the names), its query
@@ -72,7 +72,7 @@ class Outline:
         if self._has_length:
             size = own[_LENGTH]
             if _SIZE.fullmatch(size) is None:
-                return None
+                return None  # a body of no bytes is none, which may mean something else
             head.length = int(size)
         else:
             head.length = like.length
@@ -102,7 +102,7 @@ def outline_of(head: RequestHead, raw: bytes) -> tuple[tuple[bytes, ...], Outlin
         return None
     key, _, values = found
     names = tuple([name.lower() for name in key[1::2]])
-    if len(set(names)) < len(names):
+    if len(set(names)) < len(names) or (_LENGTH in names and not head.length):
         return None
     head.outline = Outline(head, names)
     head.own = dict(zip(names, values, strict=True))
@@ -110,5 +110,5 @@ def outline_of(head: RequestHead, raw: bytes) -> tuple[tuple[bytes, ...], Outlin
 
 
 def is_told_apart(head: RequestHead) -> bool:
-    """Whether all that is its own is known to be; else nobody may be taken for one like it."""
-    return _NAMES.intersection(head.first) <= head.own.keys()
+    """Whether all ids are known to be its own; else nobody may be taken for one like it."""
+    return _IDS.intersection(head.first) <= head.own.keys()

@@ -56,17 +56,19 @@ class Peeking:
         *,
         prompt: bool,
         whole: bool,
+        plain: bool,
         seen: Callable[[Peeked], None],
         failed: Callable[[ActivatorError], None],
         left: Callable[[], None],
     ) -> None:
-        """`prompt`: how it begins is needed besides the model; `whole`: everything. One of the
-        three is called, once."""
+        """`prompt`: how it begins is needed besides the model; `whole`: everything. `plain`: as
+        `is_plain_json` says. One of the three is called, once."""
         self._proxy = proxy
         self._connection = connection
         self._head = head
         self._prompt = prompt
         self._needs_all = whole
+        self._is_plain = plain
         self._seen = seen
         self._failed = failed
         self._left = left
@@ -166,16 +168,14 @@ class Peeking:
 
     def _is_seen_at_once(self, data: bytes) -> bool:
         """Nothing but the model is asked for, and `data` is all of a body that tells it."""
-        head = self._head
-        if self._prompt or self._needs_all or len(data) != head.length:
+        if self._prompt or self._needs_all or not self._is_plain or len(data) != self._head.length:
             return False
-        if b"content-encoding" in head.first or boundary_of(head.get(b"content-type") or b""):
+        found = model_of(data)
+        if found is None or len(found[1].raw) > LONGEST_MODEL:
             return False
-        value = model_of(data)
-        if value is None or len(value.raw) > LONGEST_MODEL:
-            return False
+        model, value = found
         self._settle()
-        self._seen(Peeked(_model(value), value, None, self._body, None))
+        self._seen(Peeked(model, value, None, self._body, None))
         return True
 
     def _told(self) -> None:
@@ -214,6 +214,12 @@ class Peeking:
         if self._entered:
             self._proxy.intake.leave(self)
         self._entered = True
+
+
+def is_plain_json(head: RequestHead) -> bool:
+    """Its body is what it is taken for as it stands, without a coding, and is no form."""
+    encoded = b"content-encoding" in head.first
+    return not encoded and not boundary_of(head.get(b"content-type") or b"")
 
 
 def _model(value: Value | None) -> str | None:

@@ -19,16 +19,17 @@ _NAME: Final = b'"model"'
 _MODEL: Final = re.compile(rb'"model"[ \t\r\n]*+:[ \t\r\n]*+("(?:[^"\\]|\\.)*+")')
 
 
-def model_of(body: bytes) -> Value | None:
-    """Where the only `"model"` of an object stands, at its top level, and what it says. None: there
-    is none, or it takes a closer look to tell."""
+def model_of(body: bytes) -> tuple[str, Value] | None:
+    """The model, and where the only `"model"` of an object stands, at its top level. None: there is
+    none, or it takes a closer look to tell."""
     if len(body) > MOST or body.count(_NAME) != 1 or b"\\u" in body:
         return None
     try:
         said: Any = json.loads(body.decode())
     except (ValueError, RecursionError):
         return None
-    if not isinstance(said, dict) or not isinstance(said.get("model"), str):
-        return None
+    model = said.get("model") if isinstance(said, dict) else None
     found = _MODEL.search(body)
-    return None if found is None else Value(found.group(1), found.start(1), found.end(1))
+    if found is None or not isinstance(model, str):
+        return None
+    return model, Value(found.group(1), found.start(1), found.end(1))

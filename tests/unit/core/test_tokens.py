@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activator.core.tokens import TokenCounter, Tokens
+from activator.core.tokens import TokenCounter, Tokens, tokens_of
 
 CHAT = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
 RESPONSES = {"input_tokens": 7, "output_tokens": 5, "output_tokens_details": {"x": 1}}
@@ -19,7 +19,9 @@ def counted(*pieces: bytes, is_stream: bool = False) -> Tokens | None:
     usage = TokenCounter(is_stream=is_stream)
     for piece in pieces:
         usage.data(piece)
-    return usage.tokens()
+    found = usage.tokens()
+    assert tokens_of(b"".join(pieces), is_stream=is_stream) == found
+    return found
 
 
 def events(*said: dict[str, Any], done: bool = True) -> bytes:

@@ -14,7 +14,7 @@ from activator.aiokit.deadlines import Deadlines
 from activator.aiokit.tasks import Tasks
 from activator.config.settings import OpenAI
 from activator.coordination.memory_quotas import MemoryQuotas
-from activator.core.endpoint import Dialect, Match, NeverWake
+from activator.core.endpoint import Balance, Dialect, Match, NeverWake
 from activator.core.job_ids import RANDOM, new_id
 from activator.errors import ShuttingDown
 from activator.proxy.asking import Asking
@@ -276,6 +276,46 @@ async def test_a_model_that_nobody_serves_is_unknown_and_its_body_forgotten() ->
         assert b"model_not_found" in h.answers[-1]
         assert h.metrics.unrouted.requests == {(404, "no_route"): 1}
         assert h.proxy.held_memory.used == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "path", "is_once"),
+    [
+        pytest.param({}, "/v1/chat/completions", True, id="nothing but the model counts"),
+        pytest.param({"balance": Balance.PREFIX_HASH}, "/v1/completions", False, id="its prompt"),
+        pytest.param({}, "/v1/responses", False, id="anything in it"),
+        pytest.param({"match": Match(), "upstream_model": "x"}, "/v1/completions", True, id="name"),
+    ],
+)
+async def test_what_a_model_leads_to_is_found_out_once(
+    changed: dict[str, Any], path: str, is_once: bool
+) -> None:
+    async with hall(**OPENAI | changed) as h:
+        played: list[Any] = []
+        for prompt in ("hi", "hello there"):
+            at = h.comes(chat(path, prompt=prompt))
+            await eventually(lambda at=at: type(at.receiver) is Exchange)  # type: ignore[misc]
+            played.append(at.receiver)
+            assert played[-1]._head.length == played[-1]._body.size
+
+        assert (played[1]._admitted is played[0]._admitted) == is_once
+        h.comes(chat(path, model="mistral"))
+        await eventually(lambda: h.answers[-1] or "match" in changed)
+        assert h.answers[-1].startswith(b"HTTP/1.1 404") == ("match" not in changed)
+
+
+async def test_a_body_of_no_bytes_leads_where_none_does() -> None:
+    async with hall(**OPENAI) as h:
+        at = h.comes(chat())
+        await eventually(lambda: type(at.receiver) is Exchange)
+
+        for length in ("0", "00"):
+            h.comes(
+                message("POST /v1/chat/completions HTTP/1.1", JSON | {"Content-Length": length})
+            )
+        await eventually(lambda: h.answers[-1])
+        assert h.answers[1].startswith(b"HTTP/1.1 404")
+        assert h.answers[2].startswith(b"HTTP/1.1 400")
 
 
 async def test_a_response_in_the_background_is_a_job() -> None:

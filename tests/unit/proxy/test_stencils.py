@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.proxy.headers import downstream_head, new_request_id, upstream_head
-from activator.proxy.stencils import NONE, downstream_stencil, fill_upstream, upstream_stencil
+from activator.proxy.stencils import NONE, answer_stencil, fill_upstream, upstream_stencil
 from activator.wire.incoming import Incoming
 from activator.wire.known import KnownRequests
 from tests.unit.proxy.support import LIMITS, asked, told
@@ -118,8 +118,26 @@ def test_who_names_no_host_fits_no_stencil() -> None:
 
 def test_the_stencil_of_an_answer_is_its_head_but_for_what_differs() -> None:
     head = told("HTTP/1.1 200 OK", "Server: m", "Content-Length: 2", "X-Request-Id: theirs")
-    begin, middle, end = downstream_stencil(head, via=VIA)
+    stencil = answer_stencil(head, via=VIA)
 
-    assert b"%bid-1%bqueue;dur=0%b" % (begin, middle, end) == downstream_head(
-        head, via=VIA, request_id=b"id-1", cold=False, timing=b"queue;dur=0"
+    timing = b"queue;dur=0, activate;dur=0, upstream;dur=1234.5"
+    assert stencil.filled(request_id=b"id-1", upstream=1.2345) == downstream_head(
+        head, via=VIA, request_id=b"id-1", cold=False, timing=timing
     )
+    assert answer_stencil(head, via=VIA) is stencil
+
+
+@pytest.mark.parametrize(
+    ("line", "fields", "is_stream"),
+    [
+        ("HTTP/1.1 200 OK", ("Content-Type: application/json",), False),
+        ("HTTP/1.1 200 OK", ("Content-Type: text/event-stream; charset=utf-8",), True),
+        ("HTTP/1.1 200 OK", ("Content-Type: text/plain",), None),
+        ("HTTP/1.1 200 OK", ("Content-Type: application/json", "Content-Encoding: br"), None),
+        ("HTTP/1.1 400 No", ("Content-Type: application/json",), None),
+    ],
+)
+def test_where_tokens_may_be_counted_follows_from_the_head(
+    line: str, fields: tuple[str, ...], is_stream: bool | None
+) -> None:
+    assert answer_stencil(told(line, *fields), via=VIA).is_stream is is_stream

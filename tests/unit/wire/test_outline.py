@@ -67,7 +67,7 @@ def two_alike(draw: st.DrawFn) -> tuple[bytes, bytes]:
             if ":" in each:
                 lines.append(each)
             elif each == "Content-Length":
-                lines.append(f"{each}: {draw(st.integers(0, 10**9))}")
+                lines.append(f"{each}: {draw(st.integers(1, 10**9))}")
             else:
                 lines.append(f"{each}: {draw(VALUES)}")
         query = "?" + draw(VALUES).replace("#", "") if has_query else ""
@@ -144,6 +144,8 @@ def test_what_is_not_as_it_should_be_is_refused_beside_others_too(raw: bytes) ->
         asked("/a", "X-Request-Id: "),
         asked("/a", "X-Request-Id: a", "X-Request-Id: b"),
         asked("/a", "traceparent: a", "X-Request-Id:close"),
+        asked("/a", "Content-Length: 0"),
+        asked("/a", "Content-Length: 0", "X-Request-Id: a"),
         asked("/a?b", "X-Request-Id:close"),
         asked("/a", "X-Request-Id: a", "Connection: Upgrade", "Upgrade: websocket"),
         asked("/a?" + "b" * LONGEST),

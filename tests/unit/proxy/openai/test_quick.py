@@ -23,10 +23,12 @@ def looked_at_closely(body: bytes) -> Value | None:
 
 def test_a_body_as_clients_send_it() -> None:
     body = b'{"messages": [{"role": "user", "content": "the \\"model\\" says"}], "model": "m/1"}'
-    value = model_of(body)
+    found = model_of(body)
 
+    assert found is not None
+    model, value = found
+    assert model == "m/1"
     assert value == looked_at_closely(body)
-    assert value is not None
     assert body[value.start : value.end] == value.raw == b'"m/1"'
 
 
@@ -71,8 +73,9 @@ def test_whatever_it_finds_who_looks_closely_finds_too(
     said: dict[str, Any], ascii_only: bool, indent: int | None
 ) -> None:
     body = json.dumps(said, ensure_ascii=ascii_only, indent=indent).encode("utf-8", "replace")
-    value = model_of(body)
+    found = model_of(body)
 
-    if value is not None:
+    if found is not None:
+        model, value = found
         assert value == looked_at_closely(body)
-        assert json.loads(value.raw) == said["model"]
+        assert json.loads(value.raw) == model == said["model"]
