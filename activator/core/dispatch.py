@@ -249,7 +249,13 @@ class Dispatcher:
         if self.paced:
             self._catch_up(now)
         granted: list[Ticket] = []
-        while self.waiting and not self._held and (ticket := self._grant_next()) is not None:
+        while self.waiting and not self._held:
+            only = self.only
+            if only is not None and only.in_flight >= only.limit:
+                break  # the line need not be asked
+            ticket = self._grant_next()
+            if ticket is None:
+                break
             granted.append(ticket)
         return granted or _NOBODY
 

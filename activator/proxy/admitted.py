@@ -89,7 +89,7 @@ class Admitted(Conclusion):
     common: RequestHead | Outline | None = None
     """What all requests that it stands for have in common; None: it is one request's."""
     stencil: Stencil | None = None
-    """Its head for a replica, but for what differs each time; None: not made yet."""
+    """Its head for a replica, but for what differs each time; None: nobody has asked for it yet."""
     subject: Subject | None = None
     """Of its log line; None: not made yet."""
 

@@ -313,24 +313,42 @@ class Holding:
             self._head.fold()
 
     def _granted(self, ticket: Ticket, replica: Replica) -> None:
-        if self._handle is None:
+        handle = self._handle
+        if handle is None:
             self.end()
             self._waiter.granted(replica)
+            return
+        self._state = _State.FETCHING
+        try:
+            # a task for each of thousands in line costs more than what it would do
+            chunks = self._proxy.store.take_now(handle)
+        except Exception as error:
+            if not self._is_told_of(error):
+                raise
+            return
+        if chunks is None:
+            self._live.tasks.spawn(self._fetch(handle, replica), name="fetch")
         else:
-            self._state = _State.FETCHING
-            self._live.tasks.spawn(self._fetch(self._handle, replica), name="fetch")
+            self._fetched(chunks, replica)
 
     async def _fetch(self, handle: Handle, replica: Replica) -> None:
         try:
-            chunks: Sequence[bytes] = await self._proxy.store.take(handle)
-        except StoreUnavailable as error:
-            if self._state == _State.FETCHING:
-                self._waiter.refused(error)
+            chunks = await self._proxy.store.take(handle)
+        except Exception as error:
+            if not self._is_told_of(error):
+                raise
             return
-        except Exception:
-            if self._state == _State.FETCHING:
-                self._waiter.refused(StoreUnavailable("The body could not be read back"))
-            raise
+        self._fetched(chunks, replica)
+
+    def _is_told_of(self, error: Exception) -> bool:
+        """The body does not come back, and nobody waits for it any longer. False: it is a mistake
+        of ours, which has to be told elsewhere, too."""
+        foreseen = error if isinstance(error, StoreUnavailable) else None
+        if self._state == _State.FETCHING:
+            self._waiter.refused(foreseen or StoreUnavailable("The body could not be read back"))
+        return foreseen is not None
+
+    def _fetched(self, chunks: Sequence[bytes], replica: Replica) -> None:
         if self._state == _State.FETCHING:
             self._handle = None
             self._body.restore(chunks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from activator.proxy.headers import authority, upstream_head
-from activator.proxy.stencils import NONE, fill_upstream, upstream_stencil
+from activator.proxy.stencils import NONE, UNMADE, fill_upstream, upstream_stencil
 from activator.upstream.forward import Outbound
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ def outbound_to(
     if is_alike and not identity and parent is None and not proxy.door.trusted:
         stencil = admitted.stencil
         if stencil is None:
+            # many a head comes only once, and a stencil is dearer than what is made with it
+            admitted.stencil, stencil = UNMADE, NONE
+        elif stencil is UNMADE:
             stencil = admitted.stencil = upstream_stencil(
                 head,
                 path=admitted.path,

@@ -26,6 +26,8 @@ Stencil = tuple[bytes, tuple[bytes, ...]]
 """For `%`: the query, values of the client's own fields (their names are the second), and then the
 request's id, the peer and its `traceparent`. Without bytes: there is none."""
 NONE: Final[Stencil] = (b"", ())
+UNMADE: Final[Stencil] = (b"unmade", ())
+"""In place of one that the next request with this head is worth."""
 
 
 def upstream_stencil(

@@ -47,6 +47,9 @@ class BodyStore(Protocol):
     async def take(self, handle: Handle) -> Sequence[bytes]:
         """The body, which leaves the store. Raises StoreUnavailable."""
 
+    def take_now(self, handle: Handle) -> Sequence[bytes] | None:
+        """As `take`, where nothing has to be waited for; None: it has to be."""
+
     async def discard(self, handle: Handle) -> None:
         """Forget a body whose request has left; unknown handles are no error."""
 

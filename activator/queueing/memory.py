@@ -55,6 +55,12 @@ class MemoryStore:
         return handle
 
     async def take(self, handle: Handle) -> Sequence[bytes]:
+        return self._take(handle)
+
+    def take_now(self, handle: Handle) -> Sequence[bytes] | None:
+        return self._take(handle)
+
+    def _take(self, handle: Handle) -> Sequence[bytes]:
         body = self._bodies.pop(handle.key, None)
         if body is None:
             self._failed()

@@ -35,6 +35,8 @@ REQUESTS = "activator.requests"
 
 MASK = "***"
 _encode = json.JSONEncoder(ensure_ascii=False).encode
+_SEVERAL = re.compile("[ =\"']")
+"""Where a text is not one word."""
 _SECRET = re.compile(
     r"(^|_)(authorization|cookie|credentials?|passw(or)?d|secret|token|api_?key|body)$",
     re.IGNORECASE,
@@ -254,7 +256,7 @@ def word(value: object) -> str:
     if isinstance(value, (list, tuple, dict)):
         return printable(json.dumps(plain(value), ensure_ascii=False))
     text = str(value)
-    if text and text.isprintable() and not set(text) & set(" =\"'"):
+    if text and text.isprintable() and not _SEVERAL.search(text):
         return text
     return json.dumps(printable(text), ensure_ascii=False)
 

@@ -159,7 +159,9 @@ def _in_json(of: Subject) -> str:
 
 
 def _in_text(of: Subject) -> str:
-    fields = {"endpoint": of.endpoint, "method": of.method, "path": of.path, "key": of.key}
-    said = "".join(f" {name}={word(value)}" for name, value in fields.items() if value)
-    of.in_text = said + " "
+    endpoint = of.endpoint and f" endpoint={_word(of.endpoint)}"
+    method = of.method and f" method={word(of.method)}"
+    path = of.path and f" path={word(of.path)}"
+    key = of.key and f" key={_word(of.key)}"
+    of.in_text = f"{endpoint}{method}{path}{key} "
     return of.in_text

@@ -65,6 +65,21 @@ async def test_a_body_comes_back_as_it_was(store: BodyStore, chunks: list[bytes]
     assert store.bytes_kept == 0
 
 
+async def test_a_body_that_needs_no_waiting_for_is_as_it_was_and_taken_once(
+    store: BodyStore,
+) -> None:
+    handle = await store.keep("model", [b"a", b"bc"])
+
+    at_once = store.take_now(handle)
+    if at_once is None:
+        at_once = await store.take(handle)
+
+    assert b"".join(at_once) == b"abc"
+    assert store.bytes_kept == 0
+    with pytest.raises(StoreUnavailable):
+        await store.take(handle)
+
+
 async def test_bodies_are_kept_apart(store: BodyStore) -> None:
     bodies = [b"body %d" % number for number in range(50)]
     handles = [

@@ -31,6 +31,8 @@ class Store(MemoryStore):
         self.under_way = 0
         self.is_away = False
         self.is_broken = False
+        self.is_at_hand = False
+        """What it keeps is taken without waiting."""
 
     async def keep(
         self,
@@ -46,6 +48,13 @@ class Store(MemoryStore):
     async def take(self, handle: Handle) -> Sequence[bytes]:
         await self._answers(self.taking)
         return await super().take(handle)
+
+    def take_now(self, handle: Handle) -> Sequence[bytes] | None:
+        if not self.is_at_hand:
+            return None
+        if self.is_broken:
+            raise KeyError("a mistake of ours")
+        return super().take_now(handle)
 
     async def _answers(self, when: asyncio.Event) -> None:
         self.under_way += 1
@@ -95,7 +104,7 @@ async def test_a_request_without_a_body_needs_no_store() -> None:
         assert (await client.reply()).status == 200
 
 
-@pytest.mark.parametrize("breaks", ["keeping", "taking"])
+@pytest.mark.parametrize("breaks", ["keeping", "taking", "taking at once"])
 async def test_a_mistake_in_the_store_keeps_nobody_waiting(
     breaks: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -104,13 +113,15 @@ async def test_a_mistake_in_the_store_keeps_nobody_waiting(
         store.is_broken = breaks == "keeping"
         client = await s.send(POST)
         await s.until_in_line(1)
-        store.is_broken = breaks == "taking"
+        store.is_broken = breaks.startswith("taking")
+        store.is_at_hand = breaks == "taking at once"
         await s.replica.start()
 
         reply = await client.reply()
         assert (reply.status, reply.why) == {
             "keeping": (200, ""),
             "taking": (503, "store_unavailable"),
+            "taking at once": (503, "store_unavailable"),
         }[breaks]
         assert "a mistake of ours" in caplog.text
 

@@ -11,6 +11,7 @@ from activator.core.endpoint import Replica
 from activator.proxy.admitted import Admitted
 from activator.proxy.door import Door
 from activator.proxy.outbound import outbound_to
+from activator.proxy.stencils import NONE, UNMADE
 from tests.unit.proxy.support import asked
 from tests.unit.upstream.support import live_endpoint
 
@@ -67,6 +68,41 @@ def sent(
         identity=identity,
         parent=parent,
     )
+
+
+def test_what_is_made_for_requests_alike_is_made_for_the_second_of_them() -> None:
+    place: Any = Place(peer="192.0.2.7", continued=False)
+    place.door = Door(trusted=[])
+    head = asked("POST / HTTP/1.1", "Content-Length: 3", "X-Team: ml")
+    admitted = Admitted(
+        live=live_endpoint(),
+        path=b"/",
+        urgency=3,
+        affinity=None,
+        credentials=frozenset(),
+        within=None,
+        passive=None,
+        owner="",
+    )
+    head.note, admitted.common = admitted, head
+    heads: list[list[bytes]] = []
+    made: list[bool] = []
+    for _ in range(3):
+        outbound = outbound_to(
+            Replica("m-1", "127.0.0.1", 8000),
+            cast("Proxy", place),
+            cast("ServerConnection", place),
+            head,
+            admitted,
+            request_id=b"0" * 32,
+            identity=False,
+            parent=None,
+        )
+        heads.append([line for line in lines(outbound) if not line.startswith(b"traceparent")])
+        made.append(admitted.stencil not in (None, UNMADE, NONE))
+
+    assert made == [False, True, True]
+    assert heads[0] == heads[1] == heads[2]
 
 
 def lines(outbound: Outbound) -> list[bytes]:
