@@ -14,15 +14,14 @@ import asyncio
 import contextlib
 import json
 import signal
-import sys
 import tempfile
-from asyncio.subprocess import DEVNULL, PIPE, Process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from activator.aiokit.tasks import Tasks
+from tests.fork_server import Forked, forked
 from tests.rawclient import Cut, RawClient
 from tests.redis_server import RedisServer, fresh_prefix, redis_server
 from tests.replica import PROBE_PATH, Replica, hello
@@ -31,6 +30,7 @@ from tests.stage import NAME, request
 from tests.support import eventually
 
 if TYPE_CHECKING:
+    from asyncio.subprocess import Process
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from tests.rawclient import Reply
@@ -45,7 +45,7 @@ STARTED_WITHIN = 45.0
 class Activator:
     """One process."""
 
-    def __init__(self, process: Process, tasks: Tasks) -> None:
+    def __init__(self, process: Process | Forked, tasks: Tasks) -> None:
         self.process = process
         self.data = 0
         self.admin = 0
@@ -105,6 +105,15 @@ class Activator:
             status = await self.process.wait()
             await self._reading
         return status
+
+    async def aclose(self) -> None:
+        """At once, if it still runs; nothing more is read of what it logs."""
+        if self.runs:
+            self.tell(signal.SIGCONT)
+            self.process.kill()
+        await self.process.wait()
+        if isinstance(self.process, Forked):
+            self.process.close()
 
     async def get(
         self, target: str = "/", *, headers: Mapping[str, str] | None = None, within: float = 20.0
@@ -240,13 +249,8 @@ class Several:
         path = self.folder / "activator.yaml"
         if not path.exists():
             path.write_text(yaml.safe_dump(self._config()), encoding="utf-8")
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.activator_process"),
-            *(str(path), "-" if self.own else str(self.world.address), str(hesitates)),
-            stdin=DEVNULL,
-            stderr=PIPE,
-            limit=1 << 20,
-        )
+        world = "-" if self.own else str(self.world.address)
+        process = await forked(str(path), world, str(hesitates))
         return Activator(process, self.tasks)
 
     def _config(self) -> dict[str, Any]:
@@ -318,10 +322,7 @@ class Several:
 
     async def aclose(self) -> None:
         for each in self.activators:
-            if each.runs:
-                each.tell(signal.SIGCONT)
-                each.process.kill()
-            await each.process.wait()
+            await each.aclose()
         await self.tasks.aclose()
         await self.world.aclose()
         for replica in self.replicas.values():

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import sys
 import tempfile
-from asyncio.subprocess import DEVNULL, PIPE
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from activator.aiokit.tasks import Tasks
+from tests.fork_server import forked
 from tests.kube_controllers import running_cluster, workload
 from tests.kube_server import kubeconfig
 from tests.replica import PROBE_PATH, Replica, hello
@@ -67,14 +65,8 @@ class Turns:
         await self.serving()
 
     async def _spawn(self) -> Activator:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.activator_process"),
-            *(str(self.folder / "activator.yaml"), "-", "0"),
-            stdin=DEVNULL,
-            stderr=PIPE,
-            limit=1 << 20,
-            env={**os.environ, "KUBECONFIG": str(self.folder / "kubeconfig")},
-        )
+        config, kubeconfig = self.folder / "activator.yaml", self.folder / "kubeconfig"
+        process = await forked(str(config), "-", "0", KUBECONFIG=str(kubeconfig))
         self.activators.append(Activator(process, self.tasks))
         return self.activators[-1]
 
@@ -117,9 +109,7 @@ class Turns:
 
     async def aclose(self) -> None:
         for each in self.activators:
-            if each.runs:
-                each.process.kill()
-            await each.process.wait()
+            await each.aclose()
         await self.tasks.aclose()
         for replica in self.replicas:
             await replica.stop()

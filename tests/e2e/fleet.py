@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE
@@ -134,10 +133,7 @@ class Fleet(list[Activator]):
 
     async def aclose(self) -> None:
         for each in self:
-            if each.runs:
-                each.tell(signal.SIGCONT)
-                each.process.kill()
-            await each.process.wait()
+            await each.aclose()
         await self._tasks.aclose()
 
 
