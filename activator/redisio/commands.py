@@ -15,7 +15,7 @@ Key = str | bytes
 Packed = list[bytes]
 """One command in pieces; long words are pieces of their own, uncopied."""
 
-_LONG: Final = 4096
+_LONG: Final = 16 << 10
 """Bytes: from here on a word's copy costs more than a piece of its own."""
 _OF_THE_SERVER: Final = (
     "ACL",

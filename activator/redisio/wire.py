@@ -117,9 +117,10 @@ class Wire(asyncio.Protocol):
         if (transport := self._transport) is None:
             self._loop.call_soon(self._lost)
             return
-        for command in commands:
-            for piece in command:
-                transport.write(piece)
+        if len(commands) == 1 and len(commands[0]) == 1:
+            transport.write(commands[0][0])
+        else:  # together: each write is a system call, here and where Redis reads it
+            transport.writelines([piece for command in commands for piece in command])
 
     async def exchange(self, commands: Sequence[Packed], *, until: float) -> list[Any]:
         """A reply each, errors among them. Raises as `begin` tells."""
