@@ -7,7 +7,7 @@ comes. So the clock of an idle connection is an attribute, not a timer of its ow
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import asyncio
@@ -16,12 +16,19 @@ GRANULARITY = 0.025
 """Seconds. How much later than asked a deadline may fire; small against every setting's default."""
 
 
-class Timed(Protocol):
-    """Something with a deadline in loop time (`inf`: none) and what to do when it has passed."""
+class Timed:
+    """Something with a deadline in loop time (`inf`: none) and what to do when it has passed. Both
+    fields are infinite to begin with; the second is `Deadlines`' own to set."""
+
+    __slots__ = ("deadline", "looked_at")
 
     deadline: float
+    looked_at: float
+    """When its deadline is looked at next, if it is armed. Whoever moves it to no earlier moment
+    need not call `arm`."""
 
-    def on_deadline(self, now: float) -> None: ...
+    def on_deadline(self, now: float) -> None:
+        raise NotImplementedError
 
 
 class Deadlines:
@@ -33,71 +40,68 @@ class Deadlines:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._slots: dict[int, dict[Timed, None]] = {}
-        self._next: dict[Timed, int] = {}
+        self._armed: dict[float, dict[Timed, None]] = {}
+        """By the moment at which they are looked at, a multiple of GRANULARITY."""
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_slot = 0
+        self._timer_at = 0.0
         self._ticking = False
         self._reached = 0
-        """The slot up to which everything has fired, or is just about to."""
+        """How many of these have passed, or are just about to."""
 
     def arm(self, timed: Timed) -> None:
         """Watch `timed.deadline`; call again whenever it has moved earlier."""
-        deadline = timed.deadline
-        known = self._next.get(timed)
-        if known is not None and deadline >= known * GRANULARITY:
+        deadline, known = timed.deadline, timed.looked_at
+        if deadline >= known or deadline == inf:
             return  # it is looked at soon enough
-        if deadline == inf:
+        moment = (max(int(deadline / GRANULARITY), self._reached) + 1) * GRANULARITY
+        if known <= moment:
             return
-        slot = max(int(deadline / GRANULARITY), self._reached) + 1
-        if known is not None:
-            if known <= slot:
-                return
-            del self._slots[known][timed]
-        self._next[timed] = slot
-        self._slots.setdefault(slot, {})[timed] = None
-        if not self._ticking and (self._timer is None or slot < self._timer_slot):
-            self._schedule(slot)
+        if known != inf:
+            del self._armed[known][timed]
+        timed.looked_at = moment
+        self._armed.setdefault(moment, {})[timed] = None
+        if not self._ticking and (self._timer is None or moment < self._timer_at):
+            self._schedule(moment)
 
     def forget(self, timed: Timed) -> None:
         """Drop the reference at once instead of when its moment comes."""
-        slot = self._next.pop(timed, None)
-        if slot is not None:
-            del self._slots[slot][timed]
+        if timed.looked_at != inf:
+            self._armed.get(timed.looked_at, {}).pop(timed, None)
+            timed.looked_at = inf
 
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._slots.clear()
-        self._next.clear()
+        self._armed.clear()
 
-    def _schedule(self, slot: int) -> None:
+    def _schedule(self, moment: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer_slot = slot
-        self._timer = self._loop.call_at(slot * GRANULARITY, self._tick)
+        self._timer_at = moment
+        self._timer = self._loop.call_at(moment, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
-        # a clock that reads a hair early must not make this tick spin on its own slot
-        self._reached = max(int(self._loop.time() / GRANULARITY), self._timer_slot)
+        # a clock that reads a hair early must not make this tick spin on its own moment
+        reached = max(int(self._loop.time() / GRANULARITY), round(self._timer_at / GRANULARITY))
+        self._reached, last = reached, reached * GRANULARITY
         self._ticking = True
         try:
-            for slot in sorted(s for s in self._slots if s <= self._reached):
-                self._fire(slot)
+            for moment in sorted(moment for moment in self._armed if moment <= last):
+                self._fire(moment)
         finally:
             self._ticking = False
-            if self._slots:
-                self._schedule(min(self._slots))
+            if self._armed:
+                self._schedule(min(self._armed))
 
-    def _fire(self, slot: int) -> None:
+    def _fire(self, moment: float) -> None:
         """What was forgotten, armed anew or closed by somebody's `on_deadline` is heeded."""
-        while due := self._slots.get(slot):
+        while due := self._armed.get(moment):
             timed = next(iter(due))
             del due[timed]
-            self._next.pop(timed, None)
-            now = max(self._loop.time(), slot * GRANULARITY)
+            timed.looked_at = inf
+            now = max(self._loop.time(), moment)
             if timed.deadline > now:
                 self.arm(timed)
                 continue
@@ -107,4 +111,4 @@ class Deadlines:
             except Exception as error:  # the others' deadlines have passed all the same
                 context = {"message": "a deadline's owner failed", "exception": error}
                 self._loop.call_exception_handler(context)
-        self._slots.pop(slot, None)
+        self._armed.pop(moment, None)

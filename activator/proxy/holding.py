@@ -10,6 +10,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
+from activator.aiokit.deadlines import Timed
 from activator.core.endpoint import Dialect
 from activator.core.held import HeldRequest, shown_path
 from activator.errors import ActivatorError, StoreUnavailable
@@ -54,7 +55,7 @@ class Waiter(Protocol):
         """It waits in vain."""
 
 
-class Holding:
+class Holding(Timed):
     """See the module. `begin` may raise; after `end` nothing is called any more."""
 
     __slots__ = (
@@ -74,7 +75,6 @@ class Holding:
         "_waiter",
         "_within",
         "cold",
-        "deadline",
         "request_id",
         "waited",
         "woken_after",
@@ -116,7 +116,7 @@ class Holding:
         self._handle: Handle | None = None
         self._reserved = 0
         self._since = 0.0
-        self.deadline = inf
+        self.deadline = self.looked_at = inf
         self.cold = live.cold
         """Nothing was ready when it came: it waits for a start."""
         self.waited = 0.0

@@ -16,6 +16,7 @@ import hiredis
 from redis._parsers.base import BaseParser
 from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError
 
+from activator.aiokit.deadlines import Deadlines, Timed
 from activator.errors import StoreUnavailable
 from activator.redisio.failures import (
     Unanswered,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from redis.asyncio.connection import Connection
 
-    from activator.aiokit.deadlines import Deadlines
     from activator.redisio.commands import Packed
 
 LATE: Final = 0.1
@@ -42,12 +42,12 @@ Replies = list[Any] | StoreUnavailable
 """A reply for each command, errors among them; or why there are none."""
 
 
-class Wire(asyncio.Protocol):
+class Wire(asyncio.Protocol, Timed):
     """Connected by `connect`; `usable` until something fails. Times are the loop's."""
 
     __slots__ = (
         "_connection", "_deadlines", "_free", "_graced", "_loop", "_parser", "_replies", "_told",
-        "_transport", "_until", "_wanted", "deadline", "overdue",
+        "_transport", "_until", "_wanted", "overdue",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, deadlines: Deadlines) -> None:
@@ -70,7 +70,7 @@ class Wire(asyncio.Protocol):
         self._graced = False
         self.overdue = False
         """It was cut off because Redis kept silent."""
-        self.deadline = inf
+        self.deadline = self.looked_at = inf
 
     @classmethod
     async def connect(cls, connection: Connection, deadlines: Deadlines, *, until: float) -> Wire:

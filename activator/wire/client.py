@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
+from activator.aiokit.deadlines import Deadlines, Timed
 from activator.wire.farewell import Farewell
 from activator.wire.framing import Decoder, chunk, decoder, last_chunk
 from activator.wire.heads import (
@@ -28,7 +29,6 @@ from activator.wire.known import KnownHeads
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from activator.aiokit.deadlines import Deadlines
     from activator.wire.tunnel import Tunnel
 
 INTERIM_LIMIT: Final = 64
@@ -79,7 +79,7 @@ class Sink(Protocol):
 _IDLE, _HEAD, _BODY, _TUNNEL, _CLOSED = range(5)
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol, Timed):
     """See the module. `resting_since` is the moment (loop time) it became idle."""
 
     __slots__ = (
@@ -101,7 +101,6 @@ class ClientConnection(asyncio.Protocol):
         "_transport",
         "_unfinished",
         "_upgrading",
-        "deadline",
         "keep_alive_for",
         "resting_since",
         "tunnel",
@@ -134,7 +133,7 @@ class ClientConnection(asyncio.Protocol):
         self._keep_alive = False
         self._request_done = True
         self._upgrading = False
-        self.deadline = inf
+        self.deadline = self.looked_at = inf
         self.keep_alive_for = inf
         """Seconds of rest that the server has announced it allows (`Keep-Alive: timeout=`)."""
         self.resting_since = 0.0
@@ -267,9 +266,8 @@ class ClientConnection(asyncio.Protocol):
 
     def set_deadline(self, at: float) -> None:
         """When the sink's `on_deadline` is to be called (loop time, `inf`: never)."""
-        earlier = at < self.deadline
         self.deadline = at
-        if earlier:
+        if at < self.looked_at:
             self._deadlines.arm(self)
 
     def on_deadline(self, now: float) -> None:

@@ -11,10 +11,11 @@ import asyncio
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from activator.aiokit.deadlines import Deadlines, Timed
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from activator.aiokit.deadlines import Deadlines
 
 LINGER_SILENCE: Final = 2.0
 LINGER_TOTAL: Final = 10.0
@@ -24,10 +25,10 @@ FLUSH_SILENCE: Final = 60.0
 wants more only when a third of its buffer is free, which a slow reader takes long to get to."""
 
 
-class Farewell(asyncio.Protocol):
+class Farewell(asyncio.Protocol, Timed):
     """Calls `gone` when the transport is closed, which it sees to."""
 
-    __slots__ = ("_deadlines", "_gone", "_lingers", "_transport", "_unsent", "_until", "deadline")
+    __slots__ = ("_deadlines", "_gone", "_lingers", "_transport", "_unsent", "_until")
 
     def __init__(
         self, transport: asyncio.Transport, *, deadlines: Deadlines, gone: Callable[[], None]
@@ -38,7 +39,7 @@ class Farewell(asyncio.Protocol):
         self._lingers = False
         self._until = inf
         self._unsent = 0
-        self.deadline = inf
+        self.deadline = self.looked_at = inf
         transport.set_protocol(self)
 
     def linger(self) -> None:

@@ -15,6 +15,7 @@ import sys
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
+from activator.aiokit.deadlines import Timed
 from activator.errors import ActivatorError, BadRequest, HeadersTooLarge, RequestTimeout
 from activator.wire.farewell import Farewell
 from activator.wire.framing import last_chunk
@@ -45,7 +46,7 @@ _CLOSED: Final = 4
 """Nothing of ours any more; a `Farewell` may still see it off."""
 
 
-class ServerConnection(asyncio.Protocol):
+class ServerConnection(asyncio.Protocol, Timed):
     """See the module. Methods that answer may be called from within `Service.request`."""
 
     __slots__ = (
@@ -66,7 +67,6 @@ class ServerConnection(asyncio.Protocol):
         "_transport",
         "_will_close",
         "body_at_hand",
-        "deadline",
         "head",
         "peer",
         "received",
@@ -94,7 +94,7 @@ class ServerConnection(asyncio.Protocol):
         self._head = b""
         self.body_at_hand = False
         """Bytes of the request's body have come with its head and are told next."""
-        self.deadline = inf
+        self.deadline = self.looked_at = inf
         self.head: RequestHead
         self.receiver: Receiver | None = None
         self.tunnel: Tunnel | None = None
@@ -388,8 +388,9 @@ class ServerConnection(asyncio.Protocol):
             self._break_body(RequestTimeout("The body stopped arriving"))
 
     def _set_deadline(self, seconds: float) -> None:
-        self.deadline = self._kit.loop.time() + seconds if seconds else inf
-        self._kit.deadlines.arm(self)
+        at = self.deadline = self._kit.loop.time() + seconds if seconds else inf
+        if at < self.looked_at:
+            self._kit.deadlines.arm(self)
 
     # --- reading --------------------------------------------------------------------------------
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from activator.aiokit.deadlines import Timed
+
 if TYPE_CHECKING:
     from activator.errors import ActivatorError
     from activator.proxy.listener import Proxy
@@ -18,7 +20,7 @@ LINGERS: Final = 12.0
 """Seconds: whoever has no JavaScript comes again every `page.REFRESH`, perhaps a little late."""
 
 
-class Visit:
+class Visit(Timed):
     """Implements gate's `Holder`. `deadline` as for `aiokit.deadlines`."""
 
     def __init__(self, proxy: Proxy, live: LiveEndpoint, *, request_id: bytes) -> None:
@@ -26,7 +28,7 @@ class Visit:
         self._proxy = proxy
         self._live = live
         self.request_id = request_id
-        self.deadline = inf
+        self.deadline = self.looked_at = inf
 
     @property
     def held_bytes(self) -> int:

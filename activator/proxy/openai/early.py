@@ -12,6 +12,7 @@ import json
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from activator.aiokit.deadlines import Timed
 from activator.core.tokens import counter_of
 from activator.errors import UpstreamTimeout
 from activator.proxy.openai.errors import LONGEST_ERROR, openai_error, replica_error
@@ -42,13 +43,13 @@ _NOTHING, _EVENTS, _SPACE = range(3)
 _AS_IT_IS, _ONE_EVENT, _AN_ERROR = range(3)
 
 
-class EarlyAnswer:
+class EarlyAnswer(Timed):
     """See the module. `deadline` is the next sign of life's."""
 
     __slots__ = (
         "_arrived", "_connection", "_error", "_events", "_full", "_give_up", "_head", "_id",
         "_kind", "_live", "_owner", "_place", "_proxy", "_reading", "_status", "_tail", "_tokens",
-        "_way", "begun", "deadline",
+        "_way", "begun",
         "elsewhere", "used",
     )  # fmt: skip
 
@@ -95,7 +96,7 @@ class EarlyAnswer:
         """Who has the request, if it is not at a replica."""
         self.begun = False
         """The head has been sent before the replica's came."""
-        self.deadline = inf
+        self.deadline = self.looked_at = inf
 
     # --- while it waits -------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from statistics import median
 import pytest
 import uvloop
 
-from activator.aiokit.deadlines import GRANULARITY, Deadlines
+from activator.aiokit.deadlines import GRANULARITY, Deadlines, Timed
 
 HAIR = 0.002
 """Seconds: what a loop's timers round to, and a turn of the loop."""
@@ -20,11 +20,11 @@ LOOK = 0.005
 """Seconds between two looks at how late the loop itself is."""
 
 
-class Clock:
+class Clock(Timed):
     """Something timed, that writes down when it was told."""
 
     def __init__(self, deadline: float = inf) -> None:
-        self.deadline = deadline
+        self.deadline, self.looked_at = deadline, inf
         self.fired: list[float] = []
 
     def on_deadline(self, now: float) -> None:
