@@ -15,6 +15,7 @@ from activator.core.endpoint import Dialect
 from activator.core.tokens import tokens_of
 from activator.errors import ActivatorError, UpstreamTimeout, UpstreamUnreachable
 from activator.proxy.admitted import Preflight
+from activator.proxy.aside import Aside
 from activator.proxy.body import NO_BODY, Body
 from activator.proxy.browser.navigation import is_navigation
 from activator.proxy.browser.page import is_shown, show_page, why_not_yet
@@ -56,20 +57,18 @@ CLIENT_LEFT: Final = 499
 """nginx's code for it: seen in metrics only, since nobody is there to read an answer."""
 
 
-class _State:
-    """Plain numbers: they are compared several times a request, which an Enum makes slow."""
-
-    NEW = 0
-    ASKING = 1
-    """Whoever keeps the slots is asked whether it must wait."""
-    HELD = 2
-    RESUMING = 3
-    """It has a slot; its body, which was left in the socket, must flow again first."""
-    FORWARDING = 4
-    TUNNEL = 5
-    OVER = 6
-    DETOUR = 7
-    """It gets ready to go to the fallback."""
+# The states: plain numbers of the module, for they are compared several times a request.
+_NEW: Final = 0
+_ASKING: Final = 1
+"""Whoever keeps the slots is asked whether it must wait."""
+_HELD: Final = 2
+_RESUMING: Final = 3
+"""It has a slot; its body, which was left in the socket, must flow again first."""
+_FORWARDING: Final = 4
+_TUNNEL: Final = 5
+_OVER: Final = 6
+_DETOUR: Final = 7
+"""It gets ready to go to the fallback."""
 
 
 class Exchange:
@@ -79,18 +78,14 @@ class Exchange:
         "_admitted",
         "_answered_at",
         "_arrived",
+        "_aside",
         "_attempt",
         "_attempts",
         "_body",
         "_connection",
-        "_detour",
         "_dispatched_at",
-        "_early",
-        "_elsewhere",
-        "_failures",
         "_granted",
         "_head",
-        "_holding",
         "_id",
         "_live",
         "_passage",
@@ -100,7 +95,6 @@ class Exchange:
         "_state",
         "_status",
         "_ticket",
-        "_trace",
         "data",
     )
 
@@ -128,31 +122,45 @@ class Exchange:
         self._live = admitted.live
         self._ticket = admitted.ticket(arrived=arrived)
         self._id = request_id
-        self._state = _State.NEW
+        self._arrived = arrived
+        self._peeked = peeked
         if peeked is not None:
             self._body = peeked.body
         else:
             self._body = Body(complete=False) if head.length else NO_BODY
-        self._peeked = peeked
-        self._early: EarlyAnswer | None = None
-        """In OpenAI's dialect: the answer, since it waits or has begun."""
         self._attempt: Attempt | None = None
-        self._replica: LiveReplica | None = None
-        self._holding: Holding | None = None
-        self._detour: Detour | None = None
-        """Until it has turned back, whatever else becomes of it."""
-        self._elsewhere = 0.0
-        """Seconds that went by until it could go there, or was back."""
-        self._failures: Failures | None = None
-        """None: no replica has failed it."""
-        self._arrived = arrived
         self._passage: Passage | None = None
         """Of its body, if it has one, to where it is sent."""
-        self._trace = None if proxy.tracer is None else self._begin_trace()
+        self._replica: LiveReplica | None = None
+        self._state = _NEW
         self._attempts = 0
         self._dispatched_at = 0.0
-        self._answered_at = 0.0
-        self._status = 0
+        self._aside: Aside | None = None
+        if proxy.tracer is not None:
+            self._begin_trace()
+
+    @property
+    def _beside(self) -> Aside:
+        aside = self._aside
+        if aside is None:
+            aside = self._aside = Aside()
+        return aside
+
+    @property
+    def _early(self) -> EarlyAnswer | None:
+        return None if self._aside is None else self._aside.early
+
+    @property
+    def _holding(self) -> Holding | None:
+        return None if self._aside is None else self._aside.holding
+
+    @property
+    def _detour(self) -> Detour | None:
+        return None if self._aside is None else self._aside.detour
+
+    @property
+    def _trace(self) -> Trace | None:
+        return None if self._aside is None else self._aside.trace
 
     def start(self) -> None:
         """Everything that can be done at once; the rest happens as it is told."""
@@ -169,7 +177,7 @@ class Exchange:
             else:
                 self._decided(self._ticket, None)
             return
-        self._state = _State.ASKING
+        self._state = _ASKING
         length = self._head.length
         if length:
             room = BEFORE_CONNECTED if length == CHUNKED else min(length, BEFORE_CONNECTED)
@@ -184,7 +192,7 @@ class Exchange:
         self._connection.resume_body()
 
     def _decided(self, ticket: Ticket, replica: Replica | None) -> None:
-        if self._state == _State.ASKING and self._head.length:
+        if self._state == _ASKING and self._head.length:
             self._proxy.intake.leave(self)
         passive = self._admitted.passive
         if replica is not None:
@@ -212,32 +220,36 @@ class Exchange:
         )
         if detour is None:
             return False
-        self._state = _State.DETOUR
-        self._detour = detour
+        self._state = _DETOUR
+        self._beside.detour = detour
         self._live.gate.leave_for_elsewhere()
         self._wait_aloud()
         detour.begin()
         return True
 
     def set_out(self) -> None:
-        assert self._detour is not None
-        self._state = _State.FORWARDING
+        aside = self._beside
+        detour, early = aside.detour, aside.early
+        assert detour is not None
+        self._state = _FORWARDING
         self._attempts += 1
         self._dispatched_at = self._proxy.clock()
-        self._elsewhere = self._detour.whole_at - self._arrived
+        aside.elsewhere = detour.whole_at - self._arrived
         identity = False
-        if self._early is not None:
-            identity, self._early.elsewhere = self._early.waits_aloud, self._detour.name
-        self._set_off(self._detour.attempt(identity=identity, trace=self._trace))
+        if early is not None:
+            identity, early.elsewhere = early.waits_aloud, detour.name
+        self._set_off(detour.attempt(identity=identity, trace=aside.trace))
 
     def turned_back(self) -> None:
-        self._attempt = self._passage = self._detour = None
-        if self._trace is not None:
-            self._trace.failed("the fallback gave no answer")
+        self._attempt = self._passage = None
+        aside = self._beside
+        aside.detour = None
+        if aside.trace is not None:
+            aside.trace.failed("the fallback gave no answer")
         self._dispatched_at = 0.0
-        self._elsewhere = self._proxy.clock() - self._arrived
-        if self._early is not None:
-            self._early.elsewhere = ""
+        aside.elsewhere = self._proxy.clock() - self._arrived
+        if aside.early is not None:
+            aside.early.elsewhere = ""
         self._live.gate.arrive()
         self._hold()
 
@@ -250,11 +262,11 @@ class Exchange:
         if is_shown(self._live) and is_navigation(self._head):
             self._show_page()
             return
-        self._state = _State.HELD
-        self._holding = self._new_holding()
+        self._state = _HELD
+        holding = self._beside.holding = self._new_holding()
         self._wait_aloud()
         try:
-            self._holding.begin()
+            holding.begin()
         except ActivatorError as error:
             self._fail(error)
 
@@ -268,7 +280,7 @@ class Exchange:
     def _new_holding(self) -> Holding:
         within = self._admitted.within
         if within is not None:
-            within -= self._elsewhere
+            within -= self._beside.elsewhere
         return Holding(
             self._proxy,
             self._live,
@@ -284,7 +296,7 @@ class Exchange:
 
     def _wait_aloud(self) -> None:
         if self._live.endpoint.dialect is Dialect.OPENAI and self._early is None:
-            early = self._early = self._new_early()
+            early = self._beside.early = self._new_early()
             early.wait(self._body, None if self._peeked is None else self._peeked.reading)
 
     def _new_early(self) -> EarlyAnswer:
@@ -305,11 +317,12 @@ class Exchange:
 
     def granted(self, replica: Replica) -> None:
         connection = self._connection
-        if self._failures is not None and self._failures.has_met(replica):
-            self._pass_over(self._failures, replica)
+        failures = self._beside.failures
+        if failures is not None and failures.has_met(replica):
+            self._pass_over(failures, replica)
         elif connection.body_paused and (connection.continued or not self._head.expects_continue):
             # behind unread bytes nobody can see whether the client has left: they must flow first
-            self._state = _State.RESUMING
+            self._state = _RESUMING
             self._granted = replica
             connection.resume_body()
         else:
@@ -327,36 +340,38 @@ class Exchange:
     # --- at a replica ---------------------------------------------------------------------------
 
     def _dispatch(self, replica: Replica) -> None:
-        self._state = _State.FORWARDING
+        self._state = _FORWARDING
         self._attempts += 1
         self._dispatched_at = self._proxy.clock()
-        if self._admitted.owner and self._pays:
-            self._live.keys.begin(self._admitted.owner, now=self._dispatched_at)
-        live_replica = self._replica = self._live.replicas.get(replica.id)
+        live, admitted = self._live, self._admitted
+        if admitted.owner and self._pays:
+            live.keys.begin(admitted.owner, now=self._dispatched_at)
+        live_replica = self._replica = live.replicas.get(replica.id)
         if live_replica is None:
             self.failed(Failure(Ending.UNREACHABLE, f"replica {replica.id} has just gone"))
             return
-        trace, parent = self._trace, None
-        if trace is not None:
-            self._tell_held(trace)
-            parent = trace.forward(replica)
+        whole: Callable[[ResponseHead, bytes], None] | None = self.whole
+        identity, parent = False, None
+        aside = self._aside
+        if aside is not None:
+            if aside.trace is not None:
+                self._tell_held(aside.trace)
+                parent = aside.trace.forward(replica)
+            identity = aside.early is not None and aside.early.waits_aloud
+            # a trace tells the tokens of an answer that is followed step by step
+            if live.endpoint.dialect is Dialect.OPENAI:
+                whole = None
         outbound = outbound_to(
             replica,
             self._proxy,
             self._connection,
             self._head,
-            self._admitted,
+            admitted,
             request_id=self._id,
-            identity=self._early is not None and self._early.waits_aloud,
+            identity=identity,
             parent=parent,
         )
-        # a trace tells the tokens of an answer that is followed step by step
-        steps = self._early is not None or (
-            trace is not None and self._live.endpoint.dialect is Dialect.OPENAI
-        )
-        self._set_off(
-            Attempt(self._live, live_replica, outbound, self, whole=None if steps else self.whole)
-        )
+        self._set_off(Attempt(live, live_replica, outbound, self, whole))
 
     def _set_off(self, attempt: Attempt) -> None:
         self._attempt = attempt
@@ -399,19 +414,20 @@ class Exchange:
             self._fail(UpstreamUnreachable(failure.detail, retry_after=1))
 
     def _may_repeat(self, ending: Ending) -> bool:
-        failures = self._failures
+        failures = self._beside.failures
         if failures is None:
-            failures = self._failures = Failures(self._live, self._ticket)
+            failures = self._beside.failures = Failures(self._live, self._ticket)
         return failures.allow_another(
             ending, method=self._head.method, repeatable=self._body.repeatable
         )
 
     def _repeat(self, failure: Failure) -> None:
         """At another replica, from the old place in line."""
-        assert self._failures is not None
+        failures = self._beside.failures
+        assert failures is not None
         replica = self._replica.replica if self._replica is not None else None
         seconds = self._proxy.clock() - self._dispatched_at
-        self._failures.leave(replica, failure, seconds=seconds)
+        failures.leave(replica, failure, seconds=seconds)
         if self._pays:
             self._live.keys.end(self._admitted.owner, now=self._proxy.clock())
         if self._admitted.passive is not None:
@@ -428,11 +444,12 @@ class Exchange:
             self._fail(UpstreamUnreachable(detail, retry_after=1))
 
     def _wait_again(self) -> None:
-        self._state = _State.HELD
-        if self._holding is None:
-            self._holding = self._new_holding()
+        self._state = _HELD
+        holding = self._holding
+        if holding is None:
+            holding = self._beside.holding = self._new_holding()
         self._wait_aloud()
-        self._holding.begin_again()
+        holding.begin_again()
 
     # --- the answer -----------------------------------------------------------------------------
 
@@ -455,7 +472,7 @@ class Exchange:
         self._note_answer(head.status)
         self._body.forget()
         if self._live.endpoint.dialect is Dialect.OPENAI:
-            early = self._early = self._early or self._new_early()
+            early = self._beside.early = self._early or self._new_early()
             self.data = early.data
             if early.answered(head):
                 return
@@ -475,16 +492,18 @@ class Exchange:
 
     def _note_answer(self, status: int) -> None:
         self._status = status
-        if self._trace is not None:
-            self._trace.answered(status)
+        aside = self._aside
+        if aside is not None and aside.trace is not None:
+            aside.trace.answered(status)
         self._answered_at = self._proxy.clock()
-        if self._detour is not None:
+        if aside is not None and aside.detour is not None:
             return
-        self._live.gate.answered(self._ticket)
-        self._live.retries.earn()
-        if self._replica is not None and self._replica.unproven:
-            self._replica.unproven = False
-            self._live.answered(self._replica.replica.id)
+        live, replica = self._live, self._replica
+        live.gate.answered(self._ticket)
+        live.retries.earn()
+        if replica is not None and replica.unproven:
+            replica.unproven = False
+            live.answered(replica.replica.id)
 
     def whole(self, head: ResponseHead, body: bytes) -> None:
         """`answered`, `data` and `ended`, for an answer that nothing was sent before."""
@@ -493,7 +512,7 @@ class Exchange:
         if self._body is not NO_BODY:
             self._body.forget()
         connection = self._connection
-        if self._holding is None:
+        if self._aside is None:
             stencil = answer_stencil(head, via=self._proxy.via)
             upstream = self._answered_at - self._dispatched_at
             said = stencil.filled(request_id=self._id, upstream=upstream)
@@ -520,7 +539,7 @@ class Exchange:
 
     def upgraded(self, head: ResponseHead, rest: bytes, connection: ClientConnection) -> None:
         self._attempt = None
-        self._state = _State.TUNNEL
+        self._state = _TUNNEL
         self._note_answer(head.status)
         tunnel = Tunnel(
             self._connection, connection, clock=self._proxy.clock, ended=self._tunnel_ended
@@ -544,13 +563,13 @@ class Exchange:
 
     def body(self, data: bytes) -> None:
         state = self._state
-        if state in (_State.FORWARDING, _State.ASKING):
+        if state in (_FORWARDING, _ASKING):
             passage = self._passage
             if passage is not None and passage.is_open:
                 passage.send(data)
             elif self._keep(data) and self._body.size > BEFORE_CONNECTED:
                 self._connection.pause_body()
-        elif state == _State.RESUMING:
+        elif state == _RESUMING:
             if self._keep(data):
                 self._dispatch(self._granted)
         elif (keeper := self._detour or self._holding) is not None:
@@ -570,11 +589,11 @@ class Exchange:
         self._body.end(trailers)
         if self._early is not None:
             self._early.whole()
-        if self._state == _State.RESUMING:
+        if self._state == _RESUMING:
             self._dispatch(self._granted)
-        elif self._state == _State.DETOUR and self._detour is not None:
+        elif self._state == _DETOUR and self._detour is not None:
             self._detour.whole()
-        elif self._state == _State.HELD and self._holding is not None:
+        elif self._state == _HELD and self._holding is not None:
             self._holding.whole()
         elif self._passage is not None and self._passage.is_open:
             self._passage.finish()
@@ -624,16 +643,16 @@ class Exchange:
     def _end(self, *, code: int, reason: str, still_to_send: int = 0) -> None:
         """Everything is given back, whatever the ending; the connection is left to the caller,
         who sends so many bytes more."""
-        if self._state == _State.OVER:
+        if self._state == _OVER:
             return
-        served = self._state in (_State.FORWARDING, _State.TUNNEL)
-        if self._state == _State.ASKING:
+        live, admitted, state = self._live, self._admitted, self._state
+        self._state = _OVER
+        served = state in (_FORWARDING, _TUNNEL)
+        if state == _ASKING:
             self._proxy.intake.leave(self)
-        self._state = _State.OVER
-        holding = self._holding
-        if holding is not None:
-            holding.end()
-        live, admitted = self._live, self._admitted
+        aside = self._aside
+        if aside is not None and aside.holding is not None:
+            aside.holding.end()
         attempt, self._attempt = self._attempt, None
         self._passage = None
         if attempt is not None:
@@ -641,64 +660,65 @@ class Exchange:
         live.gate.withdraw(self._ticket)
         if self._body.spool is not None:
             self._body.forget()
-        if self._early is not None:
-            self._early.close()
-        if self._detour is not None:
-            self._detour.end()
+        if aside is not None and aside.early is not None:
+            aside.early.close()
+        if aside is not None and aside.detour is not None:
+            aside.detour.end()
         elif admitted.passive is None:
             live.gate.leave(served=served)
-        if holding is not None:
-            live.metrics.waited(holding.waited)
         now = self._proxy.clock()
-        if self._trace is not None:
-            self._end_trace(self._trace, code, reason, sent=self._connection.sent + still_to_send)
         if served and admitted.owner and self._pays:
             live.keys.end(admitted.owner, now=now)
+        sent = self._connection.sent + still_to_send
+        seconds, until = now - self._arrived, self._dispatched_at or now
+        in_proxy = until - self._arrived
+        if aside is not None:
+            in_proxy = self._tell_aside(aside, code, reason, sent=sent, until=until)
         if is_logged(code, reason):
-            sent = self._connection.sent + still_to_send
-            self._log(code, reason, seconds=now - self._arrived, sent=sent)
-        until = self._dispatched_at or now
-        if holding is not None or self._failures is not None or self._detour is not None:
-            in_proxy = overhead(
-                since=self._arrived,
-                until=until,
-                holding=holding,
-                failures=self._failures,
-                elsewhere=self._elsewhere,
-            )
-        else:
-            in_proxy = until - self._arrived
-        live.metrics.request(
-            code=code, reason=reason, duration=now - self._arrived, overhead=in_proxy
-        )
+            self._log(code, reason, seconds=seconds, sent=sent)
+        live.metrics.request(code=code, reason=reason, duration=seconds, overhead=in_proxy)
 
     # --- what is told of it ---------------------------------------------------------------------
 
-    def _begin_trace(self) -> Trace | None:
+    def _begin_trace(self) -> None:
         trace = begin_trace(
             self._proxy, self._connection, self._head, request_id=self._id, arrived=self._arrived
         )
         if trace is not None:
             model = None if self._peeked is None else self._peeked.model
             trace.routed(self._live.endpoint.name, model=model, key=self._admitted.owner)
-        return trace
+            self._beside.trace = trace
 
     def _tell_held(self, trace: Trace) -> None:
         holding = self._holding
         if holding is not None:
             trace.held(waited=holding.waited, woken_after=holding.woken_after, is_cold=holding.cold)
 
-    def _end_trace(self, trace: Trace, code: int, reason: str, *, sent: int) -> None:
-        self._tell_held(trace)
-        tokens = None if self._early is None else self._early.used
-        if tokens is not None:
-            trace.used(tokens)
-        trace.ended(status=code, reason=reason, received=self._connection.received, sent=sent)
+    def _tell_aside(
+        self, aside: Aside, code: int, reason: str, *, sent: int, until: float
+    ) -> float:
+        """To its trace and the metrics; returns the seconds that it spent in the proxy itself, of
+        those `until` it was sent off."""
+        if aside.holding is not None:
+            self._live.metrics.waited(aside.holding.waited)
+        trace = aside.trace
+        if trace is not None:
+            self._tell_held(trace)
+            if aside.early is not None and aside.early.used is not None:
+                trace.used(aside.early.used)
+            received = self._connection.received
+            trace.ended(status=code, reason=reason, received=received, sent=sent)
+        return overhead(
+            since=self._arrived,
+            until=until,
+            holding=aside.holding,
+            failures=aside.failures,
+            elsewhere=aside.elsewhere,
+        )
 
     def _log(self, code: int, reason: str, *, seconds: float, sent: int) -> None:
-        connection, holding, replica = self._connection, self._holding, ""
-        door = self._proxy.door
-        admitted = self._admitted
+        connection, replica, held, cold = self._connection, "", 0.0, False
+        door, admitted, aside = self._proxy.door, self._admitted, self._aside
         if admitted.subject is None:
             admitted.subject = Subject(
                 endpoint=self._live.endpoint.name,
@@ -706,10 +726,13 @@ class Exchange:
                 target=self._head.target,
                 key=admitted.owner,
             )
-        if self._detour is not None:
-            replica = self._detour.name
-        elif self._replica is not None:
+        if self._replica is not None:
             replica = self._replica.replica.id
+        if aside is not None:
+            if aside.detour is not None:
+                replica = aside.detour.name
+            if aside.holding is not None:
+                held, cold = aside.holding.waited, aside.holding.cold
         request_ended(
             admitted.subject,
             request_id=self._id,
@@ -719,8 +742,8 @@ class Exchange:
             bytes_in=connection.received,
             bytes_out=sent,
             remote=door.client(self._head, connection.peer) if door.trusted else connection.peer,
-            held=0.0 if holding is None else holding.waited,
-            cold=holding is not None and holding.cold,
+            held=held,
+            cold=cold,
             replica=replica,
             attempts=self._attempts,
         )

@@ -113,7 +113,6 @@ class Attempt:
         replica: LiveReplica,
         outbound: Outbound,
         answer: Answer,
-        *,
         whole: Callable[[ResponseHead, bytes], None] | None = None,
     ) -> None:
         """`whole`: told instead of the `answer` of one that comes complete, head and body, all at
