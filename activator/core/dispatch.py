@@ -97,7 +97,13 @@ class Dispatcher:
             if slots is None:
                 self._line_up(ticket)
                 return None
-        return self._reserve(ticket, slots)
+        # as `_reserve` does, without the price of a call for each request
+        ticket.state = _GRANTED
+        replica = ticket.replica = slots.replica
+        slots.in_flight += 1
+        self.in_flight += 1
+        self._turn = slots.turn = self._turn + 1
+        return replica
 
     def adopt(self, ticket: Ticket, *, now: float) -> None:
         """It has been given a slot at `ticket.replica` by somebody else, which counts here from
@@ -282,13 +288,12 @@ class Dispatcher:
             exclude=ticket.exclude,
         )
 
-    def _reserve(self, ticket: Ticket, slots: ReplicaSlots) -> Replica:
+    def _reserve(self, ticket: Ticket, slots: ReplicaSlots) -> None:
         ticket.state = _GRANTED
-        replica = ticket.replica = slots.replica
+        ticket.replica = slots.replica
         slots.in_flight += 1
         self.in_flight += 1
         self._turn = slots.turn = self._turn + 1
-        return replica
 
     def _line_up(self, ticket: Ticket) -> None:
         ticket.state = _WAITING

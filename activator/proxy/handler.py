@@ -498,6 +498,9 @@ class Exchange:
         self._answered_at = self._proxy.clock()
         if aside is not None and aside.detour is not None:
             return
+        self._note_first_byte()
+
+    def _note_first_byte(self) -> None:
         live, replica = self._live, self._replica
         live.gate.answered(self._ticket)
         live.retries.earn()
@@ -508,20 +511,23 @@ class Exchange:
     def whole(self, head: ResponseHead, body: bytes) -> None:
         """`answered`, `data` and `ended`, for an answer that nothing was sent before."""
         self._attempt = self._passage = None
-        self._note_answer(head.status)
         if self._body is not NO_BODY:
             self._body.forget()
         connection = self._connection
         if self._aside is None:
+            now = self._proxy.clock()
+            self._note_first_byte()
             stencil = answer_stencil(head, via=self._proxy.via)
-            upstream = self._answered_at - self._dispatched_at
-            said = stencil.filled(request_id=self._id, upstream=upstream)
+            said = stencil.filled(self._id, now - self._dispatched_at)
             if stencil.is_stream is not None and self._head.method == b"POST":
                 self._count_tokens(body, is_stream=stencil.is_stream)
+            connection.sent = len(body)
+            self._end_straight(head.status, now)
         else:
+            self._note_answer(head.status)
             said = self._head_of(head)
-        connection.sent = len(body)
-        self._end(code=head.status, reason="")
+            connection.sent = len(body)
+            self._end(code=head.status, reason="")
         connection.answer(said, body)
 
     def _count_tokens(self, body: bytes, *, is_stream: bool) -> None:
@@ -657,7 +663,7 @@ class Exchange:
         self._passage = None
         if attempt is not None:
             attempt.abort()
-        live.gate.withdraw(self._ticket)
+        live.gate.release(self._ticket)
         if self._body.spool is not None:
             self._body.forget()
         if aside is not None and aside.early is not None:
@@ -667,16 +673,26 @@ class Exchange:
         elif admitted.passive is None:
             live.gate.leave(served=served)
         now = self._proxy.clock()
+        sent = self._connection.sent + still_to_send
+        until = self._dispatched_at or now
+        in_proxy = until - self._arrived
         if served and admitted.owner and self._pays:
             live.keys.end(admitted.owner, now=now)
-        sent = self._connection.sent + still_to_send
-        seconds, until = now - self._arrived, self._dispatched_at or now
-        in_proxy = until - self._arrived
         if aside is not None:
             in_proxy = self._tell_aside(aside, code, reason, sent=sent, until=until)
-        if is_logged(code, reason):
-            self._log(code, reason, seconds=seconds, sent=sent)
-        live.metrics.request(code=code, reason=reason, duration=seconds, overhead=in_proxy)
+        self._tell(code, reason, now, sent, in_proxy)
+
+    def _end_straight(self, code: int, now: float) -> None:
+        """`_end` of a request that was answered by the first replica that it met, at once."""
+        live, admitted, gate = self._live, self._admitted, self._live.gate
+        self._state = _OVER
+        gate.release(self._ticket)
+        if admitted.passive is None:
+            gate.leave(served=True)
+            if admitted.owner:
+                live.keys.end(admitted.owner, now=now)
+        in_proxy = self._dispatched_at - self._arrived
+        self._tell(code, "", now, self._connection.sent, in_proxy)
 
     # --- what is told of it ---------------------------------------------------------------------
 
@@ -716,7 +732,12 @@ class Exchange:
             elsewhere=aside.elsewhere,
         )
 
-    def _log(self, code: int, reason: str, *, seconds: float, sent: int) -> None:
+    def _tell(self, code: int, reason: str, now: float, sent: int, in_proxy: float) -> None:
+        """To the metrics and in its line of the log."""
+        seconds = now - self._arrived
+        self._live.metrics.request(code, reason, seconds, in_proxy)
+        if not is_logged(code, reason):
+            return
         connection, replica, held, cold = self._connection, "", 0.0, False
         door, admitted, aside = self._proxy.door, self._admitted, self._aside
         if admitted.subject is None:

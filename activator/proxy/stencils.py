@@ -101,7 +101,7 @@ class AnswerStencil:
         )
         """Of tokens; None: there are none in it."""
 
-    def filled(self, *, request_id: bytes, upstream: float) -> bytes:
+    def filled(self, request_id: bytes, upstream: float) -> bytes:
         """`upstream`: seconds."""
         return b"%b%b%bqueue;dur=0, activate;dur=0, upstream;dur=%.1f%b" % (
             *(self._before, request_id, self._between),

@@ -136,7 +136,7 @@ class EndpointMetrics:
         self.jobs: Mapping[str, int] = {}
         """By state, over all activators; some seconds old."""
 
-    def request(self, *, code: int, reason: str, duration: float, overhead: float) -> None:
+    def request(self, code: int, reason: str, duration: float, overhead: float) -> None:
         """A request has ended.
 
         `reason` is empty when the model answered, else the error's reason; `duration` is from the

@@ -98,6 +98,7 @@ class ClientConnection(asyncio.Protocol, Timed):
         "_request_done",
         "_sink",
         "_state",
+        "_takes_whole",
         "_transport",
         "_unfinished",
         "_upgrading",
@@ -129,6 +130,7 @@ class ClientConnection(asyncio.Protocol, Timed):
         self._head = b""
         self._decoder: Decoder | None = None
         self._method = b""
+        self._takes_whole = False
         self._chunked = False
         self._keep_alive = False
         self._request_done = True
@@ -166,12 +168,10 @@ class ClientConnection(asyncio.Protocol, Timed):
             if (
                 head is None
                 or head.length != len(data) - end
-                or head.status < 200
-                or sink is None
-                or not sink.takes_whole
+                or not head.is_usual
+                or not self._takes_whole
                 or self._unfinished is not None
-                or self._method == b"HEAD"
-                or b"keep-alive" in head.first
+                or sink is None
             ):
                 self._feed_head(data)
                 return
@@ -227,6 +227,7 @@ class ClientConnection(asyncio.Protocol, Timed):
         self._sink = sink
         self._state = _HEAD
         self._method = method
+        self._takes_whole = sink.takes_whole and method != b"HEAD"
         self._interims = 0
         self._upgrading = upgrade
         self._chunked = length == CHUNKED

@@ -153,12 +153,14 @@ class RequestHead(_Head):
 class ResponseHead(_Head):
     """A response's head. `length` is the body's: bytes, CHUNKED, or UNTIL_CLOSE."""
 
-    __slots__ = ("reason", "status")
+    __slots__ = ("is_usual", "reason", "status")
 
     def __init__(self, status: int, reason: bytes, minor: int, fields: list[Field]) -> None:
         super().__init__(minor, fields)
         self.status = status
         self.reason = reason
+        self.is_usual = status >= 200
+        """An answer, and nothing in it that a connection would have to heed beyond `keep_alive`."""
 
 
 _METHODS: Final = {method: method for method in (b"GET", b"POST", b"PUT", b"PATCH", b"DELETE")}
@@ -315,6 +317,8 @@ def parse_response(head: bytes, *, method: bytes, limits: HeadLimits) -> Respons
             response.keep_alive = b"close" not in options
         else:
             response.keep_alive = b"keep-alive" in options
+    if b"keep-alive" in first:
+        response.is_usual = False
     if method == b"HEAD" or response.status in (204, 304) or response.status < 200:
         if response.length == CHUNKED and response.status != 304 and method != b"HEAD":
             raise Malformed("Transfer-Encoding where there is no body (RFC 9112 §6.1)")

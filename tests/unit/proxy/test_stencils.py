@@ -121,7 +121,7 @@ def test_the_stencil_of_an_answer_is_its_head_but_for_what_differs() -> None:
     stencil = answer_stencil(head, via=VIA)
 
     timing = b"queue;dur=0, activate;dur=0, upstream;dur=1234.5"
-    assert stencil.filled(request_id=b"id-1", upstream=1.2345) == downstream_head(
+    assert stencil.filled(b"id-1", 1.2345) == downstream_head(
         head, via=VIA, request_id=b"id-1", cold=False, timing=timing
     )
     assert answer_stencil(head, via=VIA) is stencil
