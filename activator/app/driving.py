@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ from activator.core.endpoint import (
 from activator.drivers.static import StaticDriver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from activator.app.cluster import OneCluster
     from activator.app.stores import Stores
@@ -91,15 +90,12 @@ def _process_driver(name: str, backend: ProcessBackend, *, term: int) -> Driver:
     from activator.drivers.process import ProcessDriver  # noqa: PLC0415
 
     series = name if term == 1 else f"{name}-{term}"
-    return ProcessDriver(name, replace(backend, env=_environment(backend)), series=series)
-
-
-def _environment(backend: ProcessBackend) -> tuple[tuple[str, str], ...]:
-    """PATH begins with the directory of the interpreter that runs us, so that `python` in a
-    command is the one whose packages the activator was installed with."""
-    return (("PATH", _path(os.environ.get("PATH", ""))), *backend.env)
+    return ProcessDriver(name, backend, series=series, environ=_environment())
 
 
 @cache
-def _path(theirs: str) -> str:
-    return os.pathsep.join(part for part in (str(Path(sys.executable).parent), theirs) if part)
+def _environment() -> Mapping[str, str]:
+    """PATH begins with the directory of the interpreter that runs us, so that `python` in a
+    command is the one whose packages the activator was installed with."""
+    parts = (str(Path(sys.executable).parent), os.environ.get("PATH", ""))
+    return {"PATH": os.pathsep.join(part for part in parts if part)}

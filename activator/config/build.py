@@ -6,6 +6,7 @@ wherever the activator was started).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from activator.config.docker_schema import (
@@ -45,13 +46,18 @@ if TYPE_CHECKING:
         EndpointSection,
         FallbackSection,
         MatchSection,
+        NeverWakeSection,
+        ProbeSection,
         QueueSection,
         ScaleSection,
+        TimeoutsSection,
     )
     from activator.config.problems import Loc
 
 USUAL_TARGET = 8.0
 """Requests for one replica where nothing else is said: what common batch sizes bear."""
+ALIKE = 256
+"""Different policies of a kind that are kept to be shared."""
 USUAL_MOST_PER_DAY = 1000
 """Requests that a service is asked where nothing is said: it may cost money."""
 
@@ -75,22 +81,11 @@ def build_endpoint(
         match=_match(keys.match),
         strip_prefix=keys.strip_prefix,
         dialect=keys.dialect,
-        probe=ProbePolicy(
-            path=keys.probe.path,
-            interval=keys.probe.interval,
-            ready_interval=keys.probe.ready_interval,
-            timeout=keys.probe.timeout,
-            port=keys.probe.port,
-        ),
+        probe=_probe(keys.probe),
         scale=_scale(keys.scale, concurrency=keys.concurrency),
         concurrency=keys.concurrency,
         queue=_queue(keys.queue),
-        timeouts=Timeouts(
-            connect=keys.timeouts.connect,
-            first_byte=keys.timeouts.first_byte,
-            idle=keys.timeouts.idle,
-            total=keys.timeouts.total,
-        ),
+        timeouts=_timeouts(keys.timeouts),
         balance=keys.balance,
         affinity_header=keys.affinity.header,
         upstream_model=keys.upstream_model,
@@ -100,7 +95,7 @@ def build_endpoint(
         fallback=fallback,
         stall=keys.stall,
         block_paths=_blocked(keys),
-        never_wake=tuple(NeverWake(quiet.path, quiet.status) for quiet in keys.never_wake),
+        never_wake=_never_wake(keys.never_wake),
         waiting_page=keys.waiting_page,
         page_template=template,
         cost_per_replica_hour=keys.cost_per_replica_hour,
@@ -154,6 +149,34 @@ def _match(keys: MatchSection) -> Match:
     )
 
 
+# what endpoints have alike is one object for all of them: there may be thousands, and hardly any
+# says something of its own in each of these sections
+
+
+@lru_cache(maxsize=ALIKE)
+def _probe(keys: ProbeSection) -> ProbePolicy:
+    return ProbePolicy(
+        path=keys.path,
+        interval=keys.interval,
+        ready_interval=keys.ready_interval,
+        timeout=keys.timeout,
+        port=keys.port,
+    )
+
+
+@lru_cache(maxsize=ALIKE)
+def _timeouts(keys: TimeoutsSection) -> Timeouts:
+    return Timeouts(
+        connect=keys.connect, first_byte=keys.first_byte, idle=keys.idle, total=keys.total
+    )
+
+
+@lru_cache(maxsize=ALIKE)
+def _never_wake(keys: tuple[NeverWakeSection, ...]) -> tuple[NeverWake, ...]:
+    return tuple(NeverWake(quiet.path, quiet.status) for quiet in keys)
+
+
+@lru_cache(maxsize=ALIKE)
 def _scale(keys: ScaleSection, *, concurrency: int) -> ScalePolicy:
     return ScalePolicy(
         min=keys.min,
@@ -167,6 +190,7 @@ def _scale(keys: ScaleSection, *, concurrency: int) -> ScalePolicy:
     )
 
 
+@lru_cache(maxsize=ALIKE)
 def _queue(keys: QueueSection) -> QueuePolicy:
     return QueuePolicy(
         max_requests=keys.max_requests,

@@ -8,6 +8,7 @@ Decides what text is acceptable as such: one document, no key twice, YAML 1.2's 
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
@@ -23,10 +24,13 @@ MAX_DEPTH: Final = 32
 TOO_DEEP: Final = "nested too deeply"
 LIBYAML_TOO_DEEP: Final = "exceeded maximum nesting depth"
 """Its own bound, far beyond ours; it looks ahead, and so may come first."""
+LIBYAML_DEEPEST: Final = 1_001
+"""Beyond it, of one that has a bound."""
 MAX_GROWTH: Final = 20
 """How much larger than its text a file may become through aliases (`billion laughs`)."""
 
 _TAG: Final = "tag:yaml.org,2002:"
+_TEXT: Final = _TAG + "str"
 _INT: Final = re.compile(r"[-+]?[0-9]{1,18}")
 
 
@@ -43,7 +47,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
             for tag, pattern in self.yaml_implicit_resolvers.get(value[:1], ()):
                 if pattern.match(value):
                     return tag
-        return _TAG + "str"
+        return _TEXT
 
 
 _FLOAT: Final = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
@@ -90,7 +94,8 @@ def plain(text: str) -> str | int | float | bool:
 
 def _composed(content: bytes, problems: Problems) -> yaml.Node | None:
     try:
-        _check_depth(content)
+        if not _bounds_depth():
+            _check_depth(content)
         root = yaml.compose(content, Loader=_Loader)
     except _TooMuch as stop:
         problems.add(stop.line, "", stop.message)
@@ -111,8 +116,22 @@ def _composed(content: bytes, problems: Problems) -> yaml.Node | None:
     return root
 
 
+@cache
+def _bounds_depth() -> bool:
+    """Whether composing refuses by itself what is nested so deeply that it would end the process:
+    it recurses, in libyaml's binding on the C stack. Not every libyaml does, nor does PyYAML
+    without one; to look ourselves takes another third of the time that decoding takes."""
+    if not yaml.__with_libyaml__:
+        return False
+    try:
+        yaml.compose("[" * LIBYAML_DEEPEST, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        return bool(error.problem == LIBYAML_TOO_DEEP)
+    return False
+
+
 def _check_depth(content: bytes) -> None:
-    """Composing recurses, in libyaml's binding on the C stack: a deep file ends the process."""
+    """Before it is composed."""
     depth = 0
     for event in yaml.parse(content, Loader=_Loader):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -137,12 +156,15 @@ class _Decoding:
         self._problems = problems
         self._seen: set[int] = set()
         self._open: set[int] = set()
+        self._written = 0
+        """Nodes in the collections that were seen: as many as stand in the text."""
         self._visits = 0
+        """Nodes in those that were walked over."""
 
     def value(self, node: yaml.Node, *, path: str, depth: int) -> Any:
-        self._enter(node, depth)
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
+        self._enter(node, depth)
         self._open.add(id(node))
         try:
             if isinstance(node, yaml.MappingNode):
@@ -152,19 +174,26 @@ class _Decoding:
             self._open.discard(id(node))
 
     def _enter(self, node: yaml.Node, depth: int) -> None:
-        self._seen.add(id(node))
-        self._visits += 1
-        if self._visits > 10_000 and self._visits > MAX_GROWTH * len(self._seen):
+        size = len(node.value) + 1
+        self._visits += size
+        if id(node) not in self._seen:
+            self._seen.add(id(node))
+            self._written += size
+        if self._visits > 10_000 and self._visits > MAX_GROWTH * self._written:
             raise _TooMuch(_line(node), "aliases make the file too large")
         if id(node) in self._open:
             raise _TooMuch(_line(node), "an alias cannot stand within what it refers to")
-        if depth > MAX_DEPTH:
+        if depth >= MAX_DEPTH:
             raise _TooMuch(_line(node), TOO_DEEP)
 
     def _items(self, node: yaml.Node, path: str, depth: int) -> Items:
         items = Items(_line(node))
         for index, child in enumerate(node.value):
-            items.append(self.value(child, path=f"{path}[{index}]", depth=depth + 1))
+            items.append(
+                child.value
+                if _is_text(child)
+                else self.value(child, path=f"{path}[{index}]", depth=depth + 1)
+            )
             items.lines.append(_line(child))
         return items
 
@@ -180,6 +209,9 @@ class _Decoding:
                 self._problems.add(line, path, "a key must be plain text")
                 continue
             key = str(key_node.value)
+            if _is_text(child) and key not in table:
+                table.put(key, child.value, line)
+                continue
             inner = f"{path}.{key}" if path else key
             if key in table:
                 self._problems.add(
@@ -201,10 +233,10 @@ class _Decoding:
                 table.put(key, value, below.lines[key])
 
     def _scalar(self, node: yaml.ScalarNode, path: str) -> Any:
+        if _is_text(node):
+            return node.value
         text = str(node.value)
         match node.tag.removeprefix(_TAG):
-            case "str":
-                return text
             case "null":
                 return None
             case "bool" if text.lower() in ("true", "false"):
@@ -219,6 +251,11 @@ class _Decoding:
         kind = node.tag.removeprefix(_TAG)
         self._problems.add(_line(node), path, f"{text[:40]!r} cannot be read as {kind}")
         return None
+
+
+def _is_text(node: yaml.Node) -> bool:
+    """As most of a file is."""
+    return bool(node.tag == _TEXT) and isinstance(node, yaml.ScalarNode)
 
 
 def _line(node: yaml.Node | yaml.Event) -> int:

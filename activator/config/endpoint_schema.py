@@ -36,8 +36,10 @@ from activator.config.fields import (
     Text,
     Upstream,
     Workload,
+    checked,
     key,
     required,
+    section,
 )
 from activator.core.endpoint import Balance, Dialect, Owner  # noqa: TC001 -- pydantic needs them
 
@@ -309,22 +311,28 @@ class Policy(Section):
         "What the endpoint speaks. `plain`: HTTP. `openai`: what clients of OpenAI's API expect,"
         " beginning with the form of errors.",
     )
-    probe: ProbeSection = key({}, "How it is found out whether a replica answers.")
-    scale: ScaleSection = key({}, "When replicas are started and stopped, and how many.")
+    probe: ProbeSection = section(ProbeSection, "How it is found out whether a replica answers.")
+    scale: ScaleSection = section(
+        ScaleSection, "When replicas are started and stopped, and how many."
+    )
     concurrency: Count = key(
         0,
         "Requests in flight at one replica at most, over all activators. 0: no limit; the model"
         " server's own batch size is a good value.",
     )
-    queue: QueueSection = key({}, "The line in front of the endpoint, and its bounds.")
-    timeouts: TimeoutsSection = key({}, "The clocks of a request that has been dispatched.")
+    queue: QueueSection = section(
+        QueueSection, "The line in front of the endpoint, and its bounds."
+    )
+    timeouts: TimeoutsSection = section(
+        TimeoutsSection, "The clocks of a request that has been dispatched."
+    )
     balance: Balance = key(
         "least_loaded",
         "Which replica gets a request: `least_loaded`, `first_available` (fills one before the"
         " next), `round_robin`, or `prefix_hash` (by `affinity.header`, otherwise with `dialect:"
         " openai` by how the prompt begins, with a bound on the load).",
     )
-    affinity: AffinitySection = key({}, "What ties requests to one replica.")
+    affinity: AffinitySection = section(AffinitySection, "What ties requests to one replica.")
     heartbeat: Duration = key(
         "10s",
         "With `dialect: openai`: a request with `stream: true` that waits gets its first bytes"
@@ -364,10 +372,11 @@ class Policy(Section):
         " llama.cpp and Ollama are operated (`/sleep`, `/pause`, `/update_weights` …), otherwise"
         " none. A list, be it empty, takes their place.",
     )
-    never_wake: tuple[NeverWakeSection, ...] = key(
-        [{"path": "/favicon.ico", "status": 404}],
+    never_wake: tuple[NeverWakeSection, ...] = checked(
+        (NeverWakeSection(path="/favicon.ico", status=404),),
         "Paths that are forwarded when a replica is ready, answered as said otherwise, and never"
         " count as activity: monitors and browsers that ask for more than they want.",
+        spelled=[{"path": "/favicon.ico", "status": 404}],
     )
     waiting_page: Flag = key(
         False,
@@ -388,5 +397,7 @@ class EndpointSection(Policy):
     """One model or app that clients address."""
 
     name: Name = required("How logs, metrics and commands call it.")
-    match: MatchSection = key({}, "Which requests belong to it. Nothing said: all of them.")
+    match: MatchSection = section(
+        MatchSection, "Which requests belong to it. Nothing said: all of them."
+    )
     backend: Backend = required("What its replicas are, and how they are started.")

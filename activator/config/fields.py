@@ -77,8 +77,10 @@ class Section(BaseModel):
     def _null_means_default(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         if not isinstance(data, dict):
             return handler(data)
-        known = _keys_of(cls)
-        said = {key: it for key, it in data.items() if it is not None or key not in known}
+        said = data
+        if None in data.values():
+            known = _keys_of(cls)
+            said = {key: it for key, it in data.items() if it is not None or key not in known}
         return handler(said) if said else _default(cls, handler)
 
 
@@ -106,6 +108,22 @@ def key(default: Any, why: str, **bounds: Any) -> Any:
     elif isinstance(default, list):
         default = _FixedItems(default)
     return Field(default=default, description=why, **bounds)
+
+
+def section(kind: type[Section], why: str) -> Any:
+    """A key that holds a section in which nothing must be said."""
+    return checked(kind.model_validate({}), why, spelled={})
+
+
+def checked(default: Any, why: str, *, spelled: Any) -> Any:
+    """A key whose default is one for all, and has been checked already: not again for each endpoint
+    that does not mention it, of thousands. `spelled`: as the file would."""
+    return Field(
+        default=default,
+        description=why,
+        validate_default=False,
+        json_schema_extra={"default": spelled},
+    )
 
 
 class _FixedTable(dict[str, Any]):
@@ -324,6 +342,10 @@ def _without_nul(value: str) -> str:
     return value
 
 
+def _argument(value: object) -> object:
+    return _without_nul(value) if isinstance(value, str) else _text_of_number(value)
+
+
 def _reference(value: str) -> str:
     if not _REFERENCE.fullmatch(value):
         raise ValueError("a secret is never written here: use ${NAME} or file:PATH")
@@ -363,7 +385,7 @@ Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Flag = Annotated[bool, Field(strict=True)]
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 Text = Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
-Argument = Annotated[str, BeforeValidator(_text_of_number), AfterValidator(_without_nul)]
+Argument = Annotated[str, BeforeValidator(_argument)]
 Environment = Annotated[
     dict[str, Argument], PlainSerializer(masked_environment, return_type=dict[str, str])
 ]

@@ -7,6 +7,7 @@ the key stands in the file is `problems`' business.
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from importlib.util import find_spec
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -293,6 +294,7 @@ def _backend_warnings(endpoint: EndpointSection, *, shared: bool) -> Iterator[Fi
             yield ("backend", "publish"), _AROUND
 
 
+@lru_cache(maxsize=256)  # of thousands of endpoints most say the same
 def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True

@@ -29,6 +29,7 @@ from activator.config.fields import (
     Text,
     key,
     required,
+    section,
 )
 
 
@@ -91,7 +92,7 @@ class ServerSection(Section):
         None,
         "Serve TLS on the data port; files are read again when they change. Null: plain HTTP.",
     )
-    limits: LimitsSection = key({}, "What one client may ask of the listener.")
+    limits: LimitsSection = section(LimitsSection, "What one client may ask of the listener.")
 
 
 class StoreSection(Section):
@@ -240,15 +241,19 @@ class OpenAISection(Section):
 class RootKeys(Section):
     """Everything but the endpoints."""
 
-    server: ServerSection = key({}, "Where the activator listens, and how it ends.")
-    store: StoreSection = key({}, "Where held requests wait, and what several activators share.")
-    auth: AuthSection = key({}, "Who may come in.")
-    jobs: JobsSection = key({}, "Requests that outlive their connection.")
-    webhooks: WebhooksSection = key({}, "Who is told when a job is done.")
-    sources: SourcesSection = key({}, "Where endpoints are declared besides this file.")
+    server: ServerSection = section(ServerSection, "Where the activator listens, and how it ends.")
+    store: StoreSection = section(
+        StoreSection, "Where held requests wait, and what several activators share."
+    )
+    auth: AuthSection = section(AuthSection, "Who may come in.")
+    jobs: JobsSection = section(JobsSection, "Requests that outlive their connection.")
+    webhooks: WebhooksSection = section(WebhooksSection, "Who is told when a job is done.")
+    sources: SourcesSection = section(
+        SourcesSection, "Where endpoints are declared besides this file."
+    )
     tracing: TracingSection | None = key(None, "Where traces go. Null: there are none.")
-    openai: OpenAISection = key(
-        {}, "How endpoints are found by the model that a request's body asks for."
+    openai: OpenAISection = section(
+        OpenAISection, "How endpoints are found by the model that a request's body asks for."
     )
 
 

@@ -17,8 +17,9 @@ OVERRIDDEN: Final = 0
 class Table(dict[str, Any]):
     """A mapping; `line` is where it is, `lines` where its keys are."""
 
+    __slots__ = ("line", "lines")
+
     def __init__(self, line: int) -> None:
-        super().__init__()
         self.line = line
         self.lines: dict[str, int] = {}
 
@@ -30,8 +31,9 @@ class Table(dict[str, Any]):
 class Items(list[Any]):
     """A list; `line` is where it is, `lines` where its items are."""
 
+    __slots__ = ("line", "lines")
+
     def __init__(self, line: int) -> None:
-        super().__init__()
         self.line = line
         self.lines: list[int] = []
 

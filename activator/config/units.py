@@ -6,6 +6,7 @@ Decides the spelling in both directions; which bounds a value has is its key's b
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from math import isfinite
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -44,8 +45,7 @@ def parse_duration(value: object) -> float:
         case int() | float():
             seconds = float(value)
         case str() if _DURATION.match(value):
-            parts = _PART.findall(value)
-            seconds = sum(float(n) * _SECONDS[unit] for n, unit in parts) if parts else float(value)
+            seconds = _read(value)
         case _:
             seconds = None
     if seconds is None or not isfinite(seconds):
@@ -55,6 +55,12 @@ def parse_duration(value: object) -> float:
     if seconds > LONGEST:
         raise ValueError(f"{_shown(value)} is longer than a hundred years")
     return seconds
+
+
+@lru_cache(maxsize=256)  # a file of thousands of endpoints says few different ones
+def _read(text: str) -> float:
+    parts = _PART.findall(text)
+    return sum(float(n) * _SECONDS[unit] for n, unit in parts) if parts else float(text)
 
 
 def format_duration(seconds: float) -> str:

@@ -102,9 +102,10 @@ def settle(
 ) -> Settled:
     """`taken`: declared elsewhere, which always wins. `allowed` by namespace."""
     settled, owners = Settled(), _Owners()
-    for endpoint in taken:
+    oldest_first = sorted(claims, key=lambda each: each.age)
+    for endpoint in taken if oldest_first else ():
         owners.give(endpoint)
-    for claim in sorted(claims, key=lambda each: each.age):
+    for claim in oldest_first:
         endpoint, of = claim.endpoint, claim.declaration
         excess = next(_beyond(endpoint, allowed.get(of.namespace, Allowance())), "")
         if excess:

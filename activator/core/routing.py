@@ -277,6 +277,19 @@ class _Prefix:
     __slots__ = ("_by_names", "_only", "candidates")
 
     def __init__(self, rules: Sequence[_Rule]) -> None:
+        self._only: Routed | None = None
+        self._by_names: tuple[
+            tuple[tuple[str, ...], dict[tuple[str | None, ...], _Models]], ...
+        ] = ()
+        self.candidates: tuple[Routed, ...] = ()
+        if len(rules) == 1 and not rules[0].headers and rules[0].model is None:
+            # as nearly all of thousands of endpoints
+            self._only = Routed(rules[0].endpoint, rules[0].prefix)
+            self.candidates = (self._only,)
+        elif rules:
+            self._sort(rules)
+
+    def _sort(self, rules: Sequence[_Rule]) -> None:
         ordered = sorted(rules, key=lambda rule: (-len(rule.headers), rule.order))
         self.candidates = tuple(
             {rule.endpoint.name: Routed(rule.endpoint, rule.prefix) for rule in ordered}.values()
@@ -290,8 +303,6 @@ class _Prefix:
             (names, {values: _Models(group) for values, group in by_values.items()})
             for names, by_values in sorted(grouped.items(), key=lambda item: -len(item[0]))
         )
-        plain = len(rules) == 1 and not rules[0].headers and rules[0].model is None
-        self._only = Routed(rules[0].endpoint, rules[0].prefix) if plain else None
 
     def find(self, headers: Callable[[str], str | None], model: str | None) -> Routed | None:
         if self._only is not None:

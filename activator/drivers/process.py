@@ -14,6 +14,7 @@ import re
 import time
 from collections import deque
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from activator.core.effects import FailedStart
@@ -23,7 +24,7 @@ from activator.drivers.ports import SHARED, Ports
 from activator.drivers.watched import Order, Watched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from activator.core.endpoint import ProcessBackend
 
@@ -63,11 +64,14 @@ class ProcessDriver:
         clock: Callable[[], float] = time.monotonic,
         ports: Ports = SHARED,
         series: str | None = None,
+        environ: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """`series`: what the ids of its replicas begin with, by default the endpoint's `name`."""
+        """`series`: what the ids of its replicas begin with, by default the endpoint's `name`.
+        `environ`: what they find beside our own environment, unless the backend says otherwise."""
         self._name = name
         self._series = series or name
         self._backend = backend
+        self._environ = environ
         self._clock = clock
         self._ports = ports
         self._processes: dict[str, _Process] = {}
@@ -207,7 +211,9 @@ class ProcessDriver:
 
         return Order(
             command=tuple(map(fill, self._backend.command)),
-            env=os.environ | {name: fill(value) for name, value in self._backend.env},
+            env=os.environ
+            | self._environ
+            | {name: fill(value) for name, value in self._backend.env},
             cwd=self._backend.cwd,
             grace=self._backend.stop_grace,
         )

@@ -126,6 +126,15 @@ async def test_port_and_host_are_filled_in_and_other_braces_are_left_alone(tmp_p
     assert portrait["cwd"] == str(tmp_path)
 
 
+async def test_what_all_replicas_find_gives_way_to_what_their_backend_says() -> None:
+    backend = ProcessBackend((*PYTHON, SELF_PORTRAIT), env=(("A_OWN", "backend"),), stop_grace=2.0)
+    subject = ProcessDriver("m", backend, environ={"A_OWN": "driver", "A_ALL": "driver"})
+
+    portrait = json.loads((await cause_of_exit(subject)).last_lines[-1])
+
+    assert portrait["env"] == {"A_OWN": "backend", "A_ALL": "driver"}
+
+
 async def test_a_model_inherits_nothing_but_its_output_and_leads_a_group_of_its_own() -> None:
     subject = driver(*PYTHON, SELF_PORTRAIT)
     inheritable = os.dup(0)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activator.config.decode import MAX_BYTES, decode
+from activator.config.decode import MAX_BYTES, MAX_DEPTH, decode
 from activator.config.problems import Problems
 from activator.config.tree import Items, Table
 
@@ -123,6 +123,25 @@ def test_deep_nesting_is_refused(depth: int) -> None:
     tree, problems = decoded("a: " + "[" * depth + "]" * depth)
     assert tree is None
     assert "nested too deeply" in problems[0]
+
+
+@pytest.mark.parametrize("bounded", [True, False], ids=["libyaml", "ours"])
+def test_the_bound_on_nesting_is_the_same_whoever_looks_first(
+    bounded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activator.config.decode._bounds_depth", lambda: bounded)
+    inner = MAX_DEPTH - 1  # the file's own mapping is the first
+
+    assert decoded("a: " + "[" * inner + "]" * inner)[1] == []
+    (problem,) = decoded("a: " + "[" * (inner + 1) + "]" * (inner + 1))[1]
+    assert "nested too deeply" in problem
+
+
+def test_one_long_list_is_not_repeated_without_end() -> None:
+    text = f"long: &l [{', '.join(['x'] * 1000)}]\nmany: [{', '.join(['*l'] * 1000)}]\n"
+    tree, problems = decoded(text)
+    assert tree is None
+    assert "aliases make the file too large" in problems[0]
 
 
 def test_a_file_beyond_its_bound_is_not_even_read() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -25,6 +26,9 @@ from activator.core.endpoint import (
 from activator.core.jobs import JobsPolicy
 from activator.errors import ConfigError
 from tests.unit.config.support import MINIMAL, endpoint, problems_of, settings_of
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 REPOSITORY = Path(__file__).parents[3]
 REFERENCE = REPOSITORY / "config" / "reference.yaml"
@@ -368,3 +372,48 @@ def test_how_bodies_are_read_for_their_model(tmp_path: Path) -> None:
 
     assert (usual.default_model, usual.peek_bytes) == (None, 32 << 20)
     assert (said.default_model, said.peek_bytes) == ("m", 1 << 20)
+
+
+def test_what_endpoints_have_alike_is_read_once_and_shared(tmp_path: Path) -> None:
+    def calls(endpoints: int) -> int:
+        """Of Python functions, to read so many: the same on every machine."""
+        text = "endpoints:\n" + "".join(
+            f"- name: e-{number}\n  match: {{hosts: [e-{number}]}}\n"
+            "  backend: {type: process, command: [serve, --port, '{port}']}\n"
+            for number in range(endpoints)
+        )
+        seen = 0
+
+        def count(frame: FrameType, event: str, argument: object) -> None:
+            nonlocal seen
+            seen += event == "call"
+
+        sys.setprofile(count)
+        try:
+            settings = settings_of(tmp_path, text)
+        finally:
+            sys.setprofile(None)
+        first, *others = settings.endpoints
+        for one in others:
+            assert one.probe is first.probe
+            assert one.scale is first.scale
+            assert one.queue is first.queue
+            assert one.timeouts is first.timeouts
+            assert one.never_wake is first.never_wake
+        return seen
+
+    calls(2)  # what is read for the first time is kept
+    assert (calls(120) - calls(20)) / 100 < 220
+
+
+def test_sections_that_differ_are_not_shared(tmp_path: Path) -> None:
+    text = "endpoints:\n" + "".join(
+        f"- name: {name}\n  match: {{hosts: [{name}]}}\n  scale: {{max: {most}}}\n"
+        "  backend: {type: static, urls: ['http://127.0.0.1:9']}\n"
+        for name, most in (("a", 2), ("b", 3))
+    )
+
+    one, other = settings_of(tmp_path, text).endpoints
+
+    assert (one.scale.max, other.scale.max) == (2, 3)
+    assert one.queue is other.queue
