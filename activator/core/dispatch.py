@@ -266,13 +266,16 @@ class Dispatcher:
         return granted or _NOBODY
 
     def _grant_next(self) -> Ticket | None:
-        """The first ticket for which there is a slot; several lines compete by their heads."""
+        """The first ticket for which there is a slot; several lines compete by their heads. If
+        there is only one replica, it has a slot."""
         lines: Iterable[Line] = self._lines.values()
         if len(self._lines) > 1:
             lines = sorted(lines, key=lambda line: line.head)
         for line in lines:
             ticket = line.head[3]
-            slots = self._slots_for(ticket)
+            slots = self.only
+            if slots is None or ticket.exclude:
+                slots = self._slots_for(ticket)
             if slots is not None:
                 self._leave_line(ticket)
                 self._reserve(ticket, slots)

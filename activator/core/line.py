@@ -5,19 +5,23 @@ is `core.dispatch`'s business.
 
 The order is by a score that is fixed when a ticket enters: `arrived + urgency * age`. Waiting `age`
 seconds thus improves a request by exactly one level of urgency against whoever comes later,
-continuously, and yet nothing in line ever has to be sorted again: a heap holds it here, a store's
-sorted set can hold it elsewhere. With `age` 0 waiting improves nothing: strictly urgency, then
-arrival. Ties go to the ticket that was submitted first.
+continuously, and yet nothing in line ever has to be sorted again: a queue and a heap hold it here,
+a store's sorted set can hold it elsewhere. With `age` 0 waiting improves nothing: strictly urgency,
+then arrival. Ties go to the ticket that was submitted first.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from enum import IntEnum
 from heapq import heapify, heappop, heappush
+from itertools import chain
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from activator.core.endpoint import Replica
 
 Entry: TypeAlias = "tuple[int, float, int, Ticket]"
@@ -67,14 +71,18 @@ class Ticket:
 class Line:
     """Tickets that may all go to the same replicas, first one first.
 
-    Entering and taking the first are O(log n), leaving is O(1) amortised: the entry stays behind,
-    void, until it comes to the front or voids are the majority.
+    Most come in the order they are to go in: for them entering, and taking the first, is O(1). For
+    the others it is O(log n). Leaving is O(1) amortised: the entry stays behind, void, until it
+    comes to the front or voids are the majority.
     """
 
-    __slots__ = ("_heap", "_live")
+    __slots__ = ("_heap", "_live", "_run")
 
     def __init__(self) -> None:
+        self._run: deque[Entry] = deque()
+        """In order: each came behind all that were in it."""
         self._heap: list[Entry] = []
+        """The others."""
         self._live = 0
 
     def __len__(self) -> int:
@@ -82,37 +90,50 @@ class Line:
 
     def enter(self, ticket: Ticket, *, age: float) -> None:
         entry = ticket.entry = _entry(ticket, age)
-        heappush(self._heap, entry)
+        run = self._run
+        if not run or entry > run[-1]:
+            run.append(entry)
+        else:
+            heappush(self._heap, entry)
         self._live += 1
 
     def leave(self, ticket: Ticket) -> None:
         ticket.entry = None
         self._live -= 1
-        heap = self._heap
-        if len(heap) > 2 * self._live + SPARE:
-            self._heap = [entry for entry in heap if entry[3].entry is entry]
+        if len(self._run) + len(self._heap) > 2 * self._live + SPARE:
+            self._run = deque(entry for entry in self._run if entry[3].entry is entry)
+            self._heap = [entry for entry in self._heap if entry[3].entry is entry]
             heapify(self._heap)
 
     @property
     def head(self) -> Entry:
         """The first entry, to be compared with other lines'. The line must not be empty."""
-        heap = self._heap
-        while (first := heap[0])[3].entry is not first:
+        run, heap = self._run, self._heap
+        while run and run[0][3].entry is not run[0]:
+            run.popleft()
+        if not heap:
+            return run[0]
+        while heap and heap[0][3].entry is not heap[0]:
             heappop(heap)
-        return first
+        if not heap or (run and run[0] < heap[0]):
+            return run[0]
+        return heap[0]
 
     def resort(self, *, age: float) -> None:
         """Everyone keeps arrival and urgency; what waiting is worth has changed."""
-        tickets = [entry[3] for entry in self._heap if entry[3].entry is entry]
-        self._heap = []
+        tickets = [entry[3] for entry in self._all() if entry[3].entry is entry]
         for ticket in tickets:
-            entry = ticket.entry = _entry(ticket, age)
-            self._heap.append(entry)
-        heapify(self._heap)
+            ticket.entry = _entry(ticket, age)
+        self._run = deque(sorted(ticket.entry for ticket in tickets if ticket.entry is not None))
+        self._heap = []
 
     def ahead_of(self, entry: Entry) -> int:
         """How many in this line come before `entry`; O(n)."""
-        return sum(1 for other in self._heap if other < entry and other[3].entry is other)
+        return sum(1 for other in self._all() if other < entry and other[3].entry is other)
+
+    def _all(self) -> Iterator[Entry]:
+        """Void ones included."""
+        return chain(self._run, self._heap)
 
 
 def _entry(ticket: Ticket, age: float) -> Entry:

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from random import Random
+
+import pytest
+
 from activator.core.line import SPARE, Line, Ticket
 
 
@@ -79,14 +83,27 @@ def test_ahead_of_counts_only_those_who_still_wait() -> None:
     assert line.ahead_of(third.entry) == 1
 
 
-def test_those_who_left_do_not_pile_up() -> None:
+def test_whoever_comes_out_of_order_stands_where_they_belong() -> None:
+    dice = Random(7)
+    tickets = [arrived(float(at), seq=at) for at in range(300)]
+    late = dice.sample(tickets, 100)
+    line = lined_up(*(each for each in tickets if each not in late), *late)
+    gone = dice.sample(tickets, 50)
+    for each in gone:
+        line.leave(each)
+
+    assert emptied(line) == [each for each in tickets if each not in gone]
+
+
+@pytest.mark.parametrize("place", [1.0, -1.0], ids=["behind", "in front"])
+def test_those_who_left_do_not_pile_up(place: float) -> None:
     stays = arrived(0.0)
     line = lined_up(stays)
 
     for at in range(10_000):
-        passing = arrived(1.0 + at)
+        passing = arrived(place * (1.0 + at))
         line.enter(passing, age=30.0)
         line.leave(passing)
 
-    assert len(line._heap) <= 2 + SPARE
+    assert sum(1 for _ in line._all()) <= 2 + SPARE
     assert line.head[3] is stays
