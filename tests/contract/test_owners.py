@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from activator.drivers import owned
 from activator.drivers.base import DriverError, Phase
 from tests.driving import Driven
 from tests.scripted import ScriptedDriver
@@ -108,6 +109,12 @@ class House:
         await owner.driver.scale(1)
         await eventually(lambda: owner.sees and owner.sees == other.sees)
         return owner, other
+
+
+@pytest.fixture(autouse=True)
+def _settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As all other times of this house, beside those of production."""
+    monkeypatch.setattr(owned, "SETTLES_AFTER", 4 * BEAT)
 
 
 @pytest.fixture(params=KINDS)

@@ -59,7 +59,10 @@ def test_what_is_not_plain_is_left_to_who_looks_closely(body: bytes) -> None:
 
 _values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(["model", 'a"model"b']),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.just("model"), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text() | st.just("model"), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
