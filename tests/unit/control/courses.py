@@ -44,7 +44,7 @@ MOST_TURNS = 100_000
 
 def play(scene: Coroutine[None, None, None]) -> None:
     """In virtual time, on a loop of its own. One that does not end fails instead of hanging."""
-    loop = looptime.new_event_loop(start=1000.0, noop_cycles=1)
+    loop = looptime.new_event_loop(start=1000.0, noop_cycles=0)
     turn = loop._run_once  # type: ignore[attr-defined]
     moment, turns = 0.0, 0
 
