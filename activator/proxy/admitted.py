@@ -53,7 +53,7 @@ class Conclusion:
             return None  # a query may name the model
         if not routes.header_names.isdisjoint([name.decode() for name in outline.names]):
             return None
-        outline.note = self
+        head.note = outline.note = self
         return outline
 
     def holds_for(self, proxy: Proxy) -> bool:

@@ -518,7 +518,7 @@ class Exchange:
             now = self._proxy.clock()
             self._note_first_byte()
             stencil = answer_stencil(head, via=self._proxy.via)
-            said = stencil.filled(self._id, now - self._dispatched_at)
+            said = stencil.filled(head, self._id, now - self._dispatched_at)
             if stencil.is_stream is not None and self._head.method == b"POST":
                 self._count_tokens(body, is_stream=stencil.is_stream)
             connection.sent = len(body)

@@ -17,7 +17,7 @@ from activator.wire.heads import CHUNKED, RequestHead
 
 if TYPE_CHECKING:
     from activator.core.endpoint import Replica
-    from activator.wire.heads import ResponseHead
+    from activator.wire.heads import Field, ResponseHead
 
 _HOP_BY_HOP: Final = frozenset(
     {
@@ -99,20 +99,22 @@ def upstream_head(
     continued: bool,
     identity: bool = False,
     parent: bytes | None = None,
+    fields: list[Field] | None = None,
 ) -> bytes:
     """The request's head as the replica gets it, framing included.
 
     `trusted`: the peer's forwarding fields are believed. `credentials`: lower-case names
     of the fields that carry a key of our door; they are not passed on. `continued`: the client
     has had its 100, so the replica is not asked for one. `identity`: the answer is not to be
-    compressed. `parent`: its `traceparent`; None: as it came, or a new one.
+    compressed. `parent`: its `traceparent`; None: as it came, or a new one. `fields`: instead of
+    those of the head.
     """
     lines = [b"%b %b HTTP/1.1" % (head.method, target), b"Host: " + host]
     dropped = (head.connection - _NEVER_NAMED) | credentials
     remade = _REMADE_REQUEST if trusted else _REMADE_FOR_STRANGERS
     vias: list[bytes] = []
     takes_trailers = False
-    for name, value, line in head.fields:
+    for name, value, line in head.fields if fields is None else fields:
         if name in remade:
             if name == b"via":
                 vias.append(value)
@@ -210,13 +212,14 @@ def downstream_head(
     cold: bool,
     timing: bytes,
     served_by: str = "",
+    fields: list[Field] | None = None,
 ) -> bytes:
     """The answer's head as the client gets it, without framing and empty line. `served_by`: whose
-    answer it is, if it is not a replica's."""
+    answer it is, if it is not a replica's. `fields`: instead of those of the head."""
     lines = [b"HTTP/1.1 %d %b" % (head.status, head.reason)]
     dropped = head.connection - _NEVER_NAMED if head.connection else head.connection
     bodiless = head.status in (101, 204)
-    for name, _, line in head.fields:
+    for name, _, line in head.fields if fields is None else fields:
         if name in _REMADE_RESPONSE or name in dropped or name.startswith(_OURS):
             continue
         if bodiless and name == b"content-length":

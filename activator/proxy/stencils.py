@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 from activator.core.tokens import is_counted
 from activator.proxy.headers import downstream_head, new_traceparent, upstream_head
+from activator.proxy.timing import STRAIGHT
 from activator.telemetry.spans import valid_traceparent
-from activator.wire.heads import RequestHead
 
 if TYPE_CHECKING:
-    from activator.wire.heads import Field, ResponseHead
+    from activator.wire.heads import Field, RequestHead, ResponseHead
 
-_HOLE: Final = b"\0"
-"""What no field may hold."""
 _NAMED_HOLE: Final = re.compile(rb"\0([^\0]*)\0")
+"""A zero is what no field may hold."""
 _ID: Final = b"x-request-id"
 _TRACE: Final = b"traceparent"
 
@@ -41,7 +40,8 @@ def upstream_stencil(
     if not head.host or b"expect" in first or not {_ID, _TRACE} & first.keys() <= set(own):
         return NONE
     whole = upstream_head(
-        _holed(head, own),
+        head,
+        fields=_holed(head.fields, own),
         target=path + b"\0query\0",
         host=head.host,
         via=via,
@@ -58,17 +58,16 @@ def upstream_stencil(
     return _NAMED_HOLE.sub(b"%b", whole.replace(b"%", b"%%")), tuple(own_there)
 
 
-def _holed(head: RequestHead, own: tuple[bytes, ...]) -> RequestHead:
-    fields: list[Field] = []
-    for name, value, line in head.fields:
+def _holed(fields: list[Field], own: tuple[bytes, ...]) -> list[Field]:
+    """With a hole in the place of each value that is not the same each time."""
+    holed: list[Field] = []
+    for name, value, line in fields:
         if name in own:
             hole = b"\0%b\0" % name
-            fields.append((name, hole, line[: len(line) - len(value)] + hole))
+            holed.append((name, hole, line[: len(line) - len(value)] + hole))
         else:
-            fields.append((name, value, line))
-    other = RequestHead(head.method, head.target, head.minor, fields)
-    other.length, other.connection, other.websocket = head.length, head.connection, head.websocket
-    return other
+            holed.append((name, value, line))
+    return holed
 
 
 def fill_upstream(stencil: Stencil, head: RequestHead, *, request_id: bytes, peer: str) -> bytes:
@@ -89,11 +88,22 @@ def fill_upstream(stencil: Stencil, head: RequestHead, *, request_id: bytes, pee
 class AnswerStencil:
     """`downstream_head` of all answers with this head that a warm replica gives."""
 
-    __slots__ = ("_after", "_before", "_between", "is_stream")
+    __slots__ = ("_form", "_names", "is_stream")
 
     def __init__(self, head: ResponseHead, *, via: bytes) -> None:
-        whole = downstream_head(head, via=via, request_id=_HOLE, cold=False, timing=_HOLE)
-        self._before, self._between, self._after = whole.split(_HOLE)
+        own = () if head.outline is None else head.outline.names
+        whole = downstream_head(
+            head,
+            fields=_holed(head.fields, own),
+            via=via,
+            request_id=b"\0id\0",
+            cold=False,
+            timing=STRAIGHT + b"\0upstream\0",
+        )
+        *self._names, last, upstream = _NAMED_HOLE.findall(whole)
+        assert (last, upstream) == (b"id", b"upstream")
+        form = whole.replace(b"%", b"%%").replace(b"\0upstream\0", b"%.1f")
+        self._form = _NAMED_HOLE.sub(b"%b", form)
         self.is_stream = is_counted(
             status=head.status,
             form=head.get(b"content-type"),
@@ -101,17 +111,18 @@ class AnswerStencil:
         )
         """Of tokens; None: there are none in it."""
 
-    def filled(self, request_id: bytes, upstream: float) -> bytes:
+    def filled(self, head: ResponseHead, request_id: bytes, upstream: float) -> bytes:
         """`upstream`: seconds."""
-        return b"%b%b%bqueue;dur=0, activate;dur=0, upstream;dur=%.1f%b" % (
-            *(self._before, request_id, self._between),
-            *(upstream * 1e3, self._after),
-        )
+        if self._names:
+            own = map(head.own.__getitem__, self._names)
+            return self._form % (*own, request_id, upstream * 1e3)
+        return self._form % (request_id, upstream * 1e3)
 
 
 def answer_stencil(head: ResponseHead, *, via: bytes) -> AnswerStencil:
-    """Made once; kept with the head."""
-    stencil = head.note
+    """Made once; kept with the head, or with what it has in common with others."""
+    kept = head.outline or head
+    stencil = kept.note
     if not isinstance(stencil, AnswerStencil):
-        stencil = head.note = AnswerStencil(head, via=via)
+        stencil = kept.note = AnswerStencil(head, via=via)
     return stencil

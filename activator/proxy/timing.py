@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from activator.proxy.holding import Holding
     from activator.proxy.retrying import Failures
+
+
+STRAIGHT: Final = b"queue;dur=0, activate;dur=0, upstream;dur="
+"""Of a request that did not wait; the milliseconds follow."""
 
 
 def overhead(
@@ -27,7 +31,7 @@ def overhead(
 def timing(holding: Holding | None, *, upstream: float) -> bytes:
     """`upstream`: seconds at the replica until its answer began."""
     if holding is None:
-        return b"queue;dur=0, activate;dur=0, upstream;dur=%.1f" % (upstream * 1e3)
+        return STRAIGHT + b"%.1f" % (upstream * 1e3)
     return b"queue;dur=%.1f, activate;dur=%.1f, upstream;dur=%.1f" % (
         (holding.waited - holding.woken_after) * 1e3,
         holding.woken_after * 1e3,

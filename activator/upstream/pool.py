@@ -15,8 +15,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from activator.wire.client import ClientConnection
-from activator.wire.heads import HeadLimits, ResponseHead
-from activator.wire.known import KnownHeads
+from activator.wire.heads import HeadLimits
+from activator.wire.known import KnownAnswers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +45,7 @@ class UpstreamKit:
     limits: HeadLimits = field(default_factory=lambda: HeadLimits(total=256 << 10, fields=500))
     """Of answers' heads: wider than for clients, since a replica is ours."""
 
-    known: KnownHeads[ResponseHead] = field(default_factory=KnownHeads)
+    known: KnownAnswers = field(default_factory=KnownAnswers)
 
     def trusting(self) -> ssl.SSLContext:
         """For servers that are not ours: they prove who they are to the system's authorities, or

@@ -24,7 +24,7 @@ from activator.wire.heads import (
     UnfinishedHead,
     parse_response,
 )
-from activator.wire.known import KnownHeads
+from activator.wire.known import KnownAnswers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,11 +113,11 @@ class ClientConnection(asyncio.Protocol, Timed):
         limits: HeadLimits,
         deadlines: Deadlines,
         on_closed: Callable[[ClientConnection], None],
-        known: KnownHeads[ResponseHead] | None = None,
+        known: KnownAnswers | None = None,
     ) -> None:
         """`known`: what other connections with these limits share with it."""
         self._limits = limits
-        self._known = KnownHeads[ResponseHead]() if known is None else known
+        self._known = KnownAnswers() if known is None else known
         self._deadlines = deadlines
         self._on_closed = on_closed
         self._transport: asyncio.Transport
@@ -349,9 +349,13 @@ class ClientConnection(asyncio.Protocol, Timed):
         known = None if self._method == b"HEAD" else self._known.get(raw)
         if known is not None:
             return known
+        if self._method != b"HEAD":
+            known = self._known.alike(raw)
+            if known is not None:
+                return known
         head = parse_response(raw, method=self._method, limits=self._limits)
         if self._method != b"HEAD":
-            self._known.keep(raw, head)
+            self._known.learn(raw, head, self._limits)
         return head
 
     def _pass_interim(self, head: ResponseHead) -> None:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from activator.wire.outline import Outline
+    from activator.wire.outline import AnswerOutline, Outline
 
 CHUNKED: Final = -1
 """A body length: framed by chunks."""
@@ -72,7 +72,7 @@ class _Head:
     """
 
     __slots__ = (
-        "connection", "fields", "first", "folded", "keep_alive", "length", "minor", "note",
+        "connection", "fields", "first", "folded", "keep_alive", "length", "minor", "note", "own",
     )  # fmt: skip
 
     def __init__(self, minor: int, fields: list[Field]) -> None:
@@ -81,6 +81,9 @@ class _Head:
         """The fields while nobody looks at them: what follows the first CRLF."""
         self.fields = fields
         self.first = _first_of(fields)
+        self.own = NOTHING_OWN
+        """Values of fields that differ from message to message; whether or not they are here, they
+        are among the fields (`wire.outline`)."""
         self.length = 0
         self.keep_alive = minor == 1
         self.connection: frozenset[bytes] = _NO_OPTIONS
@@ -126,7 +129,7 @@ class RequestHead(_Head):
     """A request's head. `length` is the body's: a number of bytes or CHUNKED."""
 
     __slots__ = (
-        "expects_continue", "host", "method", "outline", "own", "query", "target", "websocket",
+        "expects_continue", "host", "method", "outline", "query", "target", "websocket",
     )  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, minor: int, fields: list[Field]) -> None:
@@ -136,9 +139,6 @@ class RequestHead(_Head):
         _, mark, query = target.partition(b"?")
         self.query = mark + query
         """Of its target, with the question mark; empty if it has none."""
-        self.own = NOTHING_OWN
-        """Values of fields that most clients change with every request; whether or not they are
-        here, they are among the fields (`wire.outline`)."""
         self.outline: Outline | None = None
         """What it has in common with others; None: nothing, or nobody keeps it."""
         self.host = b""
@@ -153,12 +153,14 @@ class RequestHead(_Head):
 class ResponseHead(_Head):
     """A response's head. `length` is the body's: bytes, CHUNKED, or UNTIL_CLOSE."""
 
-    __slots__ = ("is_usual", "reason", "status")
+    __slots__ = ("is_usual", "outline", "reason", "status")
 
     def __init__(self, status: int, reason: bytes, minor: int, fields: list[Field]) -> None:
         super().__init__(minor, fields)
         self.status = status
         self.reason = reason
+        self.outline: AnswerOutline | None = None
+        """As a request's."""
         self.is_usual = status >= 200
         """An answer, and nothing in it that a connection would have to heed beyond `keep_alive`."""
 

@@ -1,4 +1,4 @@
-"""Heads of requests that are alike but for what each says of its own: a query, a length, ids.
+"""Heads that are alike but for what each says of its own: a query, a length, a date, ids.
 
 One of them is read as a whole; of the next one only what is its own. That is no more than what
 cannot change how the rest is understood, cut out by its bytes: whatever is not exactly as it
@@ -10,29 +10,44 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from activator.wire.heads import RequestHead
+from activator.wire.heads import RequestHead, ResponseHead
 
-_OWN: Final = (
-    b"baggage", b"content-length", b"sentry-trace", b"traceparent", b"tracestate",
+_LENGTH: Final = b"content-length"
+_OF_REQUESTS: Final = (
+    b"baggage", _LENGTH, b"sentry-trace", b"traceparent", b"tracestate",
     b"x-amzn-trace-id", b"x-cloud-trace-context", b"x-correlation-id", b"x-request-id",
 )  # fmt: skip
 """Fields that differ with every request where a client sends them. None of them decides what any
 other means, or who asks; one may decide where a request belongs, if a route says so."""
-_LENGTH: Final = b"content-length"
-_IDS: Final = frozenset(_OWN) - {_LENGTH}
-_OWN_LINES: Final = re.compile(
-    rb"\r\n((?i:%b)): ([\x21-\x7e\x80-\xff]++(?:[\t ]++[\x21-\x7e\x80-\xff]++)*+)(?=\r\n)"
-    % b"|".join(_OWN)
-)
-_QUERY: Final = re.compile(rb"[\x21\x22\x24-\x7e]++")
+_OF_ANSWERS: Final = (
+    _LENGTH, b"date", b"openai-processing-ms", b"server-timing", b"traceparent",
+    b"x-process-time", b"x-request-id",
+)  # fmt: skip
+"""Nor does any of these, in answers."""
 _SIZE: Final = re.compile(rb"[1-9][0-9]{0,17}")
+"""Of a body; one of no bytes is none, which may mean something else."""
+_QUERY: Final = re.compile(rb"[\x21\x22\x24-\x7e]++")
 
-Cut = tuple[tuple[bytes, ...], bytes, list[bytes]]
-"""A head taken apart: all of it but what is its own (the pieces between, and the names), its query
-with the question mark, and the values of its own fields."""
+Key = tuple[bytes, ...]
+"""All of a head but what is its own: the pieces between, and the names."""
+Cut = tuple[Key, bytes, list[bytes]]
+"""A head taken apart: what to find others by, its query with the question mark, and the values of
+its own fields."""
 
 
-def cut(raw: bytes) -> Cut | None:
+def _lines_of(names: tuple[bytes, ...]) -> re.Pattern[bytes]:
+    """Such a line and the CRLF before it; its groups are the name and the value."""
+    return re.compile(
+        rb"\r\n((?i:%b)): ([\x21-\x7e\x80-\xff]++(?:[\t ]++[\x21-\x7e\x80-\xff]++)*+)(?=\r\n)"
+        % b"|".join(names)
+    )
+
+
+_IN_REQUESTS: Final = _lines_of(_OF_REQUESTS)
+_IN_ANSWERS: Final = _lines_of(_OF_ANSWERS)
+
+
+def cut_request(raw: bytes) -> Cut | None:
     """None: nothing in it is of its own, or that is not as it should be."""
     query, end = b"", raw.find(b"\r\n")
     mark = raw.find(b"?", 0, end)
@@ -42,7 +57,7 @@ def cut(raw: bytes) -> Cut | None:
         if _QUERY.fullmatch(query) is None:
             return None
         raw = raw[: mark + 1] + raw[space:]
-    pieces = _OWN_LINES.split(raw)
+    pieces = _IN_REQUESTS.split(raw)
     values = pieces[2::3]
     if not values and not query:
         return None
@@ -50,8 +65,18 @@ def cut(raw: bytes) -> Cut | None:
     return tuple(pieces), query, values
 
 
+def cut_answer(raw: bytes) -> Cut | None:
+    """As `cut_request`; an answer has no query."""
+    pieces = _IN_ANSWERS.split(raw)
+    values = pieces[2::3]
+    if not values:
+        return None
+    del pieces[2::3]
+    return tuple(pieces), b"", values
+
+
 class Outline:
-    """What all of these heads have in common."""
+    """What all of these requests have in common."""
 
     __slots__ = ("_has_length", "_like", "_path", "names", "note")
 
@@ -67,12 +92,12 @@ class Outline:
     def filled(self, raw: bytes, query: bytes, values: list[bytes]) -> RequestHead | None:
         """The head that these bytes are; None: it is to be read as a whole."""
         like, names = self._like, self.names
-        head = _new_head(RequestHead)
+        head = _new_request(RequestHead)
         head.own = own = dict(zip(names, values, strict=True)) if names else like.own
         if self._has_length:
             size = own[_LENGTH]
             if _SIZE.fullmatch(size) is None:
-                return None  # a body of no bytes is none, which may mean something else
+                return None
             head.length = int(size)
         else:
             head.length = like.length
@@ -91,24 +116,83 @@ class Outline:
         return head
 
 
-_new_head: Final = RequestHead.__new__
+class AnswerOutline:
+    """What all of these answers have in common."""
+
+    __slots__ = ("_has_length", "_like", "names", "note")
+
+    def __init__(self, like: ResponseHead, names: tuple[bytes, ...]) -> None:
+        """As `Outline`."""
+        self._like = like
+        self._has_length = _LENGTH in names
+        self.names = names
+        self.note: object = None
+
+    def filled(self, raw: bytes, query: bytes, values: list[bytes]) -> ResponseHead | None:
+        """As `Outline`'s; there is no query."""
+        like = self._like
+        head = _new_answer(ResponseHead)
+        head.own = own = dict(zip(self.names, values, strict=True))
+        if self._has_length:
+            size = own[_LENGTH]
+            if _SIZE.fullmatch(size) is None:
+                return None
+            head.length = int(size)
+        else:
+            head.length = like.length
+        head.status = like.status
+        head.reason = like.reason
+        head.minor = like.minor
+        head.connection = like.connection
+        head.keep_alive = like.keep_alive
+        head.is_usual = like.is_usual
+        head.folded = raw
+        head.outline = self
+        head.note = None
+        return head
 
 
-def outline_of(head: RequestHead, raw: bytes) -> tuple[tuple[bytes, ...], Outline] | None:
+_new_request: Final = RequestHead.__new__
+_new_answer: Final = ResponseHead.__new__
+_IDS: Final = frozenset(_OF_REQUESTS) - {_LENGTH}
+
+
+def outline_request(head: RequestHead, raw: bytes) -> tuple[Key, Outline] | None:
     """The outline of this head, and what to find it by. None: it has none, since nothing in it is
     of its own, or since that cannot be told apart from the rest. Notes in it what is its own."""
-    found = cut(raw)
+    found = cut_request(raw)
     if found is None or head.target[:1] != b"/" or b"upgrade" in head.connection:
         return None
     key, _, values = found
-    names = tuple([name.lower() for name in key[1::2]])
-    if len(set(names)) < len(names) or (_LENGTH in names and not head.length):
+    names = _told_apart(key, head.length)
+    if names is None:
         return None
     head.outline = Outline(head, names)
     head.own = dict(zip(names, values, strict=True))
     return key, head.outline
 
 
-def is_told_apart(head: RequestHead) -> bool:
-    """Whether all ids are known to be its own; else nobody may be taken for one like it."""
-    return _IDS.intersection(head.first) <= head.own.keys()
+def outline_answer(head: ResponseHead, raw: bytes) -> tuple[Key, AnswerOutline] | None:
+    """As `outline_request`."""
+    found = cut_answer(raw)
+    if found is None or head.status < 200 or head.status in (204, 304):
+        return None
+    key, _, values = found
+    names = _told_apart(key, head.length)
+    if names is None:
+        return None
+    head.outline = AnswerOutline(head, names)
+    head.own = dict(zip(names, values, strict=True))
+    return key, head.outline
+
+
+def _told_apart(key: Key, length: int) -> tuple[bytes, ...] | None:
+    names = tuple([name.lower() for name in key[1::2]])
+    if len(set(names)) < len(names) or (_LENGTH in names and not length):
+        return None
+    return names
+
+
+def has_other_ids(head: RequestHead) -> bool:
+    """It has ids that are not known to be its own: nobody may be taken for one like it."""
+    return not _IDS.intersection(head.first) <= head.own.keys()

@@ -225,7 +225,8 @@ async def test_what_heads_of_one_outline_lead_to_is_found_out_once(
 async def test_what_a_head_led_to_holds_as_long_as_the_routes() -> None:
     async with hall() as h:
         line = "GET /?a HTTP/1.1"
-        before: Any = h.comes(message(line)).receiver
+        for _ in range(3):  # by then it is known byte for byte
+            before: Any = h.comes(message(line)).receiver
         h.proxy.registry.route([h.live.endpoint])
         after: Any = h.comes(message(line)).receiver
         again: Any = h.comes(message(line)).receiver

@@ -8,8 +8,9 @@ import pytest
 
 from activator.proxy.headers import downstream_head, new_request_id, upstream_head
 from activator.proxy.stencils import NONE, answer_stencil, fill_upstream, upstream_stencil
+from activator.wire.heads import parse_response
 from activator.wire.incoming import Incoming
-from activator.wire.known import KnownRequests
+from activator.wire.known import KnownAnswers, KnownRequests
 from tests.unit.proxy.support import LIMITS, asked, told
 
 if TYPE_CHECKING:
@@ -121,10 +122,31 @@ def test_the_stencil_of_an_answer_is_its_head_but_for_what_differs() -> None:
     stencil = answer_stencil(head, via=VIA)
 
     timing = b"queue;dur=0, activate;dur=0, upstream;dur=1234.5"
-    assert stencil.filled(b"id-1", 1.2345) == downstream_head(
+    assert stencil.filled(head, b"id-1", 1.2345) == downstream_head(
         head, via=VIA, request_id=b"id-1", cold=False, timing=timing
     )
     assert answer_stencil(head, via=VIA) is stencil
+
+
+def test_an_answer_says_of_its_own_what_it_says() -> None:
+    known, lines = (
+        KnownAnswers(),
+        b"HTTP/1.1 200 OK\r\nServer: 5%%\r\nDate: %d\r\nX-Request-Id: y\r\n",
+    )
+    stencils = []
+    for number in range(3):
+        raw = lines % number + b"Content-Length: 1%d\r\n\r\n" % number
+        head = known.alike(raw)
+        if head is None:
+            head = parse_response(raw, method=b"GET", limits=LIMITS)
+            known.learn(raw, head, LIMITS)
+        stencils.append(answer_stencil(head, via=VIA))
+
+        timing = b"queue;dur=0, activate;dur=0, upstream;dur=0.5"
+        assert stencils[-1].filled(head, b"id-1", 0.0005) == downstream_head(
+            head, via=VIA, request_id=b"id-1", cold=False, timing=timing
+        )
+    assert stencils[1] is stencils[2]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from activator.aiokit.deadlines import Deadlines
 from activator.wire.client import ClientConnection, Lost
 from activator.wire.hangup import HangupWatch
 from activator.wire.heads import HeadLimits, ResponseHead
-from activator.wire.known import KnownHeads, KnownRequests
+from activator.wire.known import KnownAnswers, KnownRequests
 from activator.wire.server import ServerConnection, ServerKit, ServerLimits
 from tests.service import RecordingService
 
@@ -127,7 +127,7 @@ class Desk:
         self.deadlines = Deadlines(loop)
         self.hangups = HangupWatch(loop)
         self.known_requests = KnownRequests()
-        self.known_answers = KnownHeads[ResponseHead]()
+        self.known_answers = KnownAnswers()
         """Within the default limits: what has been played before is read from here."""
 
     def serve(

@@ -43,9 +43,9 @@ def test_neither_many_nor_large_heads_are_kept_for_good() -> None:
     known = KnownRequests()
     for number in range(3 * MOST):
         raw = get(f"/{number}")
-        known.keep(raw, parse_request(raw, LIMITS))
+        known.learn(raw, parse_request(raw, LIMITS), LIMITS)
         assert known.get(raw) is not None
         assert len(known) <= MOST
     large = get("/", "X: " + "x" * LONGEST)
-    known.keep(large, parse_request(large, LIMITS))
+    known.learn(large, parse_request(large, LIMITS), LIMITS)
     assert known.get(large) is None

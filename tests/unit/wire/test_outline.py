@@ -7,9 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activator.wire.heads import HeadLimits, Malformed, RequestHead, parse_request
+from activator.wire.heads import (
+    HeadLimits,
+    Malformed,
+    RequestHead,
+    ResponseHead,
+    parse_request,
+    parse_response,
+)
 from activator.wire.incoming import Incoming
-from activator.wire.known import LONGEST, MOST, KnownRequests
+from activator.wire.known import LONGEST, MOST, KnownAnswers, KnownRequests
 
 LIMITS = HeadLimits()
 
@@ -84,7 +91,89 @@ def test_what_is_made_from_another_is_what_it_would_be_read_as(raws: tuple[bytes
         head.fold()
         assert facts(head) == facts(alone)
     assert raws[0] == raws[1] or is_made_from_another(known, raws[1])
-    assert len(known) == 1
+    assert len(known._outlines) == 1
+
+
+ANSWERS_OWN = ["Content-Length", "date", "X-Request-Id", "Openai-Processing-Ms", "x-process-time"]
+ANSWERS_OTHERS = ["Server: m", "Connection: close", "Keep-Alive: timeout=5", "Set-Cookie: a"]
+
+
+@st.composite
+def two_answers(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """As `two_alike`; at least a date is their own."""
+    names = draw(st.lists(st.sampled_from(ANSWERS_OWN), unique_by=str.lower))
+    names = ["date", *(name for name in names if name != "date")]
+    others = draw(st.lists(st.sampled_from(ANSWERS_OTHERS), unique=True))
+    if "Content-Length" not in names and draw(st.booleans()):
+        others.append("Transfer-Encoding: chunked")
+    order = draw(st.permutations([*names, *others]))
+    line = draw(st.sampled_from(["HTTP/1.1 200 OK", "HTTP/1.1 404 No", "HTTP/1.1 500"]))
+    made = []
+    for _ in range(2):
+        lines = [line]
+        for each in order:
+            if ":" in each:
+                lines.append(each)
+            elif each == "Content-Length":
+                lines.append(f"{each}: {draw(st.integers(1, 10**9))}")
+            else:
+                lines.append(f"{each}: {draw(VALUES)}")
+        made.append("\r\n".join([*lines, "", ""]).encode())
+    return made[0], made[1]
+
+
+def told(head: ResponseHead) -> tuple[object, ...]:
+    return (
+        *(head.status, head.reason, head.minor, head.length, head.connection, head.keep_alive),
+        *(head.is_usual, head.fields, head.first),
+    )
+
+
+@given(two_answers())
+def test_an_answer_that_is_made_from_another_is_what_it_would_be_read_as(
+    raws: tuple[bytes, bytes],
+) -> None:
+    known = KnownAnswers()
+    first = parse_response(raws[0], method=b"GET", limits=LIMITS)
+    known.learn(raws[0], first, LIMITS)
+    for raw in raws:
+        head = known.alike(raw)
+        assert head is not None
+        assert told(head) == told(parse_response(raw, method=b"GET", limits=LIMITS))
+        assert head.outline is first.outline
+    assert len(known._outlines) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ("HTTP/1.1 204 No Content", "Date: x"),
+        ("HTTP/1.1 304 Not Modified", "Content-Length: 5"),
+        ("HTTP/1.1 100 Continue", "Date: x"),
+        ("HTTP/1.1 200 OK", "Content-Length: 0"),
+        ("HTTP/1.1 200 OK", "Server: m"),
+    ],
+)
+def test_an_answer_of_another_kind_is_known_by_all_its_bytes(line: str, field: str) -> None:
+    known, raw = KnownAnswers(), f"{line}\r\n{field}\r\n\r\n".encode()
+    head = parse_response(raw, method=b"GET", limits=LIMITS)
+    known.learn(raw, head, LIMITS)
+
+    assert known.get(raw) is head
+    assert known.alike(raw) is None
+
+
+@pytest.mark.parametrize("length", ["01", "+1", "1 1", "1, 1", "9999999999999999999", "-1"])
+def test_a_length_that_is_none_is_refused_beside_others_too(length: str) -> None:
+    known = KnownAnswers()
+    good = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+    known.learn(good, parse_response(good, method=b"GET", limits=LIMITS), LIMITS)
+    assert known.alike(good.replace(b"5", b"6")) is not None
+
+    raw = good.replace(b"5", length.encode())
+    assert known.alike(raw) is None
+    with pytest.raises(Malformed):
+        parse_response(raw, method=b"GET", limits=LIMITS)
 
 
 def test_what_is_concluded_from_one_is_there_for_the_next() -> None:
@@ -160,6 +249,14 @@ def test_what_cannot_be_told_apart_is_read_anew_each_time(raw: bytes) -> None:
     assert facts(second) == facts(parse_request(raw, LIMITS)) == facts(first)
 
 
+def test_what_comes_again_byte_for_byte_is_known_as_it_is() -> None:
+    known = KnownRequests()
+    read(known, asked("/a?0"))
+    heads = [read(known, asked("/a?1")) for _ in range(4)]
+    assert heads[0] is not heads[1] is heads[2] is heads[3]
+    assert facts(heads[3]) == facts(heads[0])
+
+
 def test_beside_narrow_limits_every_head_is_measured() -> None:
     known = KnownRequests()
     narrow = HeadLimits(line=64)
@@ -170,6 +267,7 @@ def test_beside_narrow_limits_every_head_is_measured() -> None:
 def test_no_more_are_kept_than_is_bounded() -> None:
     known = KnownRequests()
     for number in range(2 * MOST + 1):
-        read(known, asked(f"/{number}?x"))
-        assert len(known) <= MOST
+        for _ in range(3):
+            read(known, asked(f"/{number}?x"))
+        assert len(known) <= 2 * MOST
     assert is_made_from_another(known, asked(f"/{2 * MOST}?y"))
