@@ -6,7 +6,7 @@ dispatched to ready replicas in rotation, and end. What must never happen is ass
 
 from __future__ import annotations
 
-from copy import deepcopy
+import pickle
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -142,7 +142,9 @@ class World:
         answer = None if AskQuiet() in effects else seen.quiet
         ordered = seen.scaling or any(isinstance(each, SetReplicas) for each in effects)
         meanwhile = replace(seen, quiet=answer, scaling=ordered)
-        again = deepcopy(self.life).observe(meanwhile, now=self.now)
+        # a copy: `deepcopy` takes most of the time of a test
+        life: Lifecycle = pickle.loads(pickle.dumps(self.life))
+        again = life.observe(meanwhile, now=self.now)
         assert not [each for each in again if isinstance(each, SetReplicas | FailHeld)], (
             "asked for twice"
         )
