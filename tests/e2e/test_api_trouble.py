@@ -45,7 +45,7 @@ async def test_half_a_minute_without_the_api_server_is_a_wait_for_the_cold_and_n
             until = loop.time() + OUTAGE
             while loop.time() < until:
                 assert (await activators[0].get("/warm")).status == 200
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.1)  # the pace of a client, not a wait
             assert not held.done()
         finally:
             control_plane.back_after_long()

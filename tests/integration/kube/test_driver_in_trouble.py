@@ -149,7 +149,7 @@ async def test_its_last_lines_are_found_though_it_was_started_again_meanwhile(
         await driven.until(lambda snapshot: snapshot.exits)
         place.server.change("pods", "m-1", wait)
         await driven.until(lambda snapshot: "back-off" in snapshot.replicas[-1].detail)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # nothing more is told: there is nothing to wait for
         (told,) = driven.now.exits
         assert told.cause.last_lines == ("no such device",)
 
@@ -211,7 +211,7 @@ async def test_kinds_without_such_a_condition_tell_it_in_an_event(place: Place) 
     place.server.put("events", event)
     async with driving(place.driver(replace(M, kind="StatefulSet"))) as driven:
         await driven.driver.scale(1, before=0)
-        await asyncio.sleep(0.2)
+        await driven.until(lambda snapshot: snapshot.wanted == 1)
         place.server.put("events", {**event, "count": 2})
         exit_ = await driven.until_exit()
         assert "quota is used up" in exit_.cause.message

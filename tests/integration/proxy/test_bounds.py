@@ -12,6 +12,8 @@ from tests.stage import Stage, request, stage
 from tests.support import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.rawclient import RawClient
 
 BODY = b"x" * 4096
@@ -89,6 +91,18 @@ async def test_bodies_wait_in_the_store_while_nothing_is_ready() -> None:
         assert [bytes(heard.body) for heard in s.replica.requests] == [BODY] * 3
 
 
+async def at_rest(measure: Callable[[], int], *, still: float = 0.2) -> int:
+    """What it is once it has not changed for so long: that no more is taken in has no other sign.
+    Seconds."""
+    loop = asyncio.get_running_loop()
+    last, since = measure(), loop.time()
+    while loop.time() - since < still:
+        await asyncio.sleep(0.02)
+        if (now := measure()) != last:
+            last, since = now, loop.time()
+    return last
+
+
 async def test_bodies_wait_in_memory_at_a_busy_replica_and_then_in_the_store() -> None:
     release = asyncio.Event()
     server = {"heldMemory": "8KiB"}
@@ -123,7 +137,7 @@ async def test_a_large_body_stays_in_its_socket_until_its_turn() -> None:
     async with stage(ready=False, queue={"bufferBytes": "64KiB"}) as s:
         client = await s.send(request(method="POST", body=body))
         await s.until_in_line(1)
-        await asyncio.sleep(0.1)  # whatever it could still take in, it has
+        await at_rest(client.writer.transport.get_write_buffer_size)
 
         assert s.live.gate.held_bytes < 1_000_000
         assert s.proxy.store.bytes_kept == 0
@@ -191,7 +205,7 @@ async def test_a_body_that_waits_in_its_socket_is_not_late() -> None:
     async with stage(ready=False, server=limits, queue={"bufferBytes": "1KiB"}) as s:
         client = await s.send(request(method="POST", body=b"x" * 5000))
         await s.until_in_line(1)
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(0.4)  # over its time: that nothing is told then has no sign of its own
         await s.replica.start()
 
         assert (await client.reply()).status == 200
@@ -256,9 +270,8 @@ async def test_a_pipelining_client_that_does_not_read_is_not_buffered_for() -> N
     async with stage(behave) as s:
         client = await s.connect(buffer=1)
         client.send(request() * 500)
-        before = -1
-        while before != (before := written):
-            await asyncio.sleep(0.2)
+        await eventually(lambda: written)
+        await at_rest(lambda: written)
 
         assert written < 20_000_000  # what kernels buffer, and a little of ours
 
@@ -279,9 +292,7 @@ async def test_an_upload_to_a_replica_that_does_not_read_is_not_buffered(held_fi
             await s.until_in_line(1)
             await s.replica.start()
         await s.replica.heard()
-        left = -1
-        while left != (left := client.writer.transport.get_write_buffer_size()):
-            await asyncio.sleep(0.2)
+        left = await at_rest(client.writer.transport.get_write_buffer_size)
 
         assert left > size // 2  # what kernels buffer, and a little of ours
         release.set()
