@@ -4,8 +4,7 @@ otherwise the events of a stream. Nothing is parsed but the last `usage` there i
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 TAIL: Final = 4 << 10
 """Bytes of an answer's end in which its `usage` stands."""
@@ -19,8 +18,7 @@ _EVENT: Final = b"\ndata:"
 _DECODER: Final = json.JSONDecoder()
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(NamedTuple):
     prompt: int
     answer: int
     told: bool

@@ -7,8 +7,7 @@ Waiting, forwarding and answering are `handler`'s.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from activator.config.units import parse_duration
@@ -64,8 +63,7 @@ class OwnPath(Exception):
         self.owner = owner
 
 
-@dataclass(frozen=True, slots=True)
-class Peeked:
+class Peeked(NamedTuple):
     """What a body has told so far, and the body."""
 
     model: str | None

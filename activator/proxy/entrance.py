@@ -7,7 +7,6 @@ to be one; before them `Peeking`, where that depends on the body. Whether it may
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from activator.core.endpoint import Dialect
@@ -229,7 +228,7 @@ class _Arrival:
         if value is not None and admitted.model is not None:
             new = written(admitted.model, value)
             edits.append(Edit(value.start, value.end, new))
-            peeked = replace(peeked, value=replace(value, raw=new, end=value.start + len(new)))
+            peeked = peeked._replace(value=value._replace(raw=new, end=value.start + len(new)))
         if not edits:
             return peeked
         peeked.body.change(edits)

@@ -521,14 +521,19 @@ class Exchange:
             said = stencil.filled(head, self._id, now - self._dispatched_at)
             if stencil.is_stream is not None and self._head.method == b"POST":
                 self._count_tokens(body, is_stream=stencil.is_stream)
-            connection.sent = len(body)
-            self._end_straight(head.status, now)
+            self._give_back(now)
+            received, sent = connection.received, len(body)
+            connection.sent = sent
+            connection.answer(said, body)
+            # the client does not wait for this: a line wakes the thread that writes it
+            in_proxy = self._dispatched_at - self._arrived
+            self._tell(head.status, "", now, received=received, sent=sent, in_proxy=in_proxy)
         else:
             self._note_answer(head.status)
             said = self._head_of(head)
             connection.sent = len(body)
             self._end(code=head.status, reason="")
-        connection.answer(said, body)
+            connection.answer(said, body)
 
     def _count_tokens(self, body: bytes, *, is_stream: bool) -> None:
         live = self._live
@@ -680,10 +685,11 @@ class Exchange:
             live.keys.end(admitted.owner, now=now)
         if aside is not None:
             in_proxy = self._tell_aside(aside, code, reason, sent=sent, until=until)
-        self._tell(code, reason, now, sent, in_proxy)
+        received = self._connection.received
+        self._tell(code, reason, now, received=received, sent=sent, in_proxy=in_proxy)
 
-    def _end_straight(self, code: int, now: float) -> None:
-        """`_end` of a request that was answered by the first replica that it met, at once."""
+    def _give_back(self, now: float) -> None:
+        """All that a request has which was answered by the first replica that it met, at once."""
         live, admitted, gate = self._live, self._admitted, self._live.gate
         self._state = _OVER
         gate.release(self._ticket)
@@ -691,8 +697,6 @@ class Exchange:
             gate.leave(served=True)
             if admitted.owner:
                 live.keys.end(admitted.owner, now=now)
-        in_proxy = self._dispatched_at - self._arrived
-        self._tell(code, "", now, self._connection.sent, in_proxy)
 
     # --- what is told of it ---------------------------------------------------------------------
 
@@ -732,7 +736,9 @@ class Exchange:
             elsewhere=aside.elsewhere,
         )
 
-    def _tell(self, code: int, reason: str, now: float, sent: int, in_proxy: float) -> None:
+    def _tell(
+        self, code: int, reason: str, now: float, *, received: int, sent: int, in_proxy: float
+    ) -> None:
         """To the metrics and in its line of the log."""
         seconds = now - self._arrived
         self._live.metrics.request(code, reason, seconds, in_proxy)
@@ -760,7 +766,7 @@ class Exchange:
             status=code,
             reason=reason,
             seconds=seconds,
-            bytes_in=connection.received,
+            bytes_in=received,
             bytes_out=sent,
             remote=door.client(self._head, connection.peer) if door.trusted else connection.peer,
             held=held,

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from activator.proxy.openai.slices import Slices
 
@@ -34,8 +33,7 @@ _LEVELS: Final = [1 if char in _OPENING else -1 for char in range(256)]
 _KEY, _COLON, _VALUE = range(3)
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """A value as it stands in the body: `raw` at the offsets `start` to `end`."""
 
     raw: bytes
