@@ -124,10 +124,12 @@ def activator(
     endpoints: Sequence[Mapping[str, Any]],
     *,
     lags: Path | None = None,
+    has_lines: bool = True,
     **sections: Mapping[str, Any],
 ) -> Iterator[Activator]:
     """`activator serve` with these endpoints and other sections of its configuration file.
-    `lags`: where it notes how late its loop is."""
+    `lags`: where it notes how late its loop is. `has_lines`: it logs requests, as it does unless
+    told otherwise."""
     port, admin_port = free_port(), free_port()
     configuration = {
         "server": {
@@ -146,6 +148,8 @@ def activator(
     module = ["activator", "serve", "-c", str(file)]
     if lags is not None:
         module = ["bench.lagging", "--config", str(file), "--notes", str(lags)]
+    elif not has_lines:
+        module += ["--log-level", "warning"]
     command = [lab.interpreter, "-m", *module]
     began = time.monotonic()
     with started(command, core=lab.cores.contestant, log=log) as running:
@@ -164,6 +168,8 @@ def static(name: str, upstream: Address, **keys: object) -> dict[str, object]:
     }
 
 
+NO_LINES: Final = "activator, no lines"
+"""The peers log no requests; the activator does, unless told otherwise."""
 LIMIT: Final = 4096
 """Concurrency of limited endpoints: beyond any connections here, so that slots are counted and
 nobody waits."""
@@ -178,8 +184,8 @@ def over_every_store(
     **keys: object,
 ) -> tuple[list[Contestant], list[str]]:
     """The activator with its store in memory and in Redis, each with an endpoint without and one
-    with a limit, `keys` in both; and a note if there is no Redis. All are ready. `models`: they are
-    found by the body's model, too."""
+    with a limit, `keys` in both, and one that logs no requests, as the peers; and a note if there
+    is no Redis. All are ready. `models`: they are found by the body's model, too."""
     stores: dict[str, dict[str, Any]] = {"activator": {}}
     left_out = ["left out: no redis-server here (apt install redis-server)"]
     if redis_server.installed():
@@ -187,7 +193,7 @@ def over_every_store(
         stores["activator, Redis"] = {"store": {"url": url}}
         left_out = []
     field: list[Contestant] = []
-    for name, sections in stores.items():
+    for name, sections in (*stores.items(), (NO_LINES, {})):
         endpoints = [
             static("unlimited", upstream, **keys),
             static("limited", upstream, concurrency=LIMIT, **keys),
@@ -195,11 +201,12 @@ def over_every_store(
         if models:
             for each in endpoints:
                 each["match"] = {"hosts": [each["name"]], "models": list(models)}
-        running = stack.enter_context(activator(lab, endpoints, **sections))
+        has_lines = name != NO_LINES
+        made = activator(lab, endpoints, has_lines=has_lines, **sections)
+        running = stack.enter_context(made)
         for host in ("unlimited", "limited"):
             running.wait_for(host, within=READY_WITHIN, state="active")
-        field += [
-            running.contestant(name, host="unlimited"),
-            running.contestant(f"{name}, limited", host="limited"),
-        ]
+        field.append(running.contestant(name, host="unlimited"))
+        if has_lines:
+            field.append(running.contestant(f"{name}, limited", host="limited"))
     return field, left_out

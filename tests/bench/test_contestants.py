@@ -221,6 +221,7 @@ def test_over_redis_the_limit_is_counted_there_and_without_one_nothing_is(lab: L
             "activator, limited",
             "activator, Redis",
             "activator, Redis, limited",
+            "activator, no lines",
         ]
         assert notes == []
         (log,) = lab.folder.glob("redis-*.log")
@@ -233,6 +234,8 @@ def test_over_redis_the_limit_is_counted_there_and_without_one_nothing_is(lab: L
             counted[each.name] = scripts_run(redis) - before
         assert counted["activator, Redis, limited"] >= 50
         assert counted["activator, Redis"] < 50
+        lines = [log.read_text().count(" requests ") for log in lab.folder.glob("activator-*.log")]
+        assert sorted(bool(each) for each in lines) == [False, True, True]
         assert counted["activator, limited"] < 50
 
 
