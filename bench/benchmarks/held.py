@@ -80,7 +80,7 @@ def _hold(lab: Lab, count: int, store: str) -> dict[str, Cell]:
             sections["store"] = {"url": stack.enter_context(redis_server(lab))}
         endpoints = [contestants.static(NAME, nobody, **ROOM)]
         activator = stack.enter_context(
-            contestants.activator(lab, endpoints, lags=None, **sections)
+            contestants.activator(lab, endpoints, lags=None, has_lines=True, **sections)
         )
         waiting = Waiting(activator.address, host=NAME, body=BODY)
         stack.callback(waiting.close)
