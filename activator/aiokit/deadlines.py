@@ -31,6 +31,16 @@ class Timed:
         raise NotImplementedError
 
 
+class _Due:
+    """What is looked at together. All of it refers to one `moment`: thousands may wait."""
+
+    __slots__ = ("moment", "timed")
+
+    def __init__(self, moment: float) -> None:
+        self.moment = moment
+        self.timed: dict[Timed, None] = {}
+
+
 class Deadlines:
     """Fires `on_deadline` of each armed object once, at its `deadline` or up to GRANULARITY later.
 
@@ -40,7 +50,7 @@ class Deadlines:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._armed: dict[float, dict[Timed, None]] = {}
+        self._armed: dict[float, _Due] = {}
         """By the moment at which they are looked at, a multiple of GRANULARITY."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -57,16 +67,21 @@ class Deadlines:
         if known <= moment:
             return
         if known != inf:
-            del self._armed[known][timed]
-        timed.looked_at = moment
-        self._armed.setdefault(moment, {})[timed] = None
+            del self._armed[known].timed[timed]
+        due = self._armed.get(moment)
+        if due is None:
+            due = self._armed[moment] = _Due(moment)
+        timed.looked_at = due.moment
+        due.timed[timed] = None
         if not self._ticking and (self._timer is None or moment < self._timer_at):
             self._schedule(moment)
 
     def forget(self, timed: Timed) -> None:
         """Drop the reference at once instead of when its moment comes."""
         if timed.looked_at != inf:
-            self._armed.get(timed.looked_at, {}).pop(timed, None)
+            due = self._armed.get(timed.looked_at)
+            if due is not None:
+                due.timed.pop(timed, None)
             timed.looked_at = inf
 
     def close(self) -> None:
@@ -97,9 +112,9 @@ class Deadlines:
 
     def _fire(self, moment: float) -> None:
         """What was forgotten, armed anew or closed by somebody's `on_deadline` is heeded."""
-        while due := self._armed.get(moment):
-            timed = next(iter(due))
-            del due[timed]
+        while (due := self._armed.get(moment)) is not None and due.timed:
+            timed = next(iter(due.timed))
+            del due.timed[timed]
             timed.looked_at = inf
             now = max(self._loop.time(), moment)
             if timed.deadline > now:

@@ -51,6 +51,8 @@ class RedisLedger:
         self._local: MemoryLedger | None = (
             make_local(endpoint) if not endpoint.concurrency else None
         )
+        self._hears: Granted = self._granted_here
+        """One for all tickets: bound anew for each it would be kept by each."""
         self._entries: dict[Ticket, Entry] = {}
         self._by_seq: dict[str, Entry] = {}
         self._seqs = count()
@@ -80,7 +82,7 @@ class RedisLedger:
             entry = self._entry(ticket, Entry.WAITING)
         entry.granted = granted
         if self._local is not None:
-            replica = self._local.acquire(ticket, self._granted_here)
+            replica = self._local.acquire(ticket, self._hears)
             if replica is not None:
                 self._reserve(entry, replica)
             return replica
@@ -370,7 +372,7 @@ class RedisLedger:
             entry.ticket.state = TicketState.NEW
             if entry.phase != Entry.ASKING:
                 entry.phase = Entry.WAITING
-                local.acquire(entry.ticket, self._granted_here)
+                local.acquire(entry.ticket, self._hears)
         self._apply_limit()
         for entry in lined_up:
             if entry.phase == Entry.ASKING and entry.decided is not None:

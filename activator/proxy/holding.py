@@ -306,13 +306,15 @@ class Holding(Timed):
     def _wait(self) -> None:
         self._state = _State.WAITING
         self._proxy.intake.leave(self)
-        replica = self._live.gate.acquire(self._ticket, self._granted)
+        replica = self._live.gate.acquire(self._ticket, self)
         if replica is not None:
-            self._granted(self._ticket, replica)
+            self(self._ticket, replica)
         else:
             self._head.fold()
 
-    def _granted(self, ticket: Ticket, replica: Replica) -> None:
+    def __call__(self, ticket: Ticket, replica: Replica) -> None:
+        """Its turn has come, as a ledger's `Granted`: a method bound for each of thousands in line
+        would be one object more."""
         handle = self._handle
         if handle is None:
             self.end()

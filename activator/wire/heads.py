@@ -146,8 +146,19 @@ class RequestHead(_Head):
         self.websocket = False
 
     def fold(self) -> None:
+        if self.own:
+            del self.own  # values that its fields have, too
         super().fold()
         self.method = _METHODS.get(self.method, self.method)
+
+    if not TYPE_CHECKING:  # as above
+
+        def __getattr__(self, name: str) -> object:
+            if name != "own":
+                return super().__getattr__(name)
+            first = self.first
+            self.own = {each: first[each][1] for each in self.outline.names}
+            return self.own
 
 
 class ResponseHead(_Head):

@@ -8,9 +8,10 @@ should be fits no outline and is read as if there were none.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
-from activator.wire.heads import RequestHead, ResponseHead
+from activator.wire.heads import NOTHING_OWN, RequestHead, ResponseHead
 
 _LENGTH: Final = b"content-length"
 _OF_REQUESTS: Final = (
@@ -168,7 +169,7 @@ def outline_request(head: RequestHead, raw: bytes) -> tuple[Key, Outline] | None
     if names is None:
         return None
     head.outline = Outline(head, names)
-    head.own = dict(zip(names, values, strict=True))
+    head.own = dict(zip(names, values, strict=True)) if names else NOTHING_OWN
     return key, head.outline
 
 
@@ -187,10 +188,15 @@ def outline_answer(head: ResponseHead, raw: bytes) -> tuple[Key, AnswerOutline] 
 
 
 def _told_apart(key: Key, length: int) -> tuple[bytes, ...] | None:
-    names = tuple([name.lower() for name in key[1::2]])
+    names = _lower(key[1::2])
     if len(set(names)) < len(names) or (_LENGTH in names and not length):
         return None
     return names
+
+
+@lru_cache(maxsize=256)  # one for all that say the same: thousands may wait
+def _lower(names: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    return tuple([name.lower() for name in names])
 
 
 def has_other_ids(head: RequestHead) -> bool:

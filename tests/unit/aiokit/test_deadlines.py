@@ -260,3 +260,14 @@ def test_on_uvloop_it_is_never_early_at_most_a_granularity_late_and_never_spins(
     late = median(clock.fired[0] - meant[clock] for clock in clocks)
     assert late <= GRANULARITY + usual
     assert len(steady.fired) <= took / 0.05 + 1
+
+
+@pytest.mark.looptime
+async def test_what_is_looked_at_together_keeps_one_moment() -> None:
+    deadlines = subject()
+    clocks = [Clock(100.0 + GRANULARITY * share) for share in (0.2, 0.4, 0.6)]
+    for clock in clocks:
+        deadlines.arm(clock)
+
+    assert len({id(clock.looked_at) for clock in clocks}) == 1
+    deadlines.close()

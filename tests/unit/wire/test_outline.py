@@ -3,6 +3,8 @@ would be if they were read as a whole, and whatever is not as it should be is re
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,9 +89,11 @@ def test_what_is_made_from_another_is_what_it_would_be_read_as(raws: tuple[bytes
     known = KnownRequests()
     for raw in raws:
         head, alone = read(known, raw), parse_request(raw, LIMITS)
+        own = dict(head.own)
         assert facts(head) == facts(alone)
         head.fold()
         assert facts(head) == facts(alone)
+        assert head.own == own
     assert raws[0] == raws[1] or is_made_from_another(known, raws[1])
     assert len(known._outlines) == is_made_from_another(known, raws[0])
 
@@ -255,6 +259,30 @@ def test_what_comes_again_byte_for_byte_is_known_as_it_is() -> None:
     heads = [read(known, asked("/a?1")) for _ in range(4)]
     assert heads[0] is not heads[1] is heads[2] is heads[3]
     assert facts(heads[3]) == facts(heads[0])
+
+
+def test_while_it_waits_a_head_keeps_nothing_twice() -> None:
+    known = KnownRequests()
+    for number in (1, 22):
+        head = read(known, asked("/a?b", f"Content-Length: {number}", "traceparent: x"))
+        for _ in range(2):
+            head.fold()
+            assert not any(isinstance(each, dict | list) for each in gc.get_referents(head))
+            assert head.own == {b"content-length": b"%d" % number, b"traceparent": b"x"}
+            assert head.get(b"host") == b"a"
+        assert head.outline is not None
+
+
+def test_names_are_kept_once_for_all_that_say_them() -> None:
+    known = KnownRequests()
+    one, other = (
+        read(known, asked(f"/{number}", "Content-Length: 1", "Traceparent: x")).outline
+        for number in range(2)
+    )
+    assert one is not None
+    assert other is not None
+    assert one is not other
+    assert one.names is other.names
 
 
 def test_beside_narrow_limits_every_head_is_measured() -> None:
