@@ -1,12 +1,12 @@
 """Activator processes that have imported already what they run: forked, and not started anew.
 
-    process = await forked("CONFIG", "SOCKET", "0")
+    process = await forked("activator.__main__", "serve", "-c", "FILE")
 
-Importing is most of what a start takes, and some tests start hundreds of activators. So each
-process of tests has servers that import `tests.activator_process` once, do nothing else, and fork a
-child whenever they are asked for one. What a process of its own has and a child does not: its
-chance, so the child throws all dice anew, and its hashes of strings, so there are two servers that
-take turns. Starting an interpreter is proved by those who start `activator serve` (`serving`).
+Importing is most of what a start takes, and tests start hundreds of activators. So each process of
+tests has servers that import what activators run once, do nothing else, and fork a child whenever
+they are asked for one. What a process of its own has and a child does not: its chance, so the child
+throws all dice anew, and its hashes of strings, so there are two servers that take turns. Starting
+an interpreter is proved by those who start one: for what is logged, traced, measured and shipped.
 
     python -m tests.fork_server FD      the server; ends when the other end of the socket does
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import importlib
 import json
 import os
 import random
@@ -32,6 +33,12 @@ ANSWERS_WITHIN = 45.0
 """Seconds: an interpreter starts, perhaps on a busy machine."""
 LINE = 1 << 20
 """Bytes of one at most."""
+PRELOADED = (
+    "activator.__main__",
+    "activator.cli.serve",
+    "activator.app.redis_stores",
+    "tests.activator_process",
+)
 SERVERS = 2
 _numbers = count()
 
@@ -45,12 +52,15 @@ class Forked:
         self.returncode: int | None = None
         """Negative: the signal that ended it."""
         self.stderr = asyncio.StreamReader(LINE)
+        """Unless it was to write to somebody else's pipe."""
         self._ended: asyncio.Future[int] = loop.create_future()
         self._pipes: list[asyncio.BaseTransport] = []
 
-    async def open(self, stderr: int, ending: int) -> None:
+    async def open(self, stderr: int | None, ending: int) -> None:
         reading = asyncio.StreamReaderProtocol(self.stderr)
         for protocol, read in ((reading, stderr), (_Ending(self), ending)):
+            if read is None:
+                continue
             pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
                 lambda protocol=protocol: protocol,  # type: ignore[misc]
                 os.fdopen(read, "rb"),
@@ -91,16 +101,20 @@ class _Ending(asyncio.Protocol):
         self._forked.end(int(self._told or -signal.SIGKILL))
 
 
-async def forked(*arguments: str, **environ: str) -> Forked:
-    """One that runs `tests.activator_process` with these; `environ`: besides this process's."""
+async def forked(
+    main: str, *arguments: str, stderr: int | None = None, environ: dict[str, str] | None = None
+) -> Forked:
+    """One that runs `main` of that module with these; `stderr`: where to write instead of where
+    `Forked.stderr` reads; `environ`: besides this process's."""
     server = _servers()[next(_numbers) % SERVERS]
-    (stderr, its_stderr), (ending, its_ending) = os.pipe(), os.pipe()
-    asked = json.dumps({"arguments": arguments, "environ": {**os.environ, **environ}}).encode()
-    socket.send_fds(server, [asked], [its_stderr, its_ending])
+    ending, its_ending = os.pipe()
+    ours, its_stderr = (None, os.dup(stderr)) if stderr is not None else os.pipe()
+    asked = {"main": main, "arguments": arguments, "environ": {**os.environ, **(environ or {})}}
+    socket.send_fds(server, [json.dumps(asked).encode()], [its_stderr, its_ending])
     os.close(its_stderr)
     os.close(its_ending)
     process = Forked(int(server.recv(64)))
-    await process.open(stderr, ending)
+    await process.open(ours, ending)
     return process
 
 
@@ -140,7 +154,7 @@ class _Server:
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         self._waking = wake
 
-    def serve(self) -> list[str] | None:
+    def serve(self) -> dict[str, Any] | None:
         """In each child what it was asked to do; None in the server, at its end."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._asking, selectors.EVENT_READ)
@@ -155,27 +169,25 @@ class _Server:
                     if not raw:
                         self._end()
                         return None
-                    if (arguments := self._fork(json.loads(raw), *fds)) is not None:
-                        return arguments
+                    asked: dict[str, Any] = json.loads(raw)
+                    if self._fork(*fds):
+                        return asked
 
-    def _fork(self, asked: dict[str, Any], stderr: int, ending: int) -> list[str] | None:
+    def _fork(self, stderr: int, ending: int) -> bool:
+        """Whether this is the child."""
         pid = os.fork()
         if pid:
             os.close(stderr)
             self._children[pid] = ending
             self._asking.send(b"%d" % pid)
-            return None
+            return False
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.dup2(stderr, 2)
         for each in (stderr, ending, self._wake, self._waking, *self._children.values()):
             os.close(each)
         self._asking.close()
-        _throw_dice()
-        os.environ.clear()
-        os.environ.update(asked["environ"])
-        arguments: list[str] = asked["arguments"]
-        return arguments
+        return True
 
     def _end(self) -> None:
         for pid in self._children:
@@ -201,15 +213,17 @@ def _throw_dice() -> None:
 
 
 def main() -> int:
-    import activator.app.redis_stores  # noqa: F401 - what a start would import
-    from tests.activator_process import main as run
-
-    server = _Server(socket.socket(fileno=int(sys.argv[1])))
-    arguments = server.serve()
-    if arguments is None:
+    for name in PRELOADED:
+        importlib.import_module(name)
+    asked = _Server(socket.socket(fileno=int(sys.argv[1]))).serve()
+    if asked is None:
         return 0
-    sys.argv[1:] = arguments
-    return run()
+    _throw_dice()
+    os.environ.clear()
+    os.environ.update(asked["environ"])
+    sys.argv[1:] = asked["arguments"]
+    status: int = importlib.import_module(asked["main"]).main()
+    return status
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from tests.fork_server import Forked, forked
 from tests.rawclient import RawClient
 from tests.stage import request
 from tests.support import eventually
@@ -63,11 +64,13 @@ Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 class Serving:
     """See the module; made by `serving`."""
 
-    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, config: dict[str, Any], *, fresh: bool = True) -> None:
+        """`fresh`: an interpreter of its own, not one that has imported everything."""
         self.folder = folder
         self.config = config
+        self.fresh = fresh
         self.path = folder / "activator.yaml"
-        self.process: Process
+        self.process: Process | Forked
         self.data = 0
         self.admin = 0
         self.log: list[dict[str, Any]] = []
@@ -84,12 +87,13 @@ class Serving:
         self._pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(lines), os.fdopen(read, "rb")
         )
-        self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "activator", "serve", "-c", str(self.path)),
-            *("--log-format", "json"),
-            stdin=DEVNULL,
-            stderr=write,
-        )
+        arguments = ("serve", "-c", str(self.path), "--log-format", "json")
+        if self.fresh:
+            self.process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "activator", *arguments), stdin=DEVNULL, stderr=write
+            )
+        else:
+            self.process = await forked("activator.__main__", *arguments, stderr=write)
         os.close(write)
         listening = await self.until_logged("listening", within=STARTED_WITHIN)
         self.data = int(listening["data"].rpartition(":")[2])
@@ -153,6 +157,15 @@ class Serving:
         finally:
             await client.close()
 
+    async def until_status(self, *, within: float = 10.0, **expected: Any) -> None:
+        """Of the one endpoint, as an operator is told."""
+        async with asyncio.timeout(within):
+            while True:
+                told = (await self.ask_admin("/api/endpoints/m")).json()
+                if expected.items() <= told.items():
+                    return
+                await asyncio.sleep(0.02)
+
     @property
     def models(self) -> list[int]:
         """Pids that models, and their children, have written down."""
@@ -176,11 +189,13 @@ async def serving(
     stubborn: bool = False,
     before: str = "",
     root: dict[str, Any] | None = None,
+    fresh: bool = True,
     **keys: Any,
 ) -> AsyncIterator[Serving]:
     """A running `activator serve` with one endpoint; killed at the end if it still runs, and so is
     every model that is left. `stubborn`: models ignore SIGTERM and have half a minute to end.
-    `before`: what a shell does before it is a model. `root`: more sections of the file."""
+    `before`: what a shell does before it is a model. `root`: more sections of the file. `fresh`:
+    see Serving."""
     script = folder / "model.py"
     script.write_text(MODEL, encoding="utf-8")
     command = [sys.executable, "-I", "-S", str(script), "{port}", str(folder / "pids")]
@@ -191,7 +206,8 @@ async def serving(
     backend = {"type": "process", "command": command, "stopGrace": grace}
     listen = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "drainDelay": 0, **(server or {})}
     one = {"name": "m", "backend": backend, "probe": {"path": "/", "interval": "20ms"}, **keys}
-    made = Serving(folder, {"server": listen, "endpoints": [one], **(root or {})})
+    config = {"server": listen, "endpoints": [one], **(root or {})}
+    made = Serving(folder, config, fresh=fresh)
     try:
         await made.start()
         yield made

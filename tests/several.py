@@ -250,7 +250,7 @@ class Several:
         if not path.exists():
             path.write_text(yaml.safe_dump(self._config()), encoding="utf-8")
         world = "-" if self.own else str(self.world.address)
-        process = await forked(str(path), world, str(hesitates))
+        process = await forked("tests.activator_process", str(path), world, str(hesitates))
         return Activator(process, self.tasks)
 
     def _config(self) -> dict[str, Any]:

@@ -65,8 +65,10 @@ class Turns:
         await self.serving()
 
     async def _spawn(self) -> Activator:
-        config, kubeconfig = self.folder / "activator.yaml", self.folder / "kubeconfig"
-        process = await forked(str(config), "-", "0", KUBECONFIG=str(kubeconfig))
+        process = await forked(
+            *("tests.activator_process", str(self.folder / "activator.yaml"), "-", "0"),
+            environ={"KUBECONFIG": str(self.folder / "kubeconfig")},
+        )
         self.activators.append(Activator(process, self.tasks))
         return self.activators[-1]
 

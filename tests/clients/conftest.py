@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ async def base(tmp_path: Path) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{serving.data}/v1"
     finally:
         if serving.process.returncode is None:
-            serving.process.terminate()
+            serving.tell(signal.SIGTERM)
             await serving.ended()
         await serving.end()
 

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 async def test_sigterm_finishes_what_runs_serves_who_waits_and_leaves_nothing(
     tmp_path: Path,
 ) -> None:
-    async with serving(tmp_path, server={"drainDelay": "600ms"}, concurrency=1) as s:
+    async with serving(tmp_path, fresh=False, server={"drainDelay": "600ms"}, concurrency=1) as s:
         resting = await s.connect()
         resting.send(request("/"))
         assert (await resting.reply()).get("connection") != b"close"
         running = spawn(s.get("/slow/1.2"))
-        await asyncio.sleep(0.1)
+        await s.until_status(in_flight=1, held=0)
         waiting = spawn(s.get("/waiting"))
-        await asyncio.sleep(0.1)
+        await s.until_status(in_flight=1, held=1)
         s.tell(signal.SIGTERM)
         await s.until_logged("draining")
 
@@ -50,12 +50,13 @@ async def test_sigterm_finishes_what_runs_serves_who_waits_and_leaves_nothing(
 
 
 async def test_who_cannot_be_served_within_the_grace_is_told(tmp_path: Path) -> None:
-    async with serving(tmp_path, server={"shutdownGrace": "500ms"}, concurrency=1) as s:
+    async with serving(
+        tmp_path, fresh=False, server={"shutdownGrace": "500ms"}, concurrency=1
+    ) as s:
         running = spawn(s.get("/slow/30"))
-        await eventually(lambda: s.models)
-        await asyncio.sleep(0.5)
+        await s.until_status(in_flight=1)
         waiting = spawn(s.get())
-        await asyncio.sleep(0.2)
+        await s.until_status(in_flight=1, held=1)
         began = time.monotonic()
         s.tell(signal.SIGTERM)
 
@@ -69,7 +70,7 @@ async def test_who_cannot_be_served_within_the_grace_is_told(tmp_path: Path) -> 
 
 
 async def test_sigint_does_not_wait_for_load_balancers(tmp_path: Path) -> None:
-    async with serving(tmp_path, server={"drainDelay": "30s"}) as s:
+    async with serving(tmp_path, fresh=False, server={"drainDelay": "30s"}) as s:
         assert (await s.get()).status == 200
         began = time.monotonic()
         s.tell(signal.SIGINT)
@@ -80,10 +81,9 @@ async def test_sigint_does_not_wait_for_load_balancers(tmp_path: Path) -> None:
 
 
 async def test_a_second_signal_waits_for_nothing(tmp_path: Path) -> None:
-    async with serving(tmp_path, server={"drainDelay": "30s"}) as s:
+    async with serving(tmp_path, fresh=False, server={"drainDelay": "30s"}) as s:
         running = spawn(s.get("/slow/30"))
-        await eventually(lambda: s.models)
-        await asyncio.sleep(0.5)
+        await s.until_status(in_flight=1)
         s.tell(signal.SIGTERM)
         await s.until_logged("draining")
         began = time.monotonic()
@@ -97,11 +97,11 @@ async def test_a_second_signal_waits_for_nothing(tmp_path: Path) -> None:
 
 
 async def test_a_second_signal_gives_a_stubborn_model_no_more_time(tmp_path: Path) -> None:
-    async with serving(tmp_path, stubborn=True) as s:
+    async with serving(tmp_path, fresh=False, stubborn=True) as s:
         assert (await s.get()).status == 200
         s.tell(signal.SIGTERM)
         await s.until_logged("draining")
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # that they go on has no other sign
         assert len(s.living()) == 2
         s.tell(signal.SIGTERM)
 
@@ -110,7 +110,7 @@ async def test_a_second_signal_gives_a_stubborn_model_no_more_time(tmp_path: Pat
 
 
 async def test_a_signal_while_a_model_starts_leaves_none(tmp_path: Path) -> None:
-    async with serving(tmp_path, probe={"path": "/never", "timeout": "5s"}) as s:
+    async with serving(tmp_path, fresh=False, probe={"path": "/never", "timeout": "5s"}) as s:
         waiting = spawn(s.get("/"))
         await eventually(lambda: len(s.models) == 2)
         s.tell(signal.SIGTERM)
@@ -123,7 +123,7 @@ async def test_a_signal_while_a_model_starts_leaves_none(tmp_path: Path) -> None
 
 
 async def test_killed_it_leaves_no_model_and_no_grandchild(tmp_path: Path) -> None:
-    async with serving(tmp_path) as s:
+    async with serving(tmp_path, fresh=False) as s:
         await s.get()
         assert len(s.living()) == 2
         s.process.kill()
@@ -132,7 +132,7 @@ async def test_killed_it_leaves_no_model_and_no_grandchild(tmp_path: Path) -> No
 
 
 async def test_sighup_takes_the_file_up(tmp_path: Path) -> None:
-    async with serving(tmp_path) as s:
+    async with serving(tmp_path, fresh=False) as s:
         kept = await s.connect()
         kept.send(request("/"))
         await kept.reply()
@@ -148,7 +148,7 @@ async def test_sighup_takes_the_file_up(tmp_path: Path) -> None:
 
 
 async def test_the_grace_that_was_reloaded_holds(tmp_path: Path) -> None:
-    async with serving(tmp_path, server={"shutdownGrace": "1h"}) as s:
+    async with serving(tmp_path, fresh=False, server={"shutdownGrace": "1h"}) as s:
         running = spawn(s.get("/slow/30"))
         await eventually(lambda: s.models)
         s.config["server"]["shutdownGrace"] = "100ms"

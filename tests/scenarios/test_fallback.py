@@ -37,7 +37,7 @@ async def test_it_answers_while_the_model_starts_and_not_beyond_its_bound(
     far = (b"far", f"localhost:{service.port}".encode())
     fallback = {"url": f"https://localhost:{service.port}", "maxPerDay": 2}
     try:
-        async with serving(tmp_path, fallback=fallback) as running:
+        async with serving(tmp_path, fresh=False, fallback=fallback) as running:
             for _ in range(2):
                 assert told(await running.get("/x")) == far
                 await running.until_logged("activated")
@@ -63,7 +63,7 @@ async def test_one_that_is_down_costs_nobody_an_answer(tmp_path: Path, service: 
     await service.refuse()
     fallback = {"url": f"https://localhost:{service.port}"}
     try:
-        async with serving(tmp_path, fallback=fallback) as running:
+        async with serving(tmp_path, fresh=False, fallback=fallback) as running:
             reply = await running.get()
             assert told(reply) == (b"hello", None)
             assert reply.get("x-activator-cold-start") == b"true"

@@ -100,7 +100,9 @@ async def world(
     ]
     listen = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "drainDelay": 0, **(server or {})}
     store = {"url": redis.url}
-    serving = Serving(folder, {"server": listen, "store": store, "endpoints": endpoints})
+    serving = Serving(
+        folder, {"server": listen, "store": store, "endpoints": endpoints}, fresh=False
+    )
     w = World(serving, warm=warm, cold=cold)
     try:
         await serving.start()

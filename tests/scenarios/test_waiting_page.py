@@ -24,7 +24,9 @@ EXAMPLE = Path(__file__).parents[2] / "config/examples/waiting-page.yaml"
 async def test_a_visit_wakes_the_app_which_goes_back_to_sleep_although_a_tab_is_open(
     tmp_path: Path,
 ) -> None:
-    async with serving(tmp_path, waitingPage=True, scale={"idleTimeout": "500ms"}) as made:
+    async with serving(
+        tmp_path, fresh=False, waitingPage=True, scale={"idleTimeout": "500ms"}
+    ) as made:
 
         async def visit() -> Reply:
             client = await RawClient.connect("127.0.0.1", made.data)
