@@ -22,9 +22,10 @@ class Entry:
     """It was offered a slot and has said that it takes it."""
     GRANTED = 4
 
-    def __init__(self, ticket: Ticket, seq: str, phase: int) -> None:
+    def __init__(self, ticket: Ticket, phase: int) -> None:
         self.ticket = ticket
-        self.seq = seq
+        self.seq = ""
+        """What the store calls it; empty: the store has nothing to do with it."""
         self.phase = phase
         self.at = ""
         """The replica of which it has a slot, as all activators call it."""

@@ -55,6 +55,7 @@ class RedisLedger:
         """One for all tickets: bound anew for each it would be kept by each."""
         self._entries: dict[Ticket, Entry] = {}
         self._by_seq: dict[str, Entry] = {}
+        """Those that the store knows, or is about to."""
         self._seqs = count()
         self._replicas: dict[str, tuple[Replica, bool]] = {}
         """By the id that all activators share: as it is offered here, and whether it is paced."""
@@ -260,9 +261,7 @@ class RedisLedger:
         return bool(self._entries)
 
     def declare(self, batch: Batch) -> None:
-        local, self._local = self._local, None
-        if local is not None:
-            local.close()
+        self._begin_sharing()
         self._offer()
         for entry in self._entries.values():
             self._declare(entry, batch)
@@ -356,6 +355,16 @@ class RedisLedger:
         except Exception:
             _log.exception("a grant could not be told", extra={"action": "not_told"})
 
+    def _begin_sharing(self) -> None:
+        """The store decides from here on, and not this activator on its own."""
+        local, self._local = self._local, None
+        if local is None:
+            return
+        local.close()
+        for entry in self._entries.values():
+            if not entry.seq:
+                self._name(entry)
+
     # --- inside: on our own
 
     def carry_on_alone(self) -> None:
@@ -381,9 +390,7 @@ class RedisLedger:
     def _pace(self) -> None:
         """Together with all the others, until every replica is warm."""
         self._pacing = True
-        local, self._local = self._local, None
-        if local is not None:
-            local.close()
+        self._begin_sharing()
         self._talk.begin_again()
 
     def _end_pacing(self) -> None:
@@ -430,11 +437,17 @@ class RedisLedger:
     def _entry(self, ticket: Ticket, phase: int) -> Entry:
         if ticket in self._entries:
             raise ValueError("a ticket that waits or has a slot cannot be acquired")
-        seq = f"{next(self._seqs):012x}"
-        entry = self._entries[ticket] = self._by_seq[seq] = Entry(ticket, seq, phase)
+        entry = self._entries[ticket] = Entry(ticket, phase)
+        if self._local is None:
+            self._name(entry)
         if ticket.arrived < 0:
             ticket.arrived = self._kit.clock()
         return entry
+
+    def _name(self, entry: Entry) -> None:
+        """For the store; the one that was here first has the lesser name."""
+        entry.seq = seq = f"{next(self._seqs):012x}"
+        self._by_seq[seq] = entry
 
     def _forget(self, entry: Entry) -> None:
         entry.ticket.state = TicketState.DONE
@@ -443,7 +456,8 @@ class RedisLedger:
 
     def _drop(self, entry: Entry) -> str:
         """Returns the replica of which it had a slot."""
-        del self._by_seq[entry.seq]
+        if entry.seq:
+            del self._by_seq[entry.seq]
         if entry.phase != Entry.GRANTED:
             return ""
         name = entry.at
