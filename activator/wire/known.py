@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
-from activator.wire.heads import NOTHING_OWN, RequestHead, ResponseHead
+from activator.wire.heads import RequestHead, ResponseHead
 from activator.wire.outline import (
     cut_answer,
     cut_request,
@@ -102,9 +102,7 @@ class KnownRequests(_Known[RequestHead]):
     def learn(self, raw: bytes, head: RequestHead, limits: HeadLimits) -> None:
         """It has just been read within these limits."""
         found = outline_request(head, raw) if _is_far_from(limits, raw) else None
-        if has_other_ids(head):
-            head.outline, head.own = None, NOTHING_OWN
-        else:
+        if not has_other_ids(head):
             self._keep(raw, head, found)
 
 

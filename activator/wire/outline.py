@@ -165,7 +165,7 @@ def outline_request(head: RequestHead, raw: bytes) -> tuple[Key, Outline] | None
     if found is None or head.target[:1] != b"/" or b"upgrade" in head.connection:
         return None
     key, _, values = found
-    names = _told_apart(key, head.length)
+    names = _told_apart(key, head, _OF_REQUESTS)
     if names is None:
         return None
     head.outline = Outline(head, names)
@@ -179,7 +179,7 @@ def outline_answer(head: ResponseHead, raw: bytes) -> tuple[Key, AnswerOutline] 
     if found is None or head.status < 200 or head.status in (204, 304):
         return None
     key, _, values = found
-    names = _told_apart(key, head.length)
+    names = _told_apart(key, head, _OF_ANSWERS)
     if names is None:
         return None
     head.outline = AnswerOutline(head, names)
@@ -187,9 +187,13 @@ def outline_answer(head: ResponseHead, raw: bytes) -> tuple[Key, AnswerOutline] 
     return key, head.outline
 
 
-def _told_apart(key: Key, length: int) -> tuple[bytes, ...] | None:
+def _told_apart(
+    key: Key, head: RequestHead | ResponseHead, own: tuple[bytes, ...]
+) -> tuple[bytes, ...] | None:
+    """The names in it, if each of them is there once, and written as others would write it."""
     names = _lower(key[1::2])
-    if len(set(names)) < len(names) or (_LENGTH in names and not length):
+    there = [name for name, _, _ in head.fields if name in own]
+    if sorted(there) != sorted(set(names)) or (_LENGTH in names and not head.length):
         return None
     return names
 
@@ -200,5 +204,5 @@ def _lower(names: tuple[bytes, ...]) -> tuple[bytes, ...]:
 
 
 def has_other_ids(head: RequestHead) -> bool:
-    """It has ids that are not known to be its own: nobody may be taken for one like it."""
-    return not _IDS.intersection(head.first) <= head.own.keys()
+    """It has ids that were not told apart: nobody may be taken for one like it."""
+    return not head.own and not _IDS.isdisjoint(head.first)

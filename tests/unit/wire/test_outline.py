@@ -4,6 +4,8 @@ would be if they were read as a whole, and whatever is not as it should be is re
 from __future__ import annotations
 
 import gc
+import random
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -14,11 +16,15 @@ from activator.wire.heads import (
     Malformed,
     RequestHead,
     ResponseHead,
+    TooLarge,
     parse_request,
     parse_response,
 )
 from activator.wire.incoming import Incoming
 from activator.wire.known import LONGEST, MOST, KnownAnswers, KnownRequests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LIMITS = HeadLimits()
 
@@ -236,6 +242,7 @@ def test_what_is_not_as_it_should_be_is_refused_beside_others_too(raw: bytes) ->
         asked("/a", "X-Request-Id: padded "),
         asked("/a", "X-Request-Id: "),
         asked("/a", "X-Request-Id: a", "X-Request-Id: b"),
+        asked("/a", "X-Request-Id: a", "X-Request-Id:"),
         asked("/a", "traceparent: a", "X-Request-Id:close"),
         asked("/a", "Content-Length: 0"),
         asked("/a", "Content-Length: 0", "X-Request-Id: a"),
@@ -299,3 +306,74 @@ def test_no_more_are_kept_than_is_bounded() -> None:
             read(known, asked(f"/{number}?x"))
         assert len(known) <= 2 * MOST
     assert is_made_from_another(known, asked(f"/{2 * MOST}?y"))
+
+
+SEEDS = [
+    asked("/chat?x=1&y", "Content-Length: 12", "traceparent: 00-a-b-01", "X-Request-Id: abc"),
+    asked("http://h/a?b", "TraceState: a=b, c", "Connection: keep-alive", version="1.0"),
+    asked("/u", "Transfer-Encoding: chunked", "X-Amzn-Trace-Id: Root=1", method="PUT"),
+    asked("/p", "Expect: 100-continue", "Content-Length: 5", "baggage: x y", method="POST"),
+]
+PIECES = [
+    *(
+        b"\r\n",
+        b"\r",
+        b"\n",
+        b"\0",
+        b" ",
+        b"\t",
+        b":",
+        b"?",
+        b"#",
+        b"0",
+        b"+",
+        b",",
+        b"\x7f",
+        b"\xff",
+    ),
+    *(b"Content-Length: 7\r\n", b"content-length:7\r\n", b"Transfer-Encoding: chunked\r\n"),
+    *(b"Host: b\r\n", b"\r\nX-Request-Id: z", b"X-Request-Id: \r\n", b" HTTP/1.1\r\n"),
+    *(b"Connection: upgrade\r\nUpgrade: websocket\r\n", b"\r\n folded", b"traceparent: q\r\n"),
+]
+"""What is put where it may not belong."""
+MUTATIONS = 4000
+
+
+def mutated(raw: bytes, dice: random.Random) -> bytes:
+    made = bytearray(raw)
+    for _ in range(dice.choice([1, 1, 1, 2])):
+        at = dice.randrange(len(made))
+        match dice.randrange(4):
+            case 0:
+                made[at:at] = dice.choice(PIECES)
+            case 1:
+                del made[at : at + dice.choice([1, 2, 12])]
+            case 2:
+                made[at] = dice.randrange(256)
+            case _:
+                start = dice.randrange(len(made))
+                made[at:at] = made[start : start + dice.randrange(1, 30)]
+    head, end, _ = bytes(made).partition(b"\r\n\r\n")
+    return head + end
+
+
+def outcome(read_head: Callable[[], RequestHead]) -> object:
+    try:
+        return facts(read_head())
+    except (Malformed, TooLarge) as refused:
+        return type(refused)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_comes_beside_known_heads_is_taken_as_it_is_alone(seed: int) -> None:
+    dice = random.Random(seed)
+    known, made = KnownRequests(), 0
+    for number in range(MUTATIONS):
+        seeds = SEEDS[number % len(SEEDS)]
+        raw = mutated(seeds, dice) if number > len(SEEDS) else seeds
+        if not raw.endswith(b"\r\n\r\n") or raw.startswith(b"\r\n"):
+            continue  # not all of a head, or empty lines before one
+        made += is_made_from_another(known, raw)
+        alone = outcome(lambda raw=raw: parse_request(raw, LIMITS))  # type: ignore[misc]
+        assert outcome(lambda raw=raw: read(known, raw)) == alone, raw  # type: ignore[misc]
+    assert made > MUTATIONS / 40
