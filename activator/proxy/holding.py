@@ -129,8 +129,7 @@ class Holding(Timed):
     def begin(self) -> None:
         """Raises what is known already: a bound is reached, it is hopeless, it asks nonsense."""
         refuse_hopeless(self._live, within=self._within)
-        self._live.gate.hold(self)
-        self._start_clock()
+        self._start_clock(self._live.gate.hold(self))
         self._state = _State.COLLECTING
         length, most = self._head.length, self._most
         if self._body.complete:
@@ -156,8 +155,7 @@ class Holding(Timed):
     def begin_again(self) -> None:
         """Back at its old place after a replica failed it; no bound applies any more."""
         self._state = _State.WAITING
-        self._live.gate.hold_again(self)
-        self._start_clock()
+        self._start_clock(self._live.gate.hold_again(self))
         self._wait()
 
     def more(self, data: bytes) -> None:
@@ -246,8 +244,8 @@ class Holding(Timed):
         waited = self.waited + self._proxy.clock() - self._since
         self._waiter.refused(why_over(self._live, waited=waited, within=self._within))
 
-    def _start_clock(self) -> None:
-        self._since = now = self._proxy.clock()
+    def _start_clock(self, now: float) -> None:
+        self._since = now
         timeout = self._live.endpoint.queue.timeout
         left = min(timeout or inf, inf if self._within is None else self._within) - self.waited
         self.deadline = now + left

@@ -115,22 +115,25 @@ class Gate:
         self._sought = True
         self.wake()
 
-    def hold(self, holder: HeldClient) -> None:
-        """One more waits. Raises QueueFull or Paused at the bound; then nothing is counted."""
+    def hold(self, holder: HeldClient) -> float:
+        """One more waits. Returns since when. Raises QueueFull or Paused at the bound; then nothing
+        is counted."""
         if (crowd := self.crowd()) is not None:
             raise crowd
         if holder.held_bytes:
             self.hold_bytes(holder.held_bytes)
-        self._held[holder] = self._clock()
+        self._held[holder] = now = self._clock()
         self.stirred()
         self.wake()
+        return now
 
-    def hold_again(self, holder: HeldClient) -> None:
+    def hold_again(self, holder: HeldClient) -> float:
         """It was accepted before and comes back: no bound applies to it any more."""
-        self._held[holder] = self._clock()
+        self._held[holder] = now = self._clock()
         self.held_bytes += holder.held_bytes
         self.stirred()
         self.wake()
+        return now
 
     def queue(self, holder: Holder) -> None:
         """A detached job waits for a slot: no client does, so that it takes nobody's place. How

@@ -376,7 +376,7 @@ def test_how_bodies_are_read_for_their_model(tmp_path: Path) -> None:
 
 def test_what_endpoints_have_alike_is_read_once_and_shared(tmp_path: Path) -> None:
     def calls(endpoints: int) -> int:
-        """Of Python functions, to read so many: the same on every machine."""
+        """Of functions of ours, to read so many: the same on every machine."""
         text = "endpoints:\n" + "".join(
             f"- name: e-{number}\n  match: {{hosts: [e-{number}]}}\n"
             "  backend: {type: process, command: [serve, --port, '{port}']}\n"
@@ -386,7 +386,8 @@ def test_what_endpoints_have_alike_is_read_once_and_shared(tmp_path: Path) -> No
 
         def count(frame: FrameType, event: str, argument: object) -> None:
             nonlocal seen
-            seen += event == "call"
+            ours = frame.f_globals.get("__name__", "").startswith("activator.")
+            seen += event == "call" and ours
 
         sys.setprofile(count)
         try:
@@ -403,7 +404,7 @@ def test_what_endpoints_have_alike_is_read_once_and_shared(tmp_path: Path) -> No
         return seen
 
     calls(2)  # what is read for the first time is kept
-    assert (calls(120) - calls(20)) / 100 < 220
+    assert (calls(120) - calls(20)) / 100 < 145
 
 
 def test_sections_that_differ_are_not_shared(tmp_path: Path) -> None:
