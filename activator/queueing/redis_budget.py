@@ -63,7 +63,7 @@ class RedisBudget:
         self._written_for.add(endpoint)
         if self._clock() - self._heard_at >= AGE:
             await self._ask()
-        if endpoint not in self._known:  # what was asked meanwhile was asked without it
+        while endpoint not in self._known:  # what was asked meanwhile was asked without it
             await self._ask()
         others = sum(self._known.values()) - self._known.get(endpoint, 0)
         room = self._max_bytes - others
