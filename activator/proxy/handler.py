@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from activator.coordination.base import ASKED
 from activator.core.endpoint import Dialect
-from activator.core.tokens import tokens_of
 from activator.errors import ActivatorError, UpstreamTimeout, UpstreamUnreachable
 from activator.proxy.admitted import Preflight
-from activator.proxy.aside import Aside
 from activator.proxy.body import NO_BODY, Body
 from activator.proxy.browser.navigation import is_navigation
 from activator.proxy.browser.page import is_shown, show_page, why_not_yet
@@ -26,12 +24,11 @@ from activator.proxy.holding import Holding
 from activator.proxy.openai.early import EarlyAnswer
 from activator.proxy.outbound import outbound_to
 from activator.proxy.passage import Passage
+from activator.proxy.played import Played
 from activator.proxy.replies import plain_reply, preflight_reply, refusal
 from activator.proxy.retrying import Failures
 from activator.proxy.stencils import answer_stencil
-from activator.proxy.timing import overhead, timing
-from activator.proxy.traced import begin_trace
-from activator.telemetry.requests import Subject, is_logged, request_ended
+from activator.proxy.timing import timing
 from activator.upstream.forward import IDEMPOTENT, Attempt, Ending, Failure
 from activator.wire.heads import CHUNKED
 from activator.wire.tunnel import Tunnel
@@ -43,9 +40,7 @@ if TYPE_CHECKING:
     from activator.core.endpoint import NeverWake, Replica
     from activator.proxy.admission import Peeked
     from activator.proxy.admitted import Admitted
-    from activator.proxy.detour import Detour
     from activator.proxy.listener import Proxy
-    from activator.telemetry.spans import Trace
     from activator.upstream.registry import LiveReplica
     from activator.wire.client import ClientConnection
     from activator.wire.heads import Field, RequestHead, ResponseHead
@@ -71,27 +66,14 @@ _DETOUR: Final = 7
 """It gets ready to go to the fallback."""
 
 
-class Exchange:
+class Exchange(Played):
     """See the module."""
 
     __slots__ = (
-        "_admitted",
-        "_answered_at",
-        "_arrived",
-        "_aside",
         "_attempt",
-        "_attempts",
         "_body",
-        "_connection",
-        "_dispatched_at",
         "_granted",
-        "_head",
-        "_id",
-        "_live",
         "_passage",
-        "_peeked",
-        "_proxy",
-        "_replica",
         "_state",
         "_status",
         "_ticket",
@@ -135,32 +117,9 @@ class Exchange:
         self._state = _NEW
         self._attempts = 0
         self._dispatched_at = 0.0
-        self._aside: Aside | None = None
+        self._aside = None
         if proxy.tracer is not None:
             self._begin_trace()
-
-    @property
-    def _beside(self) -> Aside:
-        aside = self._aside
-        if aside is None:
-            aside = self._aside = Aside()
-        return aside
-
-    @property
-    def _early(self) -> EarlyAnswer | None:
-        return None if self._aside is None else self._aside.early
-
-    @property
-    def _holding(self) -> Holding | None:
-        return None if self._aside is None else self._aside.holding
-
-    @property
-    def _detour(self) -> Detour | None:
-        return None if self._aside is None else self._aside.detour
-
-    @property
-    def _trace(self) -> Trace | None:
-        return None if self._aside is None else self._aside.trace
 
     def start(self) -> None:
         """Everything that can be done at once; the rest happens as it is told."""
@@ -330,12 +289,6 @@ class Exchange:
 
     def refused(self, error: ActivatorError) -> None:
         self._fail(error)
-
-    @property
-    def _pays(self) -> bool:
-        """What it takes at the endpoint's own replicas is its key's."""
-        admitted = self._admitted
-        return bool(admitted.owner) and admitted.passive is None and self._detour is None
 
     # --- at a replica ---------------------------------------------------------------------------
 
@@ -535,11 +488,6 @@ class Exchange:
             self._end(code=head.status, reason="")
             connection.answer(said, body)
 
-    def _count_tokens(self, body: bytes, *, is_stream: bool) -> None:
-        live = self._live
-        if live.endpoint.dialect is Dialect.OPENAI:
-            live.metrics.used(tokens_of(body, is_stream=is_stream), key=self._admitted.owner)
-
     def ended(self, trailers: list[Field]) -> None:
         self._attempt = self._passage = None
         connection = self._connection
@@ -697,80 +645,3 @@ class Exchange:
             gate.leave(served=True)
             if admitted.owner:
                 live.keys.end(admitted.owner, now=now)
-
-    # --- what is told of it ---------------------------------------------------------------------
-
-    def _begin_trace(self) -> None:
-        trace = begin_trace(
-            self._proxy, self._connection, self._head, request_id=self._id, arrived=self._arrived
-        )
-        if trace is not None:
-            model = None if self._peeked is None else self._peeked.model
-            trace.routed(self._live.endpoint.name, model=model, key=self._admitted.owner)
-            self._beside.trace = trace
-
-    def _tell_held(self, trace: Trace) -> None:
-        holding = self._holding
-        if holding is not None:
-            trace.held(waited=holding.waited, woken_after=holding.woken_after, is_cold=holding.cold)
-
-    def _tell_aside(
-        self, aside: Aside, code: int, reason: str, *, sent: int, until: float
-    ) -> float:
-        """To its trace and the metrics; returns the seconds that it spent in the proxy itself, of
-        those `until` it was sent off."""
-        if aside.holding is not None:
-            self._live.metrics.waited(aside.holding.waited)
-        trace = aside.trace
-        if trace is not None:
-            self._tell_held(trace)
-            if aside.early is not None and aside.early.used is not None:
-                trace.used(aside.early.used)
-            received = self._connection.received
-            trace.ended(status=code, reason=reason, received=received, sent=sent)
-        return overhead(
-            since=self._arrived,
-            until=until,
-            holding=aside.holding,
-            failures=aside.failures,
-            elsewhere=aside.elsewhere,
-        )
-
-    def _tell(
-        self, code: int, reason: str, now: float, *, received: int, sent: int, in_proxy: float
-    ) -> None:
-        """To the metrics and in its line of the log."""
-        seconds = now - self._arrived
-        self._live.metrics.request(code, reason, seconds, in_proxy)
-        if not is_logged(code, reason):
-            return
-        connection, replica, held, cold = self._connection, "", 0.0, False
-        door, admitted, aside = self._proxy.door, self._admitted, self._aside
-        if admitted.subject is None:
-            admitted.subject = Subject(
-                endpoint=self._live.endpoint.name,
-                method=self._head.method,
-                target=self._head.target,
-                key=admitted.owner,
-            )
-        if self._replica is not None:
-            replica = self._replica.replica.id
-        if aside is not None:
-            if aside.detour is not None:
-                replica = aside.detour.name
-            if aside.holding is not None:
-                held, cold = aside.holding.waited, aside.holding.cold
-        request_ended(
-            admitted.subject,
-            request_id=self._id,
-            status=code,
-            reason=reason,
-            seconds=seconds,
-            bytes_in=received,
-            bytes_out=sent,
-            remote=door.client(self._head, connection.peer) if door.trusted else connection.peer,
-            held=held,
-            cold=cold,
-            replica=replica,
-            attempts=self._attempts,
-        )

@@ -1,0 +1,164 @@
+"""A request that is being played: what it is, where it stands, and what is told of it in the end.
+
+Traces, metrics, tokens and its line in the log; what becomes of it is `handler`'s.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from activator.core.endpoint import Dialect
+from activator.core.tokens import tokens_of
+from activator.proxy.aside import Aside
+from activator.proxy.timing import overhead
+from activator.proxy.traced import begin_trace
+from activator.telemetry.requests import Subject, is_logged, request_ended
+
+if TYPE_CHECKING:
+    from activator.proxy.admission import Peeked
+    from activator.proxy.admitted import Admitted
+    from activator.proxy.detour import Detour
+    from activator.proxy.holding import Holding
+    from activator.proxy.listener import Proxy
+    from activator.proxy.openai.early import EarlyAnswer
+    from activator.telemetry.spans import Trace
+    from activator.upstream.registry import LiveEndpoint, LiveReplica
+    from activator.wire.heads import RequestHead
+    from activator.wire.server import ServerConnection
+
+
+class Played:
+    """Whoever plays it fills this in: an `__init__` here would be one more call a request."""
+
+    __slots__ = (
+        "_admitted", "_answered_at", "_arrived", "_aside", "_attempts", "_connection",
+        "_dispatched_at", "_head", "_id", "_live", "_peeked", "_proxy", "_replica",
+    )  # fmt: skip
+
+    _proxy: Proxy
+    _connection: ServerConnection
+    _head: RequestHead
+    _admitted: Admitted
+    _live: LiveEndpoint
+    _id: bytes
+    _peeked: Peeked | None
+    """What was read of its body to admit it."""
+    _arrived: float
+    """When its head came; these are monotonic seconds."""
+    _dispatched_at: float
+    """When it was sent off last; 0: it was not."""
+    _answered_at: float
+    """When its answer began."""
+    _attempts: int
+    _replica: LiveReplica | None
+    """The last one that it was sent to."""
+    _aside: Aside | None
+
+    @property
+    def _beside(self) -> Aside:
+        aside = self._aside
+        if aside is None:
+            aside = self._aside = Aside()
+        return aside
+
+    @property
+    def _early(self) -> EarlyAnswer | None:
+        return None if self._aside is None else self._aside.early
+
+    @property
+    def _holding(self) -> Holding | None:
+        return None if self._aside is None else self._aside.holding
+
+    @property
+    def _detour(self) -> Detour | None:
+        return None if self._aside is None else self._aside.detour
+
+    @property
+    def _trace(self) -> Trace | None:
+        return None if self._aside is None else self._aside.trace
+
+    @property
+    def _pays(self) -> bool:
+        """What it takes at the endpoint's own replicas is its key's."""
+        admitted = self._admitted
+        return bool(admitted.owner) and admitted.passive is None and self._detour is None
+
+    def _begin_trace(self) -> None:
+        trace = begin_trace(
+            self._proxy, self._connection, self._head, request_id=self._id, arrived=self._arrived
+        )
+        if trace is not None:
+            model = None if self._peeked is None else self._peeked.model
+            trace.routed(self._live.endpoint.name, model=model, key=self._admitted.owner)
+            self._beside.trace = trace
+
+    def _tell_held(self, trace: Trace) -> None:
+        holding = self._holding
+        if holding is not None:
+            trace.held(waited=holding.waited, woken_after=holding.woken_after, is_cold=holding.cold)
+
+    def _tell_aside(
+        self, aside: Aside, code: int, reason: str, *, sent: int, until: float
+    ) -> float:
+        """To its trace and the metrics; returns the seconds that it spent in the proxy itself, of
+        those `until` it was sent off."""
+        if aside.holding is not None:
+            self._live.metrics.waited(aside.holding.waited)
+        trace = aside.trace
+        if trace is not None:
+            self._tell_held(trace)
+            if aside.early is not None and aside.early.used is not None:
+                trace.used(aside.early.used)
+            received = self._connection.received
+            trace.ended(status=code, reason=reason, received=received, sent=sent)
+        return overhead(
+            since=self._arrived,
+            until=until,
+            holding=aside.holding,
+            failures=aside.failures,
+            elsewhere=aside.elsewhere,
+        )
+
+    def _tell(
+        self, code: int, reason: str, now: float, *, received: int, sent: int, in_proxy: float
+    ) -> None:
+        """To the metrics and in its line of the log."""
+        seconds = now - self._arrived
+        self._live.metrics.request(code, reason, seconds, in_proxy)
+        if not is_logged(code, reason):
+            return
+        connection, replica, held, cold = self._connection, "", 0.0, False
+        door, admitted, aside = self._proxy.door, self._admitted, self._aside
+        if admitted.subject is None:
+            admitted.subject = Subject(
+                endpoint=self._live.endpoint.name,
+                method=self._head.method,
+                target=self._head.target,
+                key=admitted.owner,
+            )
+        if self._replica is not None:
+            replica = self._replica.replica.id
+        if aside is not None:
+            if aside.detour is not None:
+                replica = aside.detour.name
+            if aside.holding is not None:
+                held, cold = aside.holding.waited, aside.holding.cold
+        request_ended(
+            admitted.subject,
+            request_id=self._id,
+            status=code,
+            reason=reason,
+            seconds=seconds,
+            bytes_in=received,
+            bytes_out=sent,
+            remote=door.client(self._head, connection.peer) if door.trusted else connection.peer,
+            held=held,
+            cold=cold,
+            replica=replica,
+            attempts=self._attempts,
+        )
+
+    def _count_tokens(self, body: bytes, *, is_stream: bool) -> None:
+        live = self._live
+        if live.endpoint.dialect is Dialect.OPENAI:
+            live.metrics.used(tokens_of(body, is_stream=is_stream), key=self._admitted.owner)
