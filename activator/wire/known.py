@@ -30,9 +30,6 @@ each."""
 LONGEST: Final = 2 << 10
 """Bytes of a head that is kept: more than clients send as a rule, little beside what it costs."""
 
-RECENT: Final = 256
-"""Heads that may come again, byte for byte."""
-
 Head = TypeVar("Head", RequestHead, ResponseHead)
 HeadMade_co = TypeVar("HeadMade_co", covariant=True)
 
@@ -51,8 +48,8 @@ class _Known(Generic[Head]):
         self._cut = cut
         self._heads: dict[bytes, Head] = {}
         self._outlines: dict[Key, _Outline[Head]] = {}
-        self._once: set[bytes] = set()
-        """Seen lately, with something of their own: the next time they are kept as they are."""
+        self._once: set[int] = set()
+        """Hashes of what was here lately and is not kept: it is when it comes again."""
         self.get: Callable[[bytes], Head | None] = self._heads.get
         """The head that these bytes are; None: unknown. A plain look-up, once a message."""
 
@@ -69,29 +66,28 @@ class _Known(Generic[Head]):
         key, query, values = found
         outline = self._outlines.get(key)
         head = None if outline is None else outline.filled(raw, query, values)
-        if head is not None:
-            if raw in self._once:
-                self._keep_whole(raw, head)
-            else:
-                if len(self._once) >= RECENT:
-                    self._once.clear()
-                self._once.add(raw)
+        if head is not None and self._comes_again(raw):
+            self._keep(raw, head)
         return head
 
-    def _keep_whole(self, raw: bytes, head: Head) -> None:
+    def _comes_again(self, what: bytes | Key) -> bool:
+        """It was here lately. What comes only once would take memory and the place of others."""
+        mark = hash(what)
+        if mark in self._once:
+            return True
+        if len(self._once) >= MOST:
+            self._once.clear()
+        self._once.add(mark)
+        return False
+
+    def _keep(self, raw: bytes, head: Head) -> None:
         if len(self._heads) >= MOST:
             self._heads.clear()
         self._heads[raw] = head
 
-    def _keep(self, raw: bytes, head: Head, found: tuple[Key, _Outline[Head]] | None) -> None:
-        if len(raw) > LONGEST:
-            return
-        if found is None:
-            self._keep_whole(raw, head)
-            return
+    def _keep_outline(self, key: Key, outline: _Outline[Head]) -> None:
         if len(self._outlines) >= MOST:
             self._outlines.clear()
-        key, outline = found
         self._outlines[key] = outline
 
 
@@ -101,9 +97,16 @@ class KnownRequests(_Known[RequestHead]):
 
     def learn(self, raw: bytes, head: RequestHead, limits: HeadLimits) -> None:
         """It has just been read within these limits."""
-        found = outline_request(head, raw) if _is_far_from(limits, raw) else None
-        if not has_other_ids(head):
-            self._keep(raw, head, found)
+        if len(raw) > LONGEST:
+            return
+        found = cut_request(raw) if _are_far(limits) else None
+        if not self._comes_again(raw if found is None else found[0]):
+            return
+        outline = None if found is None else outline_request(head, found)
+        if found is not None and outline is not None:
+            self._keep_outline(found[0], outline)
+        elif not has_other_ids(head):
+            self._keep(raw, head)
 
 
 class KnownAnswers(_Known[ResponseHead]):
@@ -114,9 +117,18 @@ class KnownAnswers(_Known[ResponseHead]):
 
     def learn(self, raw: bytes, head: ResponseHead, limits: HeadLimits) -> None:
         """It has just been read within these limits."""
-        self._keep(raw, head, outline_answer(head, raw) if _is_far_from(limits, raw) else None)
+        if len(raw) > LONGEST:
+            return
+        found = cut_answer(raw) if _are_far(limits) else None
+        if not self._comes_again(raw if found is None else found[0]):
+            return
+        outline = None if found is None else outline_answer(head, found)
+        if found is not None and outline is not None:
+            self._keep_outline(found[0], outline)
+        else:
+            self._keep(raw, head)
 
 
-def _is_far_from(limits: HeadLimits, raw: bytes) -> bool:
+def _are_far(limits: HeadLimits) -> bool:
     """No head that may be kept comes near them."""
-    return len(raw) <= LONGEST <= min(limits.line, limits.total)
+    return min(limits.line, limits.total) >= LONGEST

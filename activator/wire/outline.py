@@ -158,33 +158,31 @@ _new_answer: Final = ResponseHead.__new__
 _IDS: Final = frozenset(_OF_REQUESTS) - {_LENGTH}
 
 
-def outline_request(head: RequestHead, raw: bytes) -> tuple[Key, Outline] | None:
-    """The outline of this head, and what to find it by. None: it has none, since nothing in it is
-    of its own, or since that cannot be told apart from the rest. Notes in it what is its own."""
-    found = cut_request(raw)
-    if found is None or head.target[:1] != b"/" or b"upgrade" in head.connection:
+def outline_request(head: RequestHead, cut: Cut) -> Outline | None:
+    """The outline of this head, of which this was cut; notes in it what is its own. None: it has
+    none, since that cannot be told apart from the rest."""
+    key, _, values = cut
+    if head.target[:1] != b"/" or b"upgrade" in head.connection:
         return None
-    key, _, values = found
     names = _told_apart(key, head, _OF_REQUESTS)
     if names is None:
         return None
     head.outline = Outline(head, names)
     head.own = dict(zip(names, values, strict=True)) if names else NOTHING_OWN
-    return key, head.outline
+    return head.outline
 
 
-def outline_answer(head: ResponseHead, raw: bytes) -> tuple[Key, AnswerOutline] | None:
+def outline_answer(head: ResponseHead, cut: Cut) -> AnswerOutline | None:
     """As `outline_request`."""
-    found = cut_answer(raw)
-    if found is None or head.status < 200 or head.status in (204, 304):
+    key, _, values = cut
+    if head.status < 200 or head.status in (204, 304):
         return None
-    key, _, values = found
     names = _told_apart(key, head, _OF_ANSWERS)
     if names is None:
         return None
     head.outline = AnswerOutline(head, names)
     head.own = dict(zip(names, values, strict=True))
-    return key, head.outline
+    return head.outline
 
 
 def _told_apart(

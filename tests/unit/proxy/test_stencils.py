@@ -22,9 +22,10 @@ OTHER = f"00-{'3' * 32}-{'4' * 16}-00"
 
 
 def read(known: KnownRequests, line: str, fields: tuple[str, ...]) -> RequestHead:
-    incoming = Incoming(LIMITS, known)
-    incoming.add("\r\n".join([line, "Host: m.example", *fields, "", ""]).encode())
-    head = incoming.head()
+    for _ in range(2):  # what comes only once is not kept
+        incoming = Incoming(LIMITS, known)
+        incoming.add("\r\n".join([line, "Host: m.example", *fields, "", ""]).encode())
+        head = incoming.head()
     assert head is not None
     return head
 
@@ -139,7 +140,8 @@ def test_an_answer_says_of_its_own_what_it_says() -> None:
         head = known.alike(raw)
         if head is None:
             head = parse_response(raw, method=b"GET", limits=LIMITS)
-            known.learn(raw, head, LIMITS)
+            for _ in range(2):
+                known.learn(raw, head, LIMITS)
         stencils.append(answer_stencil(head, via=VIA))
 
         timing = b"queue;dur=0, activate;dur=0, upstream;dur=0.5"
