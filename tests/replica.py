@@ -272,6 +272,8 @@ class Replica:
             self._placeholder.close()
             self._placeholder = None
         self.drop_connections()
+        for _ in range(3):  # what was accepted before needs so many turns to come to `_accepted`
+            await asyncio.sleep(0)
         await self._tasks.aclose()
         self.drop_connections()  # whose tasks had not begun
 

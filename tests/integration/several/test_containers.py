@@ -45,10 +45,12 @@ class Models:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         address = writer.get_extra_info("sockname")[0]
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                await self._answer(head.split(b" ", 2)[1], address, writer)
-        writer.close()
+        try:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                while head := await reader.readuntil(b"\r\n\r\n"):
+                    await self._answer(head.split(b" ", 2)[1], address, writer)
+        finally:
+            writer.close()
 
     async def _answer(self, target: bytes, address: str, writer: asyncio.StreamWriter) -> None:
         if target == b"/ready":
