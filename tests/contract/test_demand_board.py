@@ -48,6 +48,7 @@ async def test_endpoints_are_counted_each_for_itself(board: DemandBoard) -> None
 async def test_with_nothing_anywhere_everybody_holds_back_what_comes(board: DemandBoard) -> None:
     member = Activator()
     board.join("model", member)
+    await eventually(lambda: not member.holds_back)  # it has joined
 
     assert await board.ask_quiet("model")
 
