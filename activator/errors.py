@@ -7,7 +7,10 @@ nowhere else. How an error is rendered (problem+json, OpenAI's shape) is the pro
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+NOT_JSON: Final = (ValueError, RecursionError)
+"""What `json` raises for bytes of others: it is none, or is nested deeper than is read."""
 
 
 class ActivatorError(Exception):

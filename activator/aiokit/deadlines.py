@@ -88,6 +88,9 @@ class Deadlines:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        for due in self._armed.values():
+            for timed in due.timed:
+                timed.looked_at = inf
         self._armed.clear()
 
     def _schedule(self, moment: float) -> None:

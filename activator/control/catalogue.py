@@ -15,6 +15,7 @@ from activator.aiokit.tasks import Tasks
 from activator.control.keeper import Keeper
 from activator.core.catalogue import cards_of
 from activator.core.endpoint import Dialect
+from activator.errors import NOT_JSON
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -83,7 +84,7 @@ class Catalogue:
         said = await self._asker.fetch(replica, "/v1/models")
         try:
             cards = cards_of(json.loads(said)) if said else ()
-        except ValueError:
+        except NOT_JSON:
             cards = ()
         if cards:
             live.models = cards

@@ -8,6 +8,8 @@ from typing import Any, Final, NamedTuple, cast
 
 TAIL: Final = 4 << 10
 """Bytes of an answer's end in which its `usage` stands."""
+MOST: Final = 1 << 40
+"""Tokens of one answer that anybody may be believed to have used."""
 _SPARE: Final = 2 << 10
 """Bytes beyond that are kept for a while: of small pieces many are counted at once."""
 _EVENTS: Final = b"text/event-stream"
@@ -96,7 +98,7 @@ def _told(tail: bytes) -> Tokens | None:
         text = tail[at + len(_NAME) :].decode("utf-8", "replace").lstrip(" \t\r\n:")
         try:
             said: object = _DECODER.raw_decode(text)[0]
-        except ValueError:
+        except (ValueError, RecursionError):
             said = None
         if isinstance(said, dict):
             return _read(cast("dict[str, Any]", said))
@@ -112,4 +114,6 @@ def _read(said: dict[str, Any]) -> Tokens | None:
 
 
 def _number(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST:
+        return value
+    return 0

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from activator.telemetry.requests import Subject
     from activator.upstream.registry import LiveEndpoint
     from activator.wire.heads import RequestHead
-    from activator.wire.outline import Outline
 
 
 class Preflight:
@@ -40,21 +39,22 @@ class Conclusion:
     _keys: KeyRing | None
     _openai: OpenAI | None
 
-    def keep_for(self, head: RequestHead, proxy: Proxy) -> RequestHead | Outline | None:
+    def keep_for(self, head: RequestHead, proxy: Proxy) -> bool:
         """Whoever sends the same head, or one with the same outline if nothing but that has led
-        here, is treated alike, as long as routes, keys and the default model stay. Returns what
-        those have in common; None: each is looked at anew."""
+        here, is treated alike, as long as routes, keys and the default model stay. False: whoever
+        does is looked at anew."""
         routes, outline = proxy.registry.routes, head.outline
         self._routes, self._keys, self._openai = routes, proxy.door.keys, proxy.openai
-        if outline is None:
-            head.note = self
-            return head
-        if head.query and routes.names_models:
-            return None  # a query may name the model
-        if not routes.header_names.isdisjoint([name.decode() for name in outline.names]):
-            return None
-        head.note = outline.note = self
-        return outline
+        if not head.is_kept:
+            return False
+        if outline is not None:
+            if head.query and routes.names_models:
+                return False  # a query may name the model
+            if not routes.header_names.isdisjoint([name.decode() for name in outline.names]):
+                return False
+            outline.note = self
+        head.note = self
+        return True
 
     def holds_for(self, proxy: Proxy) -> bool:
         return (
@@ -86,8 +86,8 @@ class Admitted(Conclusion):
     """What its body's `model` is to be from here on; None: as it came."""
     is_response: bool = False
     """It creates a response, of OpenAI's API of that name."""
-    common: RequestHead | Outline | None = None
-    """What all requests that it stands for have in common; None: it is one request's."""
+    by_model: ByModel | None = None
+    """It stands for all requests of which this is concluded, with one model in their bodies."""
     stencil: Stencil | None = None
     """Its head for a replica, but for what differs each time; None: nobody has asked for it yet."""
     subject: Subject | None = None
@@ -102,34 +102,45 @@ class Admitted(Conclusion):
         return self.path + head.query
 
 
-MODELS: Final = 64
-"""That are kept for one head: clients may make up as many as a wildcard takes."""
-
-
 class ByModel(Conclusion):
     """Where a request belongs is for the model in its body to say."""
 
-    __slots__ = ("_admitted", "_common", "is_plain", "prompt", "whole")
+    __slots__ = ("_is_kept", "is_plain", "prompt", "whole")
 
     def __init__(self, *, prompt: bool, whole: bool, is_plain: bool) -> None:
         """`prompt`, `whole`: as in BodyNeeded. `is_plain`: its body is JSON as it stands."""
         self.prompt = prompt
         self.whole = whole
         self.is_plain = is_plain
-        self._common: RequestHead | Outline | None = None
-        self._admitted: dict[str, Admitted] = {}
+        self._is_kept = False
 
     def begin(self, head: RequestHead, proxy: Proxy) -> None:
-        """It is known of this head."""
-        self._common = self.keep_for(head, proxy)
+        """It is concluded from this head."""
+        self._is_kept = self.keep_for(head, proxy)
 
-    def get(self, model: str | None) -> Admitted | None:
-        return None if model is None else self._admitted.get(model)
-
-    def keep(self, model: str | None, admitted: Admitted) -> None:
+    def keep(self, model: str | None, admitted: Admitted, known: KnownModels) -> None:
         """It has led there, and neither its prompt nor anything else in its body has."""
-        if self._common is None or model is None or self.prompt or self.whole:
-            return
-        if len(self._admitted) < MODELS:
-            self._admitted[model] = admitted
-            admitted.common = self._common
+        if self._is_kept and model is not None and not self.prompt and not self.whole:
+            admitted.by_model = self
+            known.keep(self, model, admitted)
+
+
+MODELS: Final = 1024
+"""That are known, of all heads: clients may make up as many as a wildcard takes."""
+
+
+class KnownModels:
+    """Where requests with one head and one model belong."""
+
+    __slots__ = ("_admitted",)
+
+    def __init__(self) -> None:
+        self._admitted: dict[tuple[ByModel, str], Admitted] = {}
+
+    def get(self, by_model: ByModel, model: str | None) -> Admitted | None:
+        return None if model is None else self._admitted.get((by_model, model))
+
+    def keep(self, by_model: ByModel, model: str, admitted: Admitted) -> None:
+        if len(self._admitted) >= MODELS:
+            self._admitted.clear()
+        self._admitted[by_model, model] = admitted

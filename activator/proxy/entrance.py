@@ -152,7 +152,7 @@ class _Arrival:
         by_model = self._by_model
         if by_model is None or not by_model.holds_for(self._proxy):
             return None
-        return by_model.get(peeked.model)
+        return self._proxy.known_models.get(by_model, peeked.model)
 
     def peek(self, known: ByModel) -> None:
         Peeking(
@@ -203,9 +203,9 @@ class _Arrival:
             return
         if peeked is None:
             if not _may_be_read(self._head, admitted):
-                admitted.common = admitted.keep_for(self._head, self._proxy)
+                admitted.keep_for(self._head, self._proxy)
         elif self._by_model is not None:
-            self._by_model.keep(peeked.model, admitted)
+            self._by_model.keep(peeked.model, admitted, self._proxy.known_models)
         self._play(admitted, peeked)
 
     def _play(self, admitted: Admitted, peeked: Peeked | None) -> None:

@@ -311,7 +311,7 @@ class Exchange(Played):
                 self._tell_held(aside.trace)
                 parent = aside.trace.forward(replica)
             identity = aside.early is not None and aside.early.waits_aloud
-            # a trace tells the tokens of an answer that is followed step by step
+            # what was held may have begun to be answered, and a trace tells the tokens of an answer
             if live.endpoint.dialect is Dialect.OPENAI:
                 whole = None
         outbound = outbound_to(
@@ -467,26 +467,33 @@ class Exchange(Played):
         if self._body is not NO_BODY:
             self._body.forget()
         connection = self._connection
-        if self._aside is None:
-            now = self._proxy.clock()
-            self._note_first_byte()
-            stencil = answer_stencil(head, via=self._proxy.via)
-            said = stencil.filled(head, self._id, now - self._dispatched_at)
-            if stencil.is_stream is not None and self._head.method == b"POST":
-                self._count_tokens(body, is_stream=stencil.is_stream)
-            self._give_back(now)
-            received, sent = connection.received, len(body)
-            connection.sent = sent
-            connection.answer(said, body)
-            # the client does not wait for this: a line wakes the thread that writes it
-            in_proxy = self._dispatched_at - self._arrived
-            self._tell(head.status, "", now, received=received, sent=sent, in_proxy=in_proxy)
-        else:
+        if self._aside is not None:
             self._note_answer(head.status)
             said = self._head_of(head)
             connection.sent = len(body)
             self._end(code=head.status, reason="")
             connection.answer(said, body)
+            return
+        now = self._answered_at = self._proxy.clock()
+        self._note_first_byte()
+        stencil = answer_stencil(head, via=self._proxy.via)
+        if stencil is None:
+            said = self._head_of(head)
+        else:
+            said = stencil.filled(head, self._id, now - self._dispatched_at)
+        self._give_back(now)
+        received, sent = connection.received, len(body)
+        in_proxy = self._dispatched_at - self._arrived
+        connection.sent = sent
+        if connection.is_pipelined:  # its line comes before that of the next
+            self._tell(head.status, "", now, received=received, sent=sent, in_proxy=in_proxy)
+            connection.answer(said, body)
+        else:
+            connection.answer(said, body)
+            # the client does not wait for this: a line wakes the thread that writes it
+            self._tell(head.status, "", now, received=received, sent=sent, in_proxy=in_proxy)
+        if self._live.endpoint.dialect is Dialect.OPENAI and self._head.method == b"POST":
+            self._count_tokens(head, body, stencil)
 
     def ended(self, trailers: list[Field]) -> None:
         self._attempt = self._passage = None

@@ -8,6 +8,7 @@ import ssl
 from typing import TYPE_CHECKING, Final, Protocol
 
 from activator.aiokit.tasks import Tasks
+from activator.proxy.admitted import KnownModels
 from activator.proxy.entrance import enter
 from activator.proxy.headers import new_request_id, via_name
 from activator.proxy.intake import Intake
@@ -128,6 +129,7 @@ class Proxy:
         self.tracer: Tracer | None = None
         self.openai = openai
         """May be exchanged while running."""
+        self.known_models = KnownModels()
         self.turns = Turns(loop, clock)
         self.spools = Intake(loop=loop, most=SPOOLED)
         self._certificate = certificate

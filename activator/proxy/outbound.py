@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from activator.proxy.headers import authority, upstream_head
-from activator.proxy.stencils import NONE, UNMADE, fill_upstream, upstream_stencil
+from activator.proxy.stencils import NONE, fill_upstream, upstream_stencil
 from activator.upstream.forward import Outbound
 
 if TYPE_CHECKING:
@@ -29,14 +29,11 @@ def outbound_to(
 ) -> Outbound:
     """`identity`: the answer is not to be compressed. `parent`: its `traceparent`, where it is
     traced."""
-    common = admitted.common
-    is_alike = common is not None and (common is head.outline or common is head)
+    note = head.note
+    is_alike = note is not None and (note is admitted or note is admitted.by_model)
     if is_alike and not identity and parent is None and not proxy.door.trusted:
         stencil = admitted.stencil
         if stencil is None:
-            # many a head comes only once, and a stencil is dearer than what is made with it
-            admitted.stencil, stencil = UNMADE, NONE
-        elif stencil is UNMADE:
             stencil = admitted.stencil = upstream_stencil(
                 head,
                 path=admitted.path,

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from activator.core.endpoint import Dialect
 from activator.core.tokens import tokens_of
 from activator.proxy.aside import Aside
+from activator.proxy.stencils import is_stream_of_tokens
 from activator.proxy.timing import overhead
 from activator.proxy.traced import begin_trace
 from activator.telemetry.requests import Subject, is_logged, request_ended
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from activator.proxy.holding import Holding
     from activator.proxy.listener import Proxy
     from activator.proxy.openai.early import EarlyAnswer
+    from activator.proxy.stencils import AnswerStencil
     from activator.telemetry.spans import Trace
     from activator.upstream.registry import LiveEndpoint, LiveReplica
-    from activator.wire.heads import RequestHead
+    from activator.wire.heads import RequestHead, ResponseHead
     from activator.wire.server import ServerConnection
 
 
@@ -158,7 +159,9 @@ class Played:
             attempts=self._attempts,
         )
 
-    def _count_tokens(self, body: bytes, *, is_stream: bool) -> None:
-        live = self._live
-        if live.endpoint.dialect is Dialect.OPENAI:
-            live.metrics.used(tokens_of(body, is_stream=is_stream), key=self._admitted.owner)
+    def _count_tokens(self, head: ResponseHead, body: bytes, stencil: AnswerStencil | None) -> None:
+        """Of an answer that is here as a whole."""
+        is_stream = is_stream_of_tokens(head) if stencil is None else stencil.is_stream
+        if is_stream is not None:
+            used = tokens_of(body, is_stream=is_stream)
+            self._live.metrics.used(used, key=self._admitted.owner)

@@ -25,8 +25,6 @@ Stencil = tuple[bytes, tuple[bytes, ...]]
 """For `%`: the query, values of the client's own fields (their names are the second), and then the
 request's id, the peer and its `traceparent`. Without bytes: there is none."""
 NONE: Final[Stencil] = (b"", ())
-UNMADE: Final[Stencil] = (b"unmade", ())
-"""In place of one that the next request with this head is worth."""
 
 
 def upstream_stencil(
@@ -85,6 +83,15 @@ def fill_upstream(stencil: Stencil, head: RequestHead, *, request_id: bytes, pee
     return form % (head.query, request_id, peer.encode(), parent)
 
 
+def is_stream_of_tokens(head: ResponseHead) -> bool | None:
+    """None: in such an answer no tokens are counted."""
+    return is_counted(
+        status=head.status,
+        form=head.get(b"content-type"),
+        is_encoded=head.get(b"content-encoding") is not None,
+    )
+
+
 class AnswerStencil:
     """`downstream_head` of all answers with this head that a warm replica gives."""
 
@@ -104,12 +111,7 @@ class AnswerStencil:
         assert (last, upstream) == (b"id", b"upstream")
         form = whole.replace(b"%", b"%%").replace(b"\0upstream\0", b"%.1f")
         self._form = _NAMED_HOLE.sub(b"%b", form)
-        self.is_stream = is_counted(
-            status=head.status,
-            form=head.get(b"content-type"),
-            is_encoded=head.get(b"content-encoding") is not None,
-        )
-        """Of tokens; None: there are none in it."""
+        self.is_stream = is_stream_of_tokens(head)
 
     def filled(self, head: ResponseHead, request_id: bytes, upstream: float) -> bytes:
         """`upstream`: seconds."""
@@ -119,8 +121,11 @@ class AnswerStencil:
         return self._form % (request_id, upstream * 1e3)
 
 
-def answer_stencil(head: ResponseHead, *, via: bytes) -> AnswerStencil:
-    """Made once; kept with the head, or with what it has in common with others."""
+def answer_stencil(head: ResponseHead, *, via: bytes) -> AnswerStencil | None:
+    """Made once; kept with the head, or with what it has in common with others. None: it is not
+    likely to come again, and a stencil is dearer than what is made with it."""
+    if not head.is_kept:
+        return None
     kept = head.outline or head
     stencil = kept.note
     if not isinstance(stencil, AnswerStencil):

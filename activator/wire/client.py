@@ -369,9 +369,11 @@ class ClientConnection(asyncio.Protocol, Timed):
         sink = self._sink
         assert sink is not None
         self._keep_alive = head.keep_alive
-        if head.keep_alive and (announced := head.get(b"keep-alive")) is not None:
-            self.keep_alive_for = _announced_timeout(announced)
-        if head.length == len(rest) and sink.takes_whole:
+        if not head.is_usual:
+            announced = head.get(b"keep-alive")
+            if announced is not None and head.keep_alive:
+                self.keep_alive_for = _announced_timeout(announced)
+        if head.length == len(rest) and self._takes_whole:
             self._let_rest(usable=True)
             sink.whole(head, rest)
             return

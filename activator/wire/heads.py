@@ -72,7 +72,8 @@ class _Head:
     """
 
     __slots__ = (
-        "connection", "fields", "first", "folded", "keep_alive", "length", "minor", "note", "own",
+        "connection", "fields", "first", "folded", "is_kept", "keep_alive", "length", "minor",
+        "note", "own",
     )  # fmt: skip
 
     def __init__(self, minor: int, fields: list[Field]) -> None:
@@ -87,6 +88,9 @@ class _Head:
         self.length = 0
         self.keep_alive = minor == 1
         self.connection: frozenset[bytes] = _NO_OPTIONS
+        self.is_kept = False
+        """It stands for others, or has what others have in common: what is concluded from it is
+        worth noting."""
         self.note: object = None
         """What its reader has concluded from it alone, for the next message with the same head."""
 

@@ -84,6 +84,7 @@ class _Known(Generic[Head]):
         if len(self._heads) >= MOST:
             self._heads.clear()
         self._heads[raw] = head
+        head.is_kept = True
 
     def _keep_outline(self, key: Key, outline: _Outline[Head]) -> None:
         if len(self._outlines) >= MOST:
@@ -105,7 +106,7 @@ class KnownRequests(_Known[RequestHead]):
         outline = None if found is None else outline_request(head, found)
         if found is not None and outline is not None:
             self._keep_outline(found[0], outline)
-        elif not has_other_ids(head):
+        elif not has_other_ids(head) and (found is None or self._comes_again(raw)):
             self._keep(raw, head)
 
 
@@ -125,7 +126,7 @@ class KnownAnswers(_Known[ResponseHead]):
         outline = None if found is None else outline_answer(head, found)
         if found is not None and outline is not None:
             self._keep_outline(found[0], outline)
-        else:
+        elif found is None or self._comes_again(raw):
             self._keep(raw, head)
 
 

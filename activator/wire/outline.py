@@ -113,6 +113,7 @@ class Outline:
         head.websocket = False
         head.folded = raw
         head.outline = self
+        head.is_kept = True
         head.note = self.note
         return head
 
@@ -149,6 +150,7 @@ class AnswerOutline:
         head.is_usual = like.is_usual
         head.folded = raw
         head.outline = self
+        head.is_kept = True
         head.note = None
         return head
 
@@ -167,7 +169,7 @@ def outline_request(head: RequestHead, cut: Cut) -> Outline | None:
     names = _told_apart(key, head, _OF_REQUESTS)
     if names is None:
         return None
-    head.outline = Outline(head, names)
+    head.outline, head.is_kept = Outline(head, names), True
     head.own = dict(zip(names, values, strict=True)) if names else NOTHING_OWN
     return head.outline
 
@@ -180,7 +182,7 @@ def outline_answer(head: ResponseHead, cut: Cut) -> AnswerOutline | None:
     names = _told_apart(key, head, _OF_ANSWERS)
     if names is None:
         return None
-    head.outline = AnswerOutline(head, names)
+    head.outline, head.is_kept = AnswerOutline(head, names), True
     head.own = dict(zip(names, values, strict=True))
     return head.outline
 

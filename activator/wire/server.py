@@ -183,6 +183,11 @@ class ServerConnection(asyncio.Protocol, Timed):
         return self._state == _HEAD and not incoming.head_begun and not incoming.rest
 
     @property
+    def is_pipelined(self) -> bool:
+        """More has come behind the request that is being answered."""
+        return bool(self._incoming.rest)
+
+    @property
     def answering(self) -> bool:
         """The head of the answer has been sent."""
         return self._answering

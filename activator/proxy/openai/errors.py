@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from activator.errors import NoRoute, Unauthorized
+from activator.errors import NOT_JSON, NoRoute, Unauthorized
 
 if TYPE_CHECKING:
     from activator.errors import ActivatorError
@@ -48,7 +48,7 @@ def replica_error(said: bytes, *, status: int) -> dict[str, Any]:
     """The error of a replica's answer, as it gave it where it has OpenAI's form."""
     try:
         fields: object = json.loads(said)
-    except ValueError:
+    except NOT_JSON:
         fields = None
     error: dict[str, Any] = {}
     if isinstance(fields, dict):

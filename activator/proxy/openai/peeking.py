@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from activator.errors import ActivatorError, BodyTooLarge
+from activator.errors import NOT_JSON, ActivatorError, BodyTooLarge
 from activator.proxy.admission import Peeked
 from activator.proxy.body import Body
 from activator.proxy.openai.multipart import boundary_of
@@ -230,7 +230,7 @@ def _model(value: Value | None) -> str | None:
         return value.raw.decode("utf-8", "replace")
     try:
         model = json.loads(value.raw)
-    except ValueError:
+    except NOT_JSON:
         return None
     return model if isinstance(model, str) else None
 

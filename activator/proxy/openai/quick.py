@@ -11,6 +11,7 @@ import json
 import re
 from typing import Any, Final
 
+from activator.errors import NOT_JSON
 from activator.proxy.openai.toplevel import Value
 
 MOST: Final = 16 << 10
@@ -26,7 +27,7 @@ def model_of(body: bytes) -> tuple[str, Value] | None:
         return None
     try:
         said: Any = json.loads(body.decode())
-    except (ValueError, RecursionError):
+    except NOT_JSON:
         return None
     model = said.get("model") if isinstance(said, dict) else None
     found = _MODEL.search(body)

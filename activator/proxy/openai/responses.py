@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from activator.core.job_ids import endpoint_of
 from activator.core.jobs import JobState
-from activator.errors import BadRequest
+from activator.errors import NOT_JSON, BadRequest
 from activator.proxy.edits import Edit
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _json(value: Value | None) -> object:
         return None
     try:
         return json.loads(value.raw)
-    except ValueError:
+    except NOT_JSON:
         return None
 
 

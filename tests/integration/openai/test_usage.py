@@ -82,6 +82,21 @@ async def test_tokens_are_counted_by_key(tmp_path: Path) -> None:
         }
 
 
+async def test_what_cannot_be_counted_is_answered_and_gives_its_slot_back() -> None:
+    deep = b'{"x": {"usage": ' + b"[" * 1500 + b"]" * 1500 + b"}}"
+
+    async def echo_deep(talk: Talk) -> None:
+        await talk.body()
+        await talk.answer(200, deep, fields=b"Content-Type: application/json\r\n")
+
+    async with stage(echo_deep, dialect="openai", concurrency=1) as s:
+        for _ in range(3):
+            reply = await ask(s, chat("m"))
+            assert (reply.status, reply.body) == (200, deep)
+        assert s.live.gate.demand == 0
+        assert s.live.metrics.tokens == {}
+
+
 async def test_a_stream_that_is_left_counts_for_what_came() -> None:
     async with stage(behave, dialect="openai") as s:
         body = chat("m", stream=True, user="cut")

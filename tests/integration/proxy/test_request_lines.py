@@ -46,6 +46,17 @@ def lines(caplog: pytest.LogCaptureFixture) -> Lines:
     return Lines(caplog)
 
 
+async def test_lines_of_a_pipeline_are_in_its_order(lines: Lines) -> None:
+    async with stage() as s:
+        client = await s.connect()
+        paths = ["/first", "/.activator/nothing", "/third"]  # the second is answered at once
+        client.send(b"".join(map(request, paths)))
+        for _ in paths:
+            await client.reply()
+
+        assert [line.path for line in await lines(3)] == paths
+
+
 async def test_what_a_model_answered(lines: Lines) -> None:
     async with stage() as s:
         await s.post(b"12345", "/v1/chat?secret=1", headers=CHAT)

@@ -271,3 +271,16 @@ async def test_what_is_looked_at_together_keeps_one_moment() -> None:
 
     assert len({id(clock.looked_at) for clock in clocks}) == 1
     deadlines.close()
+
+
+@pytest.mark.looptime
+async def test_who_was_armed_when_all_was_closed_may_be_armed_anew() -> None:
+    deadlines, clock = subject(), Clock(2.0)
+    deadlines.arm(clock)
+    deadlines.close()
+
+    clock.deadline = 1.0
+    deadlines.arm(clock)
+    await asyncio.sleep(3.0)
+    assert len(clock.fired) == 1
+    deadlines.close()

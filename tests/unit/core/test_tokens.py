@@ -46,10 +46,21 @@ def test_what_a_text_says_of_usage_does_not_count() -> None:
 
 
 @pytest.mark.parametrize(
-    "usage", [None, 5, {}, {"prompt_tokens": "7"}, {"prompt_tokens": -1}, {"prompt_tokens": True}]
+    "usage",
+    [
+        *(None, 5, {}, {"prompt_tokens": "7"}, {"prompt_tokens": -1}, {"prompt_tokens": True}),
+        {"prompt_tokens": 10**100},
+    ],
 )
 def test_what_is_no_usage_does_not_count(usage: object) -> None:
     assert counted(json.dumps({"usage": usage}).encode()) is None
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_usage_that_is_nested_too_deep_is_none(is_stream: bool) -> None:
+    deep = b'{"usage": ' + b"[" * 1500 + b"]" * 1500 + b"}"
+
+    assert counted(deep, is_stream=is_stream) is None
 
 
 def test_of_a_stream_the_last_usage_counts() -> None:

@@ -11,7 +11,7 @@ from activator.core.endpoint import Replica
 from activator.proxy.admitted import Admitted
 from activator.proxy.door import Door
 from activator.proxy.outbound import outbound_to
-from activator.proxy.stencils import NONE, UNMADE
+from activator.proxy.stencils import NONE
 from tests.unit.proxy.support import asked
 from tests.unit.upstream.support import live_endpoint
 
@@ -70,7 +70,8 @@ def sent(
     )
 
 
-def test_what_is_made_for_requests_alike_is_made_for_the_second_of_them() -> None:
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_what_is_made_for_requests_alike_is_made_where_others_are_likely(is_kept: bool) -> None:
     place: Any = Place(peer="192.0.2.7", continued=False)
     place.door = Door(trusted=[])
     head = asked("POST / HTTP/1.1", "Content-Length: 3", "X-Team: ml")
@@ -84,7 +85,7 @@ def test_what_is_made_for_requests_alike_is_made_for_the_second_of_them() -> Non
         passive=None,
         owner="",
     )
-    head.note, admitted.common = admitted, head
+    head.note = admitted if is_kept else None
     heads: list[list[bytes]] = []
     made: list[bool] = []
     for _ in range(3):
@@ -99,9 +100,9 @@ def test_what_is_made_for_requests_alike_is_made_for_the_second_of_them() -> Non
             parent=None,
         )
         heads.append([line for line in lines(outbound) if not line.startswith(b"traceparent")])
-        made.append(admitted.stencil not in (None, UNMADE, NONE))
+        made.append(admitted.stencil not in (None, NONE))
 
-    assert made == [False, True, True]
+    assert made == [is_kept] * 3
     assert heads[0] == heads[1] == heads[2]
 
 

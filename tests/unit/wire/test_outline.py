@@ -49,7 +49,7 @@ def met(known: KnownRequests, raw: bytes) -> RequestHead:
 
 
 def learned(known: KnownAnswers, raw: bytes) -> ResponseHead:
-    for _ in range(2):
+    for _ in range(3):
         head = parse_response(raw, method=b"GET", limits=LIMITS)
         known.learn(raw, head, LIMITS)
     return head
@@ -320,6 +320,28 @@ def test_what_comes_once_is_not_kept() -> None:
         read(known, asked(f"/{number}"))
     assert len(known) == 0
     assert len(known._once) <= MOST
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [("Content-Length: 0",), ("Content-Length: 0", "X-Request-Id: {}"), ("X-Request-Id:{}",)],
+)
+def test_what_comes_once_is_not_kept_where_there_is_no_outline_either(lines: list[str]) -> None:
+    known = KnownRequests()
+    for number in range(MOST):
+        raw = asked(f"/a?{number}", *(each.format(number) for each in lines), method="POST")
+        assert not read(known, raw).is_kept
+    assert len(known) == 0
+
+
+def test_answers_without_an_outline_that_come_once_are_not_kept() -> None:
+    known = KnownAnswers()
+    for number in range(MOST):
+        raw = b"HTTP/1.1 204 No Content\r\nDate: %d\r\n\r\n" % number
+        head = parse_response(raw, method=b"GET", limits=LIMITS)
+        known.learn(raw, head, LIMITS)
+        assert not head.is_kept
+    assert len(known) == 0
 
 
 def test_no_more_are_kept_than_is_bounded() -> None:

@@ -56,6 +56,18 @@ def test_the_model_is_asked_for_the_same_in_the_foreground() -> None:
     assert is_stream(told.shown)
 
 
+def test_metadata_that_is_nested_too_deep_to_be_read_is_not_shown() -> None:
+    body = b'{"background": true, "metadata": {"a": ' + b"[" * 1500 + b"]" * 1500 + b"}}"
+    scanner = TopLevel(dict.fromkeys(WANTED, 16 << 10))
+    scanner.feed(body)
+    while scanner.pending:
+        scanner.step()
+    told = background_of(dict(scanner.found))
+
+    assert told is not None
+    assert json.loads(told.shown)["metadata"] == {}
+
+
 def test_what_is_not_to_be_stored_cannot_be_fetched_later() -> None:
     with pytest.raises(BadRequest, match="store"):
         background(background=True, store=False)
