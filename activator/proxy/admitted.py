@@ -137,6 +137,9 @@ class KnownModels:
     def __init__(self) -> None:
         self._admitted: dict[tuple[ByModel, str], Admitted] = {}
 
+    def __len__(self) -> int:
+        return len(self._admitted)
+
     def get(self, by_model: ByModel, model: str | None) -> Admitted | None:
         return None if model is None else self._admitted.get((by_model, model))
 
