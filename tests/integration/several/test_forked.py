@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 from tests.fork_server import SERVERS
+from tests.redis_server import wait_until
 from tests.several import several
 
 
@@ -22,3 +24,15 @@ async def test_how_each_ends_is_told() -> None:
         killed.process.kill()
 
         assert (await stopped.ended(), await killed.ended()) == (0, -signal.SIGKILL)
+
+
+async def test_one_that_has_just_ended_can_be_told_to_end() -> None:
+    """Before its end has been read."""
+    async with several(1) as s:
+        (one,) = s.activators
+        one.process.kill()
+        wait_until(lambda: not Path(f"/proc/{one.pid}").exists())
+
+        one.process.kill()
+
+        assert await one.ended() == -signal.SIGKILL
