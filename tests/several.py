@@ -108,12 +108,14 @@ class Activator:
 
     async def aclose(self) -> None:
         """At once, if it still runs; nothing more is read of what it logs."""
-        if self.runs:
-            self.tell(signal.SIGCONT)
-            self.process.kill()
-        await self.process.wait()
-        if isinstance(self.process, Forked):
-            self.process.close()
+        try:
+            if self.runs:
+                self.tell(signal.SIGCONT)
+                self.process.kill()
+            await self.process.wait()
+        finally:
+            if isinstance(self.process, Forked):
+                self.process.close()  # uvloop's close may hang on pipes that are open
 
     async def get(
         self, target: str = "/", *, headers: Mapping[str, str] | None = None, within: float = 20.0
