@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from math import ceil, floor, log10
+from math import ceil, floor, inf, log10
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ VALUES: Final = 58
 """For values right of the longest bar."""
 _INK, _DIM, _FAINT, _OURS, _OTHERS = "#1c2430", "#4a5667", "#d9dee5", "#c2410c", "#8a97a8"
 _TICKS: Final = 4
+_LABEL: Final = 50.0
+"""Between the middles of two figures under an axis, at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,13 @@ def _panel(panel: Panel, *, left: float, top: float, wide: float) -> list[str]:
     def across(value: float) -> float:
         return start + (end - start) * max(0.0, value) / ticks[-1]
 
-    parts = [_text(start, top + 18, panel.title, size=13, weight=600)]
+    parts = [_text(left, top + 18, panel.title, size=13, weight=600)]
+    labelled = -inf
     for tick in ticks:
         parts.append(_line(across(tick), first, across(tick), last, colour=_FAINT))
-        parts.append(_text(across(tick), last + 15, f"{tick:,.10g}", anchor="middle", colour=_DIM))
+        if across(tick) - labelled >= _LABEL:  # in a narrow panel not every line has one
+            labelled = across(tick)
+            parts.append(_text(labelled, last + 15, f"{tick:,.10g}", anchor="middle", colour=_DIM))
     parts.append(_text((start + end) / 2, last + 33, panel.axis, anchor="middle"))
     for at, bar in enumerate(panel.bars):
         y = first + ROW * at

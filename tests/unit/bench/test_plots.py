@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -62,3 +63,16 @@ def test_bars_are_as_long_as_their_values_and_the_whisker_reaches_from_round_to_
     assert float(whisker.get("x1", "")) == pytest.approx(left + 0.4 * long, abs=0.1)
     assert float(whisker.get("x2", "")) == pytest.approx(left + long, abs=0.1)
     assert "a & b" in [each.text for each in root.iter(f"{SVG}text")]
+
+
+def test_figures_under_an_axis_do_not_lie_upon_each_other() -> None:
+    panel = Panel("p", "requests/s", [Bar("a", 140_000.0, 1.0, 150_000.0, True)])
+    root = ElementTree.fromstring(svg([panel] * 3, columns=3, title="t", subtitle="s"))
+
+    under: dict[str, list[float]] = {}
+    for each in root.iter(f"{SVG}text"):
+        if each.get("text-anchor") == "middle" and (each.text or "").replace(",", "").isdigit():
+            under.setdefault(each.get("y") or "", []).append(float(each.get("x") or 0.0))
+    (places,) = under.values()
+    assert len(places) >= 3
+    assert all(right - left >= 50 for left, right in pairwise(places))
