@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from activator.wire.heads import RequestHead, ResponseHead
 from activator.wire.outline import (
+    Head,
     cut_answer,
     cut_request,
-    has_other_ids,
+    may_stand_for_others,
     outline_answer,
     outline_request,
 )
@@ -30,7 +31,6 @@ each."""
 LONGEST: Final = 2 << 10
 """Bytes of a head that is kept: more than clients send as a rule, little beside what it costs."""
 
-Head = TypeVar("Head", RequestHead, ResponseHead)
 HeadMade_co = TypeVar("HeadMade_co", covariant=True)
 
 
@@ -42,10 +42,18 @@ class _Known(Generic[Head]):
     """Of messages that are read within the same limits and in the same role; those too that are
     alike but for what each says of its own."""
 
-    __slots__ = ("_cut", "_heads", "_once", "_outlines", "get")
+    __slots__ = ("_cut", "_heads", "_may_stand", "_once", "_outline", "_outlines", "get")
 
-    def __init__(self, cut: Callable[[bytes], Cut | None]) -> None:
+    def __init__(
+        self,
+        cut: Callable[[bytes], Cut | None],
+        outline: Callable[[Head, Cut], _Outline[Head] | None],
+        may_stand: Callable[[Head], bool],
+    ) -> None:
+        """`may_stand`: whether one without an outline may stand for others with its bytes."""
         self._cut = cut
+        self._outline: Callable[[Head, Cut], _Outline[Head] | None] = outline
+        self._may_stand: Callable[[Head], bool] = may_stand
         self._heads: dict[bytes, Head] = {}
         self._outlines: dict[Key, _Outline[Head]] = {}
         self._once: set[int] = set()
@@ -70,6 +78,21 @@ class _Known(Generic[Head]):
             self._keep(raw, head)
         return head
 
+    def learn(self, raw: bytes, head: Head, limits: HeadLimits) -> None:
+        """It has just been read within these limits."""
+        if len(raw) > LONGEST:
+            return
+        found = self._cut(raw) if _are_far(limits) else None
+        if not self._comes_again(raw if found is None else found[0]):
+            return
+        outline = None if found is None else self._outline(head, found)
+        if found is not None and outline is not None:
+            if len(self._outlines) >= MOST:
+                self._outlines.clear()
+            self._outlines[found[0]] = outline
+        elif self._may_stand(head) and (found is None or self._comes_again(raw)):
+            self._keep(raw, head)
+
     def _comes_again(self, what: bytes | Key) -> bool:
         """It was here lately. What comes only once would take memory and the place of others."""
         mark = hash(what)
@@ -86,48 +109,17 @@ class _Known(Generic[Head]):
         self._heads[raw] = head
         head.is_kept = True
 
-    def _keep_outline(self, key: Key, outline: _Outline[Head]) -> None:
-        if len(self._outlines) >= MOST:
-            self._outlines.clear()
-        self._outlines[key] = outline
-
 
 class KnownRequests(_Known[RequestHead]):
     def __init__(self) -> None:
-        super().__init__(cut_request)
-
-    def learn(self, raw: bytes, head: RequestHead, limits: HeadLimits) -> None:
-        """It has just been read within these limits."""
-        if len(raw) > LONGEST:
-            return
-        found = cut_request(raw) if _are_far(limits) else None
-        if not self._comes_again(raw if found is None else found[0]):
-            return
-        outline = None if found is None else outline_request(head, found)
-        if found is not None and outline is not None:
-            self._keep_outline(found[0], outline)
-        elif not has_other_ids(head) and (found is None or self._comes_again(raw)):
-            self._keep(raw, head)
+        super().__init__(cut_request, outline_request, may_stand_for_others)
 
 
 class KnownAnswers(_Known[ResponseHead]):
     """Not those to HEAD, whose length means something else."""
 
     def __init__(self) -> None:
-        super().__init__(cut_answer)
-
-    def learn(self, raw: bytes, head: ResponseHead, limits: HeadLimits) -> None:
-        """It has just been read within these limits."""
-        if len(raw) > LONGEST:
-            return
-        found = cut_answer(raw) if _are_far(limits) else None
-        if not self._comes_again(raw if found is None else found[0]):
-            return
-        outline = None if found is None else outline_answer(head, found)
-        if found is not None and outline is not None:
-            self._keep_outline(found[0], outline)
-        elif found is None or self._comes_again(raw):
-            self._keep(raw, head)
+        super().__init__(cut_answer, outline_answer, lambda head: True)
 
 
 def _are_far(limits: HeadLimits) -> bool:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from activator.wire.heads import NOTHING_OWN, RequestHead, ResponseHead
 
+Head = TypeVar("Head", RequestHead, ResponseHead)
 _LENGTH: Final = b"content-length"
 _OF_REQUESTS: Final = (
     b"baggage", _LENGTH, b"sentry-trace", b"traceparent", b"tracestate",
@@ -76,19 +77,28 @@ def cut_answer(raw: bytes) -> Cut | None:
     return tuple(pieces), b"", values
 
 
-class Outline:
-    """What all of these requests have in common."""
+class _Common(Generic[Head]):
+    """What heads alike but for what is their own have in common."""
 
-    __slots__ = ("_has_length", "_like", "_path", "names", "note")
+    __slots__ = ("_has_length", "_like", "names", "note")
 
-    def __init__(self, like: RequestHead, names: tuple[bytes, ...]) -> None:
+    def __init__(self, like: Head, names: tuple[bytes, ...]) -> None:
         """`like`: one of them. `names`: of its own fields, in lower case, as they come."""
-        self._like = like
-        self._path = like.target.partition(b"?")[0]
+        self._like: Head = like
         self._has_length = _LENGTH in names
         self.names = names
         self.note: object = None
         """What their reader has concluded from what they have in common."""
+
+
+class Outline(_Common[RequestHead]):
+    """What all of these requests have in common."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, like: RequestHead, names: tuple[bytes, ...]) -> None:
+        super().__init__(like, names)
+        self._path = like.target.partition(b"?")[0]
 
     def filled(self, raw: bytes, query: bytes, values: list[bytes]) -> RequestHead | None:
         """The head that these bytes are; None: it is to be read as a whole."""
@@ -118,17 +128,10 @@ class Outline:
         return head
 
 
-class AnswerOutline:
+class AnswerOutline(_Common[ResponseHead]):
     """What all of these answers have in common."""
 
-    __slots__ = ("_has_length", "_like", "names", "note")
-
-    def __init__(self, like: ResponseHead, names: tuple[bytes, ...]) -> None:
-        """As `Outline`."""
-        self._like = like
-        self._has_length = _LENGTH in names
-        self.names = names
-        self.note: object = None
+    __slots__ = ()
 
     def filled(self, raw: bytes, query: bytes, values: list[bytes]) -> ResponseHead | None:
         """As `Outline`'s; there is no query."""
@@ -163,38 +166,37 @@ _IDS: Final = frozenset(_OF_REQUESTS) - {_LENGTH}
 def outline_request(head: RequestHead, cut: Cut) -> Outline | None:
     """The outline of this head, of which this was cut; notes in it what is its own. None: it has
     none, since that cannot be told apart from the rest."""
-    key, _, values = cut
     if head.target[:1] != b"/" or b"upgrade" in head.connection:
         return None
-    names = _told_apart(key, head, _OF_REQUESTS)
+    names = _note_own(head, cut, _OF_REQUESTS)
     if names is None:
         return None
-    head.outline, head.is_kept = Outline(head, names), True
-    head.own = dict(zip(names, values, strict=True)) if names else NOTHING_OWN
+    head.outline = Outline(head, names)
     return head.outline
 
 
 def outline_answer(head: ResponseHead, cut: Cut) -> AnswerOutline | None:
     """As `outline_request`."""
-    key, _, values = cut
     if head.status < 200 or head.status in (204, 304):
         return None
-    names = _told_apart(key, head, _OF_ANSWERS)
+    names = _note_own(head, cut, _OF_ANSWERS)
     if names is None:
         return None
-    head.outline, head.is_kept = AnswerOutline(head, names), True
-    head.own = dict(zip(names, values, strict=True))
+    head.outline = AnswerOutline(head, names)
     return head.outline
 
 
-def _told_apart(
-    key: Key, head: RequestHead | ResponseHead, own: tuple[bytes, ...]
+def _note_own(
+    head: RequestHead | ResponseHead, cut: Cut, own: tuple[bytes, ...]
 ) -> tuple[bytes, ...] | None:
-    """The names in it, if each of them is there once, and written as others would write it."""
+    """The names of what is its own, if each is there once, and written as others would write it."""
+    key, _, values = cut
     names = _lower(key[1::2])
     there = [name for name, _, _ in head.fields if name in own]
     if sorted(there) != sorted(set(names)) or (_LENGTH in names and not head.length):
         return None
+    head.own = dict(zip(names, values, strict=True)) if names else NOTHING_OWN
+    head.is_kept = True
     return names
 
 
@@ -203,6 +205,6 @@ def _lower(names: tuple[bytes, ...]) -> tuple[bytes, ...]:
     return tuple([name.lower() for name in names])
 
 
-def has_other_ids(head: RequestHead) -> bool:
-    """It has ids that were not told apart: nobody may be taken for one like it."""
-    return not head.own and not _IDS.isdisjoint(head.first)
+def may_stand_for_others(head: RequestHead) -> bool:
+    """It has no ids but those that were told apart."""
+    return bool(head.own) or _IDS.isdisjoint(head.first)
