@@ -6,6 +6,7 @@ comes. So the clock of an idle connection is an attribute, not a timer of its ow
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ GRANULARITY = 0.025
 """Seconds. How much later than asked a deadline may fire; small against every setting's default."""
 
 
-class Timed:
+class Timed(ABC):
     """Something with a deadline in loop time (`inf`: none) and what to do when it has passed. Both
     fields are infinite to begin with; the second is `Deadlines`' own to set."""
 
@@ -27,8 +28,8 @@ class Timed:
     """When its deadline is looked at next, if it is armed. Whoever moves it to no earlier moment
     need not call `arm`."""
 
-    def on_deadline(self, now: float) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def on_deadline(self, now: float) -> None: ...
 
 
 class _Due:
