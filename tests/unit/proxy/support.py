@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from activator.proxy.admitted import Admitted
 from activator.wire.heads import (
     HeadLimits,
     RequestHead,
@@ -10,7 +13,26 @@ from activator.wire.heads import (
     parse_response,
 )
 
+if TYPE_CHECKING:
+    from activator.upstream.registry import LiveEndpoint
+
 LIMITS = HeadLimits()
+
+
+def admitted_to(
+    live: LiveEndpoint, *, path: bytes = b"/", credentials: frozenset[bytes] = frozenset()
+) -> Admitted:
+    """To an endpoint, by nothing but its head."""
+    return Admitted(
+        live=live,
+        path=path,
+        urgency=3,
+        affinity=None,
+        credentials=credentials,
+        within=None,
+        passive=None,
+        owner="",
+    )
 
 
 def asked(

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from activator.proxy.admitted import MODELS, Admitted, ByModel, KnownModels
+from activator.proxy.admitted import MODELS, ByModel, KnownModels
+from tests.unit.proxy.support import admitted_to
 from tests.unit.upstream.support import live_endpoint
 
 
-def admitted() -> Admitted:
-    return Admitted(
-        live=live_endpoint(),
-        path=b"/",
-        urgency=3,
-        affinity=None,
-        credentials=frozenset(),
-        within=None,
-        passive=None,
-        owner="",
-    )
-
-
 def test_models_are_known_by_head_and_no_more_of_all_than_is_bounded() -> None:
-    known, one = KnownModels(), admitted()
+    known, one = KnownModels(), admitted_to(live_endpoint())
     heads = [ByModel(prompt=False, whole=False, is_plain=True) for _ in range(3)]
     for number in range(MODELS):
         for head in heads:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from activator.core.endpoint import Replica
-from activator.proxy.admitted import Admitted
 from activator.proxy.door import Door
 from activator.proxy.outbound import outbound_to
 from activator.proxy.stencils import NONE
-from tests.unit.proxy.support import asked
+from tests.unit.proxy.support import admitted_to, asked
 from tests.unit.upstream.support import live_endpoint
 
 if TYPE_CHECKING:
@@ -48,16 +47,7 @@ def sent(
     parent: bytes | None = None,
 ) -> Outbound:
     place: Any = Place(peer=peer, continued=continued)
-    admitted = Admitted(
-        live=live_endpoint(),
-        path=path,
-        urgency=3,
-        affinity=None,
-        credentials=credentials,
-        within=None,
-        passive=None,
-        owner="",
-    )
+    admitted = admitted_to(live_endpoint(), path=path, credentials=credentials)
     return outbound_to(
         Replica("m-1", to, 8000),
         cast("Proxy", place),
@@ -75,16 +65,7 @@ def test_what_is_made_for_requests_alike_is_made_where_others_are_likely(is_kept
     place: Any = Place(peer="192.0.2.7", continued=False)
     place.door = Door(trusted=[])
     head = asked("POST / HTTP/1.1", "Content-Length: 3", "X-Team: ml")
-    admitted = Admitted(
-        live=live_endpoint(),
-        path=b"/",
-        urgency=3,
-        affinity=None,
-        credentials=frozenset(),
-        within=None,
-        passive=None,
-        owner="",
-    )
+    admitted = admitted_to(live_endpoint())
     head.note = admitted if is_kept else None
     heads: list[list[bytes]] = []
     made: list[bool] = []
