@@ -10,8 +10,10 @@ TAIL: Final = 4 << 10
 """Bytes of an answer's end in which its `usage` stands."""
 MOST: Final = 1 << 40
 """Tokens of one answer that anybody may be believed to have used."""
-_SPARE: Final = 2 << 10
-"""Bytes beyond that are kept for a while: of small pieces many are counted at once."""
+PIECES: Final = 16
+"""Of a stream that are kept before they are counted, all at once."""
+_LONG: Final = 1 << 10
+"""Bytes of a piece with which that is done at once."""
 _EVENTS: Final = b"text/event-stream"
 _JSON: Final = b"application/json"
 _NAME: Final = b'"usage"'
@@ -39,34 +41,42 @@ def tokens_of(body: bytes, *, is_stream: bool) -> Tokens | None:
 class TokenCounter:
     """One answer of JSON, or a stream of events."""
 
-    __slots__ = ("_events", "_is_stream", "_tail", "_uncounted")
+    __slots__ = ("_events", "_is_stream", "_uncounted", "pieces")
 
     def __init__(self, *, is_stream: bool) -> None:
         self._is_stream = is_stream
-        self._tail = bytearray(b"\n")
-        """At least the last TAIL bytes."""
+        self.pieces = [b"\n"]
+        """The last of what has come: at first no more than the end of a line, then at least TAIL
+        bytes. Whoever adds small ones by itself calls `count` when they are more than PIECES."""
         self._events = 0
         self._uncounted = 0
         """Where in it an event may begin that is not among those."""
 
     def data(self, data: bytes) -> None:
-        tail = self._tail
-        tail += data if self._is_stream else data[-TAIL:]
-        if len(tail) > TAIL + _SPARE:
-            self._count()
+        pieces = self.pieces
+        pieces.append(data if self._is_stream else data[-TAIL:])
+        if len(pieces) > PIECES or len(data) > _LONG:
+            self.count()
 
-    def _count(self) -> None:
+    def count(self) -> None:
         """The events that have come whole; and what is beyond the tail is let go."""
-        tail = self._tail
+        come = b"".join(self.pieces)
         if self._is_stream:
-            self._events += tail.count(_EVENT, self._uncounted)
-        del tail[:-TAIL]
+            self._events += come.count(_EVENT, self._uncounted)
+        tail = come[-TAIL:]
+        self.pieces[:] = [tail]
         self._uncounted = max(0, len(tail) + 1 - len(_EVENT))
+
+    @property
+    def is_between(self) -> bool:
+        """Of a stream: another event may begin here."""
+        end = b"".join(self.pieces[-4:])[-4:]
+        return end == b"\n" or end.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
 
     def tokens(self) -> Tokens | None:
         """Of what has come; None: there is nothing to count."""
-        self._count()
-        tail = bytes(self._tail)
+        self.count()
+        (tail,) = self.pieces
         told = _told(tail)
         if told is not None:
             return told

@@ -424,14 +424,20 @@ class Exchange(Played):
             head = passed_on
         self._note_answer(head.status)
         self._body.forget()
+        connection = self._connection
         if self._live.endpoint.dialect is Dialect.OPENAI:
             early = self._beside.early = self._early or self._new_early()
-            self.data = early.data
-            if early.answered(head):
-                return
+            if not early.answered(head):
+                said = self._head_of(head)
+                connection.begin_answer(said, length=head.length, followed=followed)
+            self.data, chunk, takes_chunks = early.data, early.chunk, early.takes_chunks
         else:
-            self.data = self._connection.send
-        self._connection.begin_answer(self._head_of(head), length=head.length, followed=followed)
+            said = self._head_of(head)
+            connection.begin_answer(said, length=head.length, followed=followed)
+            self.data, chunk = connection.send, connection.send_chunk
+            takes_chunks = connection.takes_chunks
+        if takes_chunks and head.length == CHUNKED and self._attempt is not None:
+            self._attempt.pass_chunks(chunk)
 
     def _head_of(self, head: ResponseHead) -> bytes:
         return downstream_head(

@@ -95,7 +95,6 @@ class Attempt:
         "_clock",
         "_connecting",
         "_connection",
-        "_heard_at",
         "_live",
         "_outbound",
         "_over",
@@ -129,8 +128,6 @@ class Attempt:
         self._owed = False
         self._request_whole = outbound.length == 0
         self._total_at = inf
-        self._heard_at = 0.0
-        """When a byte of the answer came last, or could have come again (loop time)."""
         self._whole = whole
         self.takes_whole = whole is not None
 
@@ -237,10 +234,17 @@ class Attempt:
         self._run_idle()
         self._answer.answered(head, followed=followed)
 
+    def pass_chunks(self, to: Callable[[bytes, int], None]) -> None:
+        """The answer has just begun, and comes in chunks: as in `ClientConnection`."""
+        if self._connection is not None:
+            self._connection.pass_chunks(to, moving=self._replica, clock=self._clock)
+
     def data(self, data: bytes) -> None:
-        # of each chunk of a stream no more than its moment is noted: the deadline is left where it
-        # is, and when it comes `on_deadline` sees what was heard since
-        self._heard_at = self._replica.moved_at = self._clock()
+        # no more than its moment is noted: the deadline is left where it is, and when it comes
+        # `on_deadline` sees what was heard since
+        connection = self._connection
+        assert connection is not None
+        connection.heard_at = self._replica.moved_at = self._clock()
         self._answer.data(data)
 
     def ended(self, trailers: list[Field]) -> None:
@@ -279,12 +283,13 @@ class Attempt:
         self._answer.upstream_writable(ok=ok)
 
     def on_deadline(self, now: float) -> None:
-        if self._began and self._connection is not None and now < (at := self._idle_at()):
-            self._connection.set_deadline(at)
+        connection = self._connection
+        if self._began and connection is not None and now < (at := self._idle_at(connection)):
+            connection.set_deadline(at)
             return
         timeouts = self._live.endpoint.timeouts
-        if self._connection is not None:
-            self._connection.close()
+        if connection is not None:
+            connection.close()
         if now >= self._total_at:
             detail = f"{self._address} did not finish within timeouts.total ({timeouts.total:g} s)"
         elif self._began:
@@ -303,16 +308,17 @@ class Attempt:
 
     def _run_idle(self) -> None:
         """A byte of the answer has come, or may come again: `idle` starts anew."""
-        self._heard_at = self._replica.moved_at = self._clock()
-        if self._connection is not None:
-            self._connection.set_deadline(self._idle_at())
+        connection = self._connection
+        if connection is not None:
+            connection.heard_at = self._replica.moved_at = self._clock()
+            connection.set_deadline(self._idle_at(connection))
 
-    def _idle_at(self) -> float:
+    def _idle_at(self, connection: ClientConnection) -> float:
         """When the answer has lasted too long, or been silent for too long (loop time)."""
         idle = self._live.endpoint.timeouts.idle
         if not idle or not self._owed:
             return self._total_at
-        return min(self._heard_at + idle, self._total_at)
+        return min(connection.heard_at + idle, self._total_at)
 
     @property
     def _address(self) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from activator.aiokit.deadlines import Deadlines, Timed
 from activator.wire.farewell import Farewell
-from activator.wire.framing import Decoder, chunk, decoder, last_chunk
+from activator.wire.framing import USUAL_CHUNKS, Decoder, chunk, decoder, last_chunk
 from activator.wire.heads import (
     CHUNKED,
     Field,
@@ -44,6 +44,11 @@ class Lost:
     """It has begun to answer, but not with valid HTTP/1.1."""
     reset: bool = False
     """Its system broke the connection off, which an orderly ending does not do."""
+
+
+class Moving(Protocol):
+    moved_at: float
+    """When it has shown progress last."""
 
 
 class Sink(Protocol):
@@ -84,6 +89,8 @@ class ClientConnection(asyncio.Protocol, Timed):
 
     __slots__ = (
         "_chunked",
+        "_chunks_to",
+        "_clock",
         "_deadlines",
         "_decoder",
         "_full",
@@ -93,7 +100,9 @@ class ClientConnection(asyncio.Protocol, Timed):
         "_known",
         "_limits",
         "_method",
+        "_moving",
         "_on_closed",
+        "_passing",
         "_paused",
         "_request_done",
         "_sink",
@@ -102,6 +111,7 @@ class ClientConnection(asyncio.Protocol, Timed):
         "_transport",
         "_unfinished",
         "_upgrading",
+        "heard_at",
         "keep_alive_for",
         "resting_since",
         "tunnel",
@@ -129,6 +139,12 @@ class ClientConnection(asyncio.Protocol, Timed):
         self._full = False
         self._head = b""
         self._decoder: Decoder | None = None
+        self._chunks_to: Callable[[bytes, int], None] | None = None
+        """Who takes whole chunks of the answer that is coming."""
+        self._passing: Callable[[bytes, int], None] | None = None
+        """The same, while a chunk begins with the next byte."""
+        self._moving: Moving
+        self._clock: Callable[[], float]
         self._method = b""
         self._takes_whole = False
         self._chunked = False
@@ -136,6 +152,9 @@ class ClientConnection(asyncio.Protocol, Timed):
         self._request_done = True
         self._upgrading = False
         self.deadline = self.looked_at = inf
+        self.heard_at = 0.0
+        """When a byte of the answer came last, or could have come again (loop time); the sink says
+        so, but for chunks that are passed on."""
         self.keep_alive_for = inf
         """Seconds of rest that the server has announced it allows (`Keep-Alive: timeout=`)."""
         self.resting_since = 0.0
@@ -148,19 +167,15 @@ class ClientConnection(asyncio.Protocol, Timed):
 
     def data_received(self, data: bytes) -> None:
         if self._state == _BODY:
-            # as in `_begin_with`; a stream comes this way with every token, and is spared the call
-            sink, coming = self._sink, self._decoder
-            assert sink is not None
-            assert coming is not None
-            try:
-                body, end = coming.feed(data)
-            except (Malformed, TooLarge) as error:
-                self._fail_malformed(f"body is malformed: {error}")
-                return
-            if body:
-                sink.data(body)
-            if coming.done and self._sink is sink:
-                self._complete(coming.trailers, data[end:])
+            passing = self._passing
+            if passing is not None:
+                # what most reads of a stream bring: one whole chunk, framed as we would
+                usual = USUAL_CHUNKS.get(len(data))
+                if usual is not None and data.startswith(usual[0]) and data.endswith(b"\r\n"):
+                    self.heard_at = self._moving.moved_at = self._clock()
+                    passing(data, usual[1])
+                    return
+            self._feed_body(data)
         elif self._state == _HEAD:
             # what most reads bring: a whole answer, whose head has come before
             sink, end = self._sink, data.find(b"\r\n\r\n") + 4
@@ -265,6 +280,17 @@ class ClientConnection(asyncio.Protocol, Timed):
             self._paused = False
             self._transport.resume_reading()
 
+    def pass_chunks(
+        self, to: Callable[[bytes, int], None], *, moving: Moving, clock: Callable[[], float]
+    ) -> None:
+        """Of the answer that has just begun, which comes in chunks: `to` is given each that is read
+        alone and framed as we would, as it stands, and how many bytes of the body are in it; the
+        sink hears nothing of those. Each is a byte of `moving`, too, at that moment of `clock`."""
+        coming = self._decoder
+        assert coming is not None
+        self._chunks_to, self._moving, self._clock = to, moving, clock
+        self._passing = to if coming.between else None
+
     def set_deadline(self, at: float) -> None:
         """When the sink's `on_deadline` is to be called (loop time, `inf`: never)."""
         self.deadline = at
@@ -318,6 +344,22 @@ class ClientConnection(asyncio.Protocol, Timed):
             ).flush()
 
     # --- reading --------------------------------------------------------------------------------
+
+    def _feed_body(self, data: bytes) -> None:
+        sink, coming = self._sink, self._decoder
+        assert sink is not None
+        assert coming is not None
+        try:
+            body, end = coming.feed(data)
+        except (Malformed, TooLarge) as error:
+            self._fail_malformed(f"body is malformed: {error}")
+            return
+        if self._chunks_to is not None:
+            self._passing = self._chunks_to if coming.between else None
+        if body:
+            sink.data(body)
+        if coming.done and self._sink is sink:
+            self._complete(coming.trailers, data[end:])
 
     def _feed_head(self, data: bytes) -> None:
         try:
@@ -417,7 +459,7 @@ class ClientConnection(asyncio.Protocol, Timed):
 
     def _complete(self, trailers: list[Field], rest: bytes) -> None:
         sink = self._sink
-        self._decoder = None
+        self._decoder = self._chunks_to = self._passing = None
         self.deadline = inf
         self._let_rest(usable=not rest)
         if sink is not None:
@@ -465,6 +507,7 @@ class ClientConnection(asyncio.Protocol, Timed):
     def _let_go(self) -> None:
         self._state = _CLOSED
         self._unfinished, self._decoder = None, None
+        self._chunks_to = self._passing = None
         self.deadline = inf
         self._deadlines.forget(self)
 

@@ -34,12 +34,21 @@ _TRAILER_LIMIT: Final = 8 << 10
 """Bytes of a trailer section: it is held whole until its end, whatever the head may be."""
 _USUAL_SIZES: Final = {b"%x" % size: size for size in range(2048)}
 """Chunk lines as most servers write them, for the sizes that tokens and their events have."""
+USUAL_CHUNKS: Final = {
+    len(line) + 4 + size: (line + b"\r\n", size) for line, size in _USUAL_SIZES.items() if size
+}
+"""Bytes that a chunk takes with its framing → how it begins, if it is framed as we would; and the
+bytes of the body in it."""
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
 class Decoder(Protocol):
     done: bool
     trailers: list[Field]
+
+    @property
+    def between(self) -> bool:
+        """A chunk begins with the next byte, if the body goes on."""
 
     def feed(self, data: bytes, at: int = 0) -> tuple[bytes, int]:
         """(body bytes in `data` from `at` on, where the message ends there; the length of `data`
@@ -58,6 +67,10 @@ class LengthDecoder:
         self._left = length
         self.done = length == 0
         self.trailers: list[Field] = []
+
+    @property
+    def between(self) -> bool:
+        return False
 
     def feed(self, data: bytes, at: int = 0) -> tuple[bytes, int]:
         end, size = at + self._left, len(data)
@@ -79,6 +92,10 @@ class UntilCloseDecoder:
     def __init__(self) -> None:
         self.done = False
         self.trailers: list[Field] = []
+
+    @property
+    def between(self) -> bool:
+        return False
 
     def feed(self, data: bytes, at: int = 0) -> tuple[bytes, int]:
         return data[at:], len(data)
@@ -106,13 +123,16 @@ class ChunkedDecoder:
         self.done = False
         self.trailers: list[Field] = []
 
+    @property
+    def between(self) -> bool:
+        return self._state == _SIZE and not self._partial
+
     def feed(self, data: bytes, at: int = 0) -> tuple[bytes, int]:
         if self._state == _SIZE and not at and not self._partial:
             # most reads of a stream bring one whole chunk, whose line need not be taken apart
-            end = data.find(b"\r\n", 0, 5)
-            length = _USUAL_SIZES.get(data[:end]) if end > 0 else None
-            if length and len(data) == end + length + 4 and data.endswith(b"\r\n"):
-                return data[end + 2 : -2], len(data)
+            usual = USUAL_CHUNKS.get(len(data))
+            if usual is not None and data.startswith(usual[0]) and data.endswith(b"\r\n"):
+                return data[len(usual[0]) : -2], len(data)
         shift = 0
         if self._partial:
             shift = len(self._partial) - at

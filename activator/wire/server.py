@@ -274,6 +274,16 @@ class ServerConnection(asyncio.Protocol, Timed):
                 data, self._head = self._head + data, b""
             self._transport.write(data)
 
+    @property
+    def takes_chunks(self) -> bool:
+        """The answer that has begun is framed in chunks."""
+        return self._chunked
+
+    def send_chunk(self, chunk: bytes, size: int) -> None:
+        """Where it `takes_chunks` and the head is sent: body bytes, so many, in their chunk."""
+        self.sent += size
+        self._transport.write(chunk)
+
     def answer(self, head: bytes, body: bytes) -> None:
         """All of an answer: `begin_answer`, `send` and `finish` in one. `head` says, in its
         Content-Length or otherwise, how long `body` is. `sent` is the caller's to set."""

@@ -13,7 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from activator.aiokit.deadlines import Timed
-from activator.core.tokens import counter_of
+from activator.core.tokens import PIECES, TokenCounter, counter_of
 from activator.errors import UpstreamTimeout
 from activator.proxy.openai.errors import LONGEST_ERROR, openai_error, replica_error
 from activator.proxy.openai.reading import Reading
@@ -22,7 +22,7 @@ from activator.wire.heads import CHUNKED, UNTIL_CLOSE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from activator.core.tokens import TokenCounter, Tokens
+    from activator.core.tokens import Tokens
     from activator.errors import ActivatorError
     from activator.proxy.body import Body
     from activator.proxy.listener import Proxy
@@ -48,9 +48,8 @@ class EarlyAnswer(Timed):
 
     __slots__ = (
         "_arrived", "_connection", "_error", "_events", "_full", "_give_up", "_head", "_id",
-        "_kind", "_live", "_owner", "_place", "_proxy", "_reading", "_status", "_tail", "_tokens",
-        "_way", "begun",
-        "elsewhere", "used",
+        "_is_counted", "_kind", "_live", "_owner", "_passed", "_pieces", "_place", "_proxy",
+        "_reading", "_status", "_way", "begun", "elsewhere", "used",
     )  # fmt: skip
 
     def __init__(
@@ -75,8 +74,11 @@ class EarlyAnswer(Timed):
         self._head = head
         self._place = place
         self._owner = owner
-        self._tokens: TokenCounter | None = None
-        """Counts the answer's tokens."""
+        self._passed: TokenCounter | None = None
+        """What of the answer was passed on, as far as anybody asks for it afterwards."""
+        self._pieces: list[bytes]
+        self._is_counted = False
+        """Its tokens are asked for."""
         self.used: Tokens | None = None
         """By the answer, once it has ended, if that can be told."""
         self._id = request_id
@@ -87,8 +89,6 @@ class EarlyAnswer(Timed):
         self._way = _AS_IT_IS
         self._events = False
         """What is passed on are events, whose stream may be ended by one of ours."""
-        self._tail = b""
-        """The last bytes of what was passed on."""
         self._status = 0
         self._error = bytearray()
         self._full = False
@@ -191,9 +191,9 @@ class EarlyAnswer(Timed):
         if self._reading is not None:
             self._reading.stop()
             self._reading = None
-        counter, self._tokens = self._tokens, None
-        if counter is not None:
-            self.used = counter.tokens()
+        if self._is_counted and self._passed is not None:
+            self._is_counted = False
+            self.used = self._passed.tokens()
             if self._owner is not None:
                 self._live.metrics.used(self.used, key=self._owner)
 
@@ -206,34 +206,58 @@ class EarlyAnswer(Timed):
         plain = head.get(b"content-encoding") is None
         form = (head.get(b"content-type") or b"").partition(b";")[0].strip().lower()
         events = head.status == 200 and plain and form == b"text/event-stream"
-        self._tokens = counter_of(
-            method=self._head.method, status=head.status, form=form, is_encoded=not plain
-        )
-        if not self.begun:
+        if self.begun:
+            self._events = self._kind == _EVENTS
+        else:
             self._events = events and head.length in (CHUNKED, UNTIL_CLOSE)
-            return False
-        self._events = self._kind == _EVENTS
-        if self._kind == _EVENTS and not events:
+        self._keep(
+            counter_of(
+                method=self._head.method, status=head.status, form=form, is_encoded=not plain
+            )
+        )
+        if self.begun and self._events and not events:
             wrapped = head.status == 200 and plain and form == b"application/json"
             self._way = _ONE_EVENT if wrapped else _AN_ERROR
             if wrapped:
                 self._connection.send(b"data: ")
-                self._tail = b"data: "
-        return True
+        return self.begun
+
+    def _keep(self, counter: TokenCounter | None) -> None:
+        """The end of what is passed on, if tokens are to be counted in it, or it may have to be
+        told whether that is an event's."""
+        self._is_counted = counter is not None
+        if counter is None and self._events:
+            counter = TokenCounter(is_stream=True)
+        if counter is not None:
+            self._passed, self._pieces = counter, counter.pieces
 
     @property
     def has_answer(self) -> bool:
         """The replica's has begun."""
         return self._status != 0
 
+    @property
+    def takes_chunks(self) -> bool:
+        """By `chunk`, instead of `data`, if the connection does."""
+        return self._way == _AS_IT_IS and self._connection.takes_chunks
+
+    def chunk(self, chunk: bytes, size: int) -> None:
+        """As `ServerConnection.send_chunk`. A stream comes this way with every token: its bytes are
+        kept as they are, and looked at many at once."""
+        passed = self._passed
+        if passed is not None:
+            pieces = self._pieces
+            pieces.append(chunk[-2 - size : -2])
+            if len(pieces) > PIECES:
+                passed.count()
+        self._connection.send_chunk(chunk, size)
+
     def data(self, data: bytes) -> None:
-        tokens = self._tokens
-        if tokens is not None:
-            tokens.data(data)
+        if self._passed is not None:
+            self._passed.data(data)
         way = self._way
         if way == _AS_IT_IS:
             self._connection.send(data)
-            self._tail = data[-4:] if len(data) > 3 else (self._tail + data)[-4:]
         elif way == _ONE_EVENT:
             self._connection.send(data.translate(_NO_LINES))
         else:
@@ -267,8 +291,8 @@ class EarlyAnswer(Timed):
         if self._way == _AN_ERROR and self.begun:
             self.say(error)
             return True
-        between = not self._tail or self._tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
-        if not self._events or not between:
+        passed = self._passed
+        if not self._events or self._way != _AS_IT_IS or passed is None or not passed.is_between:
             return False
         self._connection.send(_event(openai_error(error, request_id=self._id).strip()))
         self._connection.finish()

@@ -98,6 +98,30 @@ async def test_each_request_of_a_connection_has_its_own_bytes(lines: Lines) -> N
         assert [(line.bytes_in, line.bytes_out) for line in told] == [(3, 3), (1, 1), (0, 0)]
 
 
+@pytest.mark.parametrize("dialect", ["plain", "openai"])
+async def test_a_stream_has_the_bytes_of_its_body(lines: Lines, dialect: str) -> None:
+    events = [b"data: %d\n\n" % number for number in (1, 22, 333)]
+    taken: asyncio.Queue[None] = asyncio.Queue()
+
+    async def behave(talk: Talk) -> None:
+        await talk.body()
+        talk.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n")
+        talk.send(b"Transfer-Encoding: chunked\r\n\r\n")
+        for event in events:
+            talk.send(b"%x\r\n%b\r\n" % (len(event), event))
+            await taken.get()
+        talk.send(b"0\r\n\r\n")
+
+    async with stage(behave, dialect=dialect) as s:
+        client = await s.send(request("/v1/chat/completions", method="POST", body=b"{}"))
+        await client.head()
+        for event in events:
+            assert await client.chunk() == event
+            taken.put_nowait(None)
+        assert await client.chunk() == b""
+        assert (await lines.one()).bytes_out == sum(map(len, events))
+
+
 async def test_errors_of_our_own_count_their_bytes(lines: Lines) -> None:
     replies = []
     async with stage(dies_at_first(), match={"hosts": ["m.example"]}) as s:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activator.core.tokens import TokenCounter, Tokens, tokens_of
+from activator.core.tokens import PIECES, TAIL, TokenCounter, Tokens, tokens_of
 
 CHAT = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
 RESPONSES = {"input_tokens": 7, "output_tokens": 5, "output_tokens_details": {"x": 1}}
@@ -78,6 +78,54 @@ def test_a_stream_without_usage_is_counted_by_its_events(sizes: list[int]) -> No
         stream = stream[size:]
 
     assert counted(*pieces, stream, is_stream=True) == Tokens(0, 12, told=False)
+
+
+@given(
+    parts=st.lists(
+        st.sampled_from(
+            [b"data: ", b"\n", b"\r\n", b"\ndata:", b"da", b"ta:", b"x" * 700, b"[DONE]",
+             b'{"usage": null}', b'{"usage": {"prompt_tokens": 3}}', b" " * 2500]
+        ),
+        max_size=60,
+    ),
+    kept=st.booleans(),
+)  # fmt: skip
+def test_however_it_comes_a_stream_is_counted_as_if_it_had_come_at_once(
+    parts: list[bytes], kept: bool
+) -> None:
+    counter = TokenCounter(is_stream=True)
+    for part in parts:
+        if kept and len(part) < 1000:
+            counter.pieces.append(part)
+            if len(counter.pieces) > PIECES:
+                counter.count()
+        else:
+            counter.data(part)
+
+    assert counter.tokens() == tokens_of(b"".join(parts), is_stream=True)
+    assert sum(map(len, counter.pieces)) <= TAIL
+
+
+@pytest.mark.parametrize(
+    ("stream", "is_between"),
+    [
+        (b"", True),
+        (b"data: 1\n\n", True),
+        (b"data: 1\r\n\r\n", True),
+        (b"data: 1\r\r", True),
+        (b": waits\n", False),
+        (b"data: 1\n", False),
+        (b"data: 1\r\n\r", False),
+        (b"data: 1\n\nd", False),
+    ],
+)
+def test_where_another_event_may_begin(stream: bytes, is_between: bool) -> None:
+    for size in (1, 3, 100):
+        counter = TokenCounter(is_stream=True)
+        for at in range(0, len(stream), size):
+            counter.data(stream[at : at + size])
+
+        assert counter.is_between is is_between
 
 
 def test_a_stream_that_was_cut_counts_for_what_came() -> None:

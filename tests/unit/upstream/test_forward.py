@@ -237,6 +237,44 @@ async def test_silence_begins_with_the_last_byte_of_a_long_answer() -> None:
     assert a.events[-1] == Ending.MIDWAY
 
 
+async def test_chunks_that_are_passed_on_are_heard_though_not_told() -> None:
+    a = Asking(Upstream(timeouts=Timeouts(idle=2.0)))
+    await a.begin()
+    passed: list[tuple[bytes, int]] = []
+    a.up.wire.comes(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    a.attempt.pass_chunks(lambda chunk, size: passed.append((chunk, size)))
+    for _ in range(5):
+        await asyncio.sleep(1.9)
+        a.up.wire.comes(b"1\r\nx\r\n")
+        assert a.replica.last_byte == a.up.loop.time()
+    assert passed == [(b"1\r\nx\r\n", 1)] * 5
+    assert a.events == ["connected", 200]
+    await asyncio.sleep(2.1)
+
+    assert a.events[2:] == [Ending.MIDWAY]
+    assert a.owed == 0
+
+
+async def test_chunks_of_the_next_answer_are_not_passed_to_who_had_the_one_before() -> None:
+    a = Asking(Upstream())
+    await a.begin()
+    passed: list[bytes] = []
+    began = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    a.up.wire.comes(began)
+    a.attempt.pass_chunks(lambda chunk, size: passed.append(chunk))
+    a.up.wire.comes(b"1\r\nx\r\n")
+    a.up.wire.comes(b"0\r\n\r\n")
+    a.events.clear()
+    Attempt(a.up.live, a.replica, Outbound(b"GET / HTTP/1.1\r\n\r\n", b"GET", 0, False), a).begin()
+    a.up.wire.comes(began)
+    a.up.wire.comes(b"1\r\ny\r\n")
+    a.up.wire.comes(b"0\r\n\r\n")
+
+    assert len(a.up.network.wires) == 1
+    assert passed == [b"1\r\nx\r\n"]
+    assert a.events == ["connected", 200, b"y", "ended"]
+
+
 async def test_total_ends_an_answer_that_goes_on() -> None:
     a = Asking(Upstream(timeouts=Timeouts(idle=2.0, total=5.0)))
     await a.begin()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from activator.aiokit.deadlines import Deadlines
 from activator.wire.client import ClientConnection, Lost
 from activator.wire.hangup import HangupWatch
-from activator.wire.heads import HeadLimits, ResponseHead
+from activator.wire.heads import CHUNKED, HeadLimits, ResponseHead
 from activator.wire.known import KnownAnswers, KnownRequests
 from activator.wire.server import ServerConnection, ServerKit, ServerLimits
 from tests.service import RecordingService
@@ -68,8 +68,14 @@ class PaperTransport(asyncio.Transport):
 class Asked:
     """What the sink of one request heard; implements `Sink`."""
 
+    moved_at = 0.0
+
     def __init__(self, *, takes_whole: bool = True) -> None:
         self.takes_whole = takes_whole
+        self.passed_by: ClientConnection | None = None
+        """Whom it asks for chunks as they stand."""
+        self.chunks: list[bytes] = []
+        """Those that it got."""
         self.interims: list[ResponseHead] = []
         self.head: ResponseHead | None = None
         self.body = bytearray()
@@ -83,6 +89,8 @@ class Asked:
     def answered(self, head: ResponseHead, *, followed: bool) -> None:
         assert self.head is None
         self.head = head
+        if self.passed_by is not None and head.length == CHUNKED:
+            self.passed_by.pass_chunks(self.chunk, moving=self, clock=lambda: len(self.body) + 1.0)
 
     def upgraded(self, head: ResponseHead, rest: bytes) -> None:
         self.head = head
@@ -93,6 +101,12 @@ class Asked:
         assert self.failure is None
         assert data
         self.body += data
+
+    def chunk(self, chunk: bytes, size: int) -> None:
+        data = chunk[-2 - size : -2]
+        assert chunk == b"%x\r\n%b\r\n" % (size, data)
+        self.chunks.append(chunk)
+        self.data(data)
 
     def ended(self, trailers: list[Field]) -> None:
         assert self.trailers is None
@@ -172,8 +186,10 @@ class Desk:
         upgrade: bool = False,
         eof: bool = False,
         limits: HeadLimits | None = None,
+        passes: bool = False,
     ) -> tuple[Asked, bool]:
-        """(what one request hears, whether its connection could be used again)"""
+        """(what one request hears, whether its connection could be used again). `passes`: chunks
+        are passed on as they stand."""
 
         async def play() -> tuple[Asked, bool]:
             transport, asked = PaperTransport(), Asked()
@@ -183,6 +199,8 @@ class Desk:
                 on_closed=lambda connection: None,
                 known=None if limits else self.known_answers,
             )
+            if passes:
+                asked.passed_by = connection
             transport.set_protocol(connection)
             connection.connection_made(transport)
             connection.begin(b"", method=method, length=0, upgrade=upgrade, sink=asked)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from activator.wire.client import INTERIM_LIMIT
 from tests.unit.wire.corpus import REFUSED_ANSWER_BODIES, REFUSED_ANSWERS, Refused
@@ -65,14 +67,15 @@ def test_a_connection_that_ends_before_a_byte_of_the_answer_may_not_have_worked_
         assert asked.failure.invalid
 
 
+@pytest.mark.parametrize("passes", [False, True])
 @pytest.mark.parametrize("case", [*REFUSED_ANSWERS, *REFUSED_ANSWER_BODIES], ids=str)
 def test_an_answer_that_can_be_misread_is_lost_wherever_it_is_cut(
-    desk: Desk, case: Refused
+    desk: Desk, case: Refused, passes: bool
 ) -> None:
     message = case.message
     places = range(0, len(message), max(1, len(message) // 100))
     for reads in (cut(message, range(len(message))), *(cut(message, [at]) for at in places)):
-        asked, usable = desk.ask(reads, eof=True)
+        asked, usable = desk.ask(reads, eof=True, passes=passes)
         assert asked.failure is not None
         assert asked.failure.invalid
         assert asked.trailers is None
@@ -157,3 +160,62 @@ def test_a_switch_that_was_not_asked_for_is_no_answer(
     assert asked.failure is not None
     assert asked.failure.invalid
     assert not usable
+
+
+def test_a_chunk_that_is_read_alone_is_passed_on_as_it_stands(desk: Desk) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    one, two, long = b"5\r\nhello\r\n", b"1\r\n!\r\n", b"7ff\r\n" + b"x" * 2047 + b"\r\n"
+    reads = [head + one, one, two + one, two, b"5;x=y\r\nhello\r\n", one, long, b"0\r\n\r\n"]
+
+    asked, usable = desk.ask(reads, passes=True)
+
+    assert heard(asked) == (200, b"hello" * 2 + b"!hello!hellohello" + b"x" * 2047, True)
+    assert asked.chunks == [one, two, one, long]
+    assert asked.moved_at == len(asked.body) - 2047 + 1.0
+    assert usable
+
+
+def test_what_looks_like_a_chunk_within_another_is_its_data(desk: Desk) -> None:
+    inner = b"5\r\nhello\r\n"
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    reads = [head, b"1e\r", b"\n", inner, inner, inner, b"\r", b"\n", inner, b"0\r\n", b"\r\n"]
+
+    asked, _ = desk.ask(reads, passes=True)
+
+    assert heard(asked) == (200, inner * 3 + b"hello", True)
+    assert asked.chunks == [inner]
+
+
+@given(
+    bodies=st.lists(st.binary(min_size=1, max_size=40), max_size=8),
+    lines=st.lists(st.sampled_from([b"%x", b"%X", b"0%x", b"%x;a=b"]), min_size=1, max_size=3),
+    trailers=st.sampled_from([b"", b"X-Sum: 1\r\n"]),
+    places=st.lists(st.integers(0, 400), max_size=12),
+    whole=st.booleans(),
+)
+def test_passed_on_or_not_an_answer_in_chunks_is_the_same(
+    desk: Desk,
+    *,
+    bodies: list[bytes],
+    lines: list[bytes],
+    trailers: bytes,
+    places: list[int],
+    whole: bool,
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunks = [
+        lines[at % len(lines)] % len(body) + b"\r\n" + body + b"\r\n"
+        for at, body in enumerate(bodies)
+    ]
+    last = b"0\r\n" + trailers + b"\r\n"
+    stream = b"".join([head, *chunks, last])
+    at = sorted(place for place in places if place < len(stream))
+    reads = [head, *chunks, last] if whole else cut(stream, at)
+
+    passed, passed_usable = desk.ask(reads, passes=True)
+    asked, usable = desk.ask(reads)
+
+    assert heard(passed) == heard(asked) == (200, b"".join(bodies), True)
+    assert passed.trailers == asked.trailers
+    assert passed_usable
+    assert usable
