@@ -21,6 +21,10 @@ class Entry:
     TAKING = 3
     """It was offered a slot and has said that it takes it."""
     GRANTED = 4
+    SPARE = 5
+    """Its ticket is done with the slot, which is kept for another."""
+    LEFT = 6
+    """Its ticket was given a spare one before the store has answered: what comes is a spare."""
 
     def __init__(self, ticket: Ticket, phase: int) -> None:
         self.ticket = ticket

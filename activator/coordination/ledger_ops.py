@@ -67,6 +67,11 @@ class Batch:
         flat = [part for name, paced in replicas for part in (name, _flag(paced))]
         self._add("O", _flag(held), str(len(replicas)), *flat)
 
+    def keep(self) -> None:
+        """Slots that have come free here are kept for requests to come: it wants to be told once
+        somebody finds none."""
+        self._add("K")
+
     def check(self) -> None:
         """What was missed?"""
         self._add("C")
@@ -99,6 +104,8 @@ class Reply(NamedTuple):
     wake_in: float | None = None
     """Seconds until time alone opens a slot for somebody who waits."""
     paced: bool = False
+    scarce: bool = False
+    """Somebody waits, at whichever activator."""
     answers: Sequence[str] = ()
     """To each operation that is answered: a replica, or nothing."""
     busy: Mapping[str, int] = MappingProxyType({})
@@ -120,13 +127,14 @@ def decode(raw: bytes | StoreUnavailable) -> Reply:
         raise OtherVersion
     if status != "ok":
         return Reply(is_member=False)
-    born, wake, paced, answers, busy, grants, told = parts
+    born, wake, flags, answers, busy, grants, told = parts
     flat = busy.split("\n")
     return Reply(
         True,
         born,
         None if wake == "-1" else int(wake) / 1e3,
-        paced == "1",
+        "p" in flags,
+        "w" in flags,
         answers.split("\n"),
         dict(zip(flat[::2], map(int, flat[1::2]), strict=True)) if busy else {},
         [(seq, replica) for seq, replica in _tuples(grants, 2)] if grants else (),

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("activator.coordination")
 
+FRESH: Final = 1.0
+"""Seconds, from when it was asked for, that the store's word may be acted upon without it. Less
+than all have to say what they have after the store has lost it (`GRACE_MS`), and than others take
+to believe an activator dead."""
 CHECK: Final = 0.5
 """Seconds between two questions for what was missed, while something waits or is in flight."""
 IDLE_CHECK: Final = 600.0
@@ -51,7 +55,11 @@ class Speaker(Protocol):
         """What the store says means nothing to it now."""
 
     @property
-    def has_tickets(self) -> bool: ...
+    def has_tickets(self) -> bool:
+        """Or slots without."""
+
+    def before_check(self, batch: Batch) -> None:
+        """It is about to ask what it has missed."""
 
     def declare(self, batch: Batch) -> None:
         """Say everything there is; from now on it is not alone."""
@@ -70,7 +78,7 @@ class Talk:
         self._kit = kit
         self._speaker = speaker
         self._keys = kit.keys_of(speaker.endpoint.name)
-        self._loop = asyncio.get_running_loop()
+        self.call_soon = asyncio.get_running_loop().call_soon
         self._opening: tuple[Opening, int, Balance] | None = None
         self._kick = asyncio.Event()
         self._closed = False
@@ -81,6 +89,9 @@ class Talk:
         self._born = ""
         self._wake_at: float | None = None
         self._checked_at = 0.0
+        self._said_at = 0.0
+        self.fresh_until = -inf
+        """By the kit's clock: until then what the store said last may be acted upon."""
         self._retry_at = 0.0
         self._timer: Cancellable | None = None
         self._timer_at = inf
@@ -99,7 +110,7 @@ class Talk:
             self._speak()
         elif not self._is_due:
             self._is_due = True
-            self._loop.call_soon(self._speak_due)
+            self.call_soon(self._speak_due)
 
     def begin_again(self) -> None:
         """The store may have missed, or forgotten, something: declare."""
@@ -157,9 +168,10 @@ class Talk:
         if now >= self._checked_at + CHECK and now >= self._check_at:
             self._checked_at = now
             batch.check()
+            self._speaker.before_check(batch)
         if not batch and (self._wake_at is None or now < self._wake_at):
             return
-        self.batch = Batch()
+        self.batch, self._said_at = Batch(), now
         self._calling = True
         self._kit.link.call(self._begin_call(), batch.args, partial(self._answered, batch))
 
@@ -205,7 +217,7 @@ class Talk:
         batch = self.batch = Batch()
         batch.declare(born=self._born, name=self._kit.new_name())
         self._speaker.declare(batch)
-        self.batch = Batch()
+        self.batch, self._said_at = Batch(), self._kit.clock()
         self._calling = True
         try:
             reply = await self._call(batch)
@@ -217,11 +229,12 @@ class Talk:
             self._heard(batch, reply)
 
     def _heard(self, batch: Batch, reply: Reply) -> None:
+        self.fresh_until = self._said_at + FRESH
         self._wake_at = None if reply.wake_in is None else self._kit.clock() + reply.wake_in
         self._speaker.follow(batch, reply)
 
     def _fall_silent(self, why: str, *, again_in: float) -> None:
-        self._joined, self._wake_at = False, None
+        self._joined, self._wake_at, self.fresh_until = False, None, -inf
         self._retry_at = self._kit.clock() + again_in
         self.batch = Batch()
         if not self._speaker.is_alone:

@@ -3,8 +3,9 @@
 What this activator has is known here (`_entries`), and told to the store by `ledger_talk`. While
 the store is away, or the endpoint has no limit and no replica has just been started, a ledger in
 memory decides: with this activator's share of the limit, or with none. So pacing is exact over all
-activators, and without a limit a warm request asks nobody. `redis_ledgers` makes these and brings
-them the others' news.
+activators, and without a limit a warm request asks nobody. Nor does it with a limit while slots are
+plenty: what one gives back is kept for the next (`ledger_spares`). `redis_ledgers` makes these and
+brings them the others' news.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from activator.coordination.base import ASKED
 from activator.coordination.ledger_entry import Entry, shared_id
 from activator.coordination.ledger_ops import joined
+from activator.coordination.ledger_spares import Spares, is_plenty
 from activator.coordination.ledger_talk import Talk
 from activator.core.dispatch import TicketState
 from activator.core.endpoint import Balance
@@ -57,6 +59,10 @@ class RedisLedger:
         self._by_seq: dict[str, Entry] = {}
         """Those that the store knows, or is about to."""
         self._seqs = count()
+        self._clock = kit.clock
+        self._spares = Spares()
+        self._is_serving = False
+        """Spare ones are given to those that ask at the end of this turn of the loop."""
         self._replicas: dict[str, tuple[Replica, bool]] = {}
         """By the id that all activators share: as it is offered here, and whether it is paced."""
         self._busy: Mapping[str, int] = {}
@@ -71,6 +77,8 @@ class RedisLedger:
         """Replicas that are not paced any more."""
         self._offered_in: Batch | None = None
         """What tells the store of the replicas, until it has answered."""
+        self._lined_up_in: Batch | None = None
+        """What tells the store of the latest to line up, likewise."""
         self._held = False
         self._closed = False
         self._talk = Talk(kit, self)
@@ -79,6 +87,8 @@ class RedisLedger:
 
     def acquire(self, ticket: Ticket, granted: Granted) -> Replica | None:
         entry = self._entries.get(ticket)
+        if entry is None and self._has_spare_for(ticket):
+            return self._take_spare(ticket)
         if entry is None or entry.phase != Entry.REFUSED:
             entry = self._entry(ticket, Entry.WAITING)
         entry.granted = granted
@@ -97,6 +107,8 @@ class RedisLedger:
             if replica is not None:
                 self._reserve(self._entry(ticket, Entry.ASKING), replica)
             return replica
+        if self._has_spare_for(ticket):
+            return self._take_spare(ticket)
         if self._held or not self._replicas:
             return None
         entry = self._entry(ticket, Entry.ASKING)
@@ -110,6 +122,8 @@ class RedisLedger:
     def release(self, ticket: Ticket) -> None:
         entry = self._entries.pop(ticket, None)
         if entry is None:
+            return
+        if self._spares.allowed and self._keep(entry):
             return
         name = self._drop(entry)
         if self._local is not None:
@@ -174,6 +188,8 @@ class RedisLedger:
     def full(self) -> bool:
         if self._local is not None:
             return self._local.full
+        if self._spares.kept:
+            return False
         limit = self.endpoint.concurrency or inf
         free = (self._load(name) < limit for name in self._replicas)
         return self._held or self.waiting > 0 or not any(free)
@@ -209,6 +225,7 @@ class RedisLedger:
     def close(self) -> None:
         """The store is told as soon as it can be; `LedgerKit.aclose` waits for it."""
         self._closed = True
+        self._forget_spares()
         if self._local is not None:
             self._local.close()
         self._kit.forget(self)
@@ -229,6 +246,11 @@ class RedisLedger:
         self._talk.batch.take(seq)
         self._talk.go()
 
+    def recalled(self) -> None:
+        """Somebody has found no slot."""
+        if self._local is None:
+            self._stop_keeping()
+
     def silent(self, activator: str) -> None:
         """It is to be taken for dead: its slots pass on."""
         if self._local is None:
@@ -244,6 +266,7 @@ class RedisLedger:
 
     def catch_up(self) -> None:
         """Something may have been missed."""
+        self._forget_spares()
         self._talk.begin_again()
 
     # --- as ledger_talk's Speaker
@@ -258,10 +281,18 @@ class RedisLedger:
 
     @property
     def has_tickets(self) -> bool:
-        return bool(self._entries)
+        return bool(self._entries or self._spares.kept)
+
+    def before_check(self, batch: Batch) -> None:
+        for spare in self._spares.take_idle():
+            self._give_back(spare)
+        if self._spares.kept:
+            batch.keep()  # once more: a word that was lost would not be missed
 
     def declare(self, batch: Batch) -> None:
         self._begin_sharing()
+        self._forget_spares()
+        self._lined_up_in = None
         self._offer()
         for entry in self._entries.values():
             self._declare(entry, batch)
@@ -284,7 +315,11 @@ class RedisLedger:
         self._paced, self._busy = reply.paced, reply.busy
         if batch is self._offered_in:
             self._offered_in = None
+        if batch is self._lined_up_in:
+            self._lined_up_in = None
+        refused = False
         for (letter, seq), name in zip(batch.asked, reply.answers, strict=False):
+            refused = refused or not name
             if letter == "A":
                 self._decide(seq, name)
             else:
@@ -293,13 +328,18 @@ class RedisLedger:
             self._grant(self._by_seq.get(seq), replica)
         if reply.offers or reply.missed:
             self._make_up_for(reply)
+        self._keep_or_not(reply, refused=refused)
         if not reply.paced and (self._pacing or len(self._warm) < len(self._replicas)):
             self._end_pacing()
 
     def _decide(self, seq: str, name: str) -> None:
         entry = self._by_seq.get(seq)
+        if entry is not None and entry.phase == Entry.LEFT:
+            self._spare_or_not(entry, name)
+            return
         if entry is None or entry.phase != Entry.ASKING or entry.decided is None:
             return  # it has left, which the store is told next
+        self._spares.askers.pop(seq, None)
         replica = self._replicas.get(name, (None, False))[0]
         if replica is None:
             if name:
@@ -330,7 +370,7 @@ class RedisLedger:
                 self._talk.batch.give_up(seq)
         for seq in reply.missed:
             entry = self._by_seq.get(seq)
-            if entry is None or entry.phase == Entry.GRANTED:
+            if entry is None or entry.phase >= Entry.GRANTED:
                 self._talk.batch.give_up(seq)
             else:
                 self._enter(entry)
@@ -365,9 +405,100 @@ class RedisLedger:
             if not entry.seq:
                 self._name(entry)
 
+    # --- inside: slots that are kept --------------------------------------------------------------
+
+    def _has_spare_for(self, ticket: Ticket) -> bool:
+        spares = self._spares
+        if not spares.kept or spares.askers or ticket.exclude:
+            return False  # who asks already comes first
+        return self._clock() < self._talk.fresh_until
+
+    def _take_spare(self, ticket: Ticket) -> Replica:
+        self._refuse_twice(ticket)
+        entry = self._spares.take()
+        entry.ticket = ticket
+        self._entries[ticket] = entry
+        if ticket.arrived < 0:
+            ticket.arrived = self._clock()
+        return self._begin_flight(entry, entry.at)
+
+    def _keep(self, entry: Entry) -> bool:
+        """The slot that its ticket gives back; False: it is the store's to give to somebody."""
+        name = entry.at
+        if entry.phase != Entry.GRANTED or name not in self._replicas:
+            return False
+        if self._clock() >= self._talk.fresh_until:
+            return False
+        entry.ticket.state = TicketState.DONE
+        self._end_flight(name)
+        self._put(entry)
+        return True
+
+    def _put(self, spare: Entry) -> None:
+        spares = self._spares
+        spares.put(spare)
+        if not spares.told:
+            spares.told = True
+            self._talk.batch.keep()
+            self._talk.go()
+        if spares.askers and not self._is_serving:
+            self._is_serving = True
+            self._talk.call_soon(self._serve)
+
+    def _serve(self) -> None:
+        """Who asks takes what is spare; what the store answers it is spare then."""
+        self._is_serving = False
+        spares = self._spares
+        while spares.kept and spares.askers and self._clock() < self._talk.fresh_until:
+            entry, spare = spares.next_asker(), spares.take()
+            entry.seq, spare.seq = spare.seq, entry.seq
+            self._by_seq[entry.seq], self._by_seq[spare.seq] = entry, spare
+            spare.phase = Entry.LEFT
+            replica = self._begin_flight(entry, spare.at)
+            if entry.decided is not None:
+                self._tell(entry.decided, entry.ticket, replica)
+
+    def _spare_or_not(self, entry: Entry, name: str) -> None:
+        """What was asked for on behalf of one that has left."""
+        if name in self._replicas and self._spares.allowed:
+            entry.at = name
+            self._put(entry)
+            return
+        del self._by_seq[entry.seq]
+        self._talk.batch.give_up(entry.seq)
+
+    def _keep_or_not(self, reply: Reply, *, refused: bool) -> None:
+        """`refused`: somebody here has found no slot."""
+        scarce = refused or reply.scarce or reply.paced or self._held or self._closed
+        unheard = self._offered_in is not None or self._lined_up_in is not None
+        if scarce or unheard or len(self._replicas) != 1:
+            self._stop_keeping()
+        elif is_plenty(self.endpoint.concurrency, reply.busy.get(next(iter(self._replicas)), 0)):
+            self._spares.allowed = True
+        else:
+            self._stop_keeping()
+
+    def _stop_keeping(self) -> None:
+        if not self._spares.allowed:
+            return
+        for spare in self._spares.take_all():
+            self._give_back(spare)
+        self._talk.go()
+
+    def _give_back(self, spare: Entry) -> None:
+        del self._by_seq[spare.seq]
+        self._talk.batch.release(spare.seq, spare.at)
+
+    def _forget_spares(self) -> None:
+        """The store is told of everything anew, or of nothing any more."""
+        self._spares.take_all()
+        self._spares.askers.clear()
+        self._by_seq = {entry.seq: entry for entry in self._entries.values() if entry.seq}
+
     # --- inside: on our own
 
     def carry_on_alone(self) -> None:
+        self._forget_spares()
         local = self._local = self._make_local(self._kit.with_share(self.endpoint))
         local.hold()
         local.offer(list(self._paces.values()))
@@ -435,14 +566,17 @@ class RedisLedger:
     # --- inside: small things
 
     def _entry(self, ticket: Ticket, phase: int) -> Entry:
-        if ticket in self._entries:
-            raise ValueError("a ticket that waits or has a slot cannot be acquired")
+        self._refuse_twice(ticket)
         entry = self._entries[ticket] = Entry(ticket, phase)
         if self._local is None:
             self._name(entry)
         if ticket.arrived < 0:
             ticket.arrived = self._kit.clock()
         return entry
+
+    def _refuse_twice(self, ticket: Ticket) -> None:
+        if ticket in self._entries:
+            raise ValueError("a ticket that waits or has a slot cannot be acquired")
 
     def _name(self, entry: Entry) -> None:
         """For the store; the one that was here first has the lesser name."""
@@ -459,12 +593,10 @@ class RedisLedger:
         if entry.seq:
             del self._by_seq[entry.seq]
         if entry.phase != Entry.GRANTED:
+            self._spares.askers.pop(entry.seq, None)
             return ""
-        name = entry.at
-        left = self._mine[name] = self._mine[name] - 1
-        if not left:
-            del self._mine[name]
-        return name
+        self._end_flight(entry.at)
+        return entry.at
 
     def _reserve(self, entry: Entry, replica: Replica) -> None:
         entry.phase = Entry.GRANTED
@@ -472,8 +604,23 @@ class RedisLedger:
         name = entry.at = shared_id(replica.id)
         self._mine[name] = self._mine.get(name, 0) + 1
 
+    def _begin_flight(self, entry: Entry, name: str) -> Replica:
+        """As `_reserve`, by the name that all activators share."""
+        replica, ticket = self._replicas[name][0], entry.ticket
+        entry.phase, entry.at = Entry.GRANTED, name
+        ticket.state, ticket.replica = TicketState.GRANTED, replica
+        self._mine[name] = self._mine.get(name, 0) + 1
+        return replica
+
+    def _end_flight(self, name: str) -> None:
+        left = self._mine[name] = self._mine[name] - 1
+        if not left:
+            del self._mine[name]
+
     def _ask(self, entry: Entry) -> None:
         ticket, batch = entry.ticket, self._talk.batch
+        if not ticket.exclude:
+            self._spares.askers[entry.seq] = entry
         score, would_wait = self._score(entry), not ticket.passive
         if not ticket.exclude and ticket.affinity is None:
             batch.ask(entry.seq, score=score, would_wait=would_wait)
@@ -487,6 +634,8 @@ class RedisLedger:
 
     def _enter(self, entry: Entry) -> None:
         entry.phase = Entry.WAITING
+        self._stop_keeping()
+        self._lined_up_in = self._talk.batch
         excluded, liked = self._wishes(entry.ticket)
         self._talk.batch.enter(entry.seq, score=self._score(entry), excluded=excluded, liked=liked)
         self._talk.go()
@@ -498,6 +647,7 @@ class RedisLedger:
         return int((ticket.arrived + ticket.urgency * level + self._kit.store_clock.offset) * 1e6)
 
     def _offer(self) -> None:
+        self._stop_keeping()
         offered = [(name, paced) for name, (_, paced) in self._paces.items()]
         self._talk.batch.offer(offered, held=self._held)
         self._offered_in = self._talk.batch
@@ -535,4 +685,5 @@ class RedisLedger:
         return joined(excluded), joined(able if everyone else able[:1])
 
     def _load(self, name: str) -> int:
-        return max(self._mine.get(name, 0), self._busy.get(name, 0))
+        busy = self._busy.get(name, 0) - len(self._spares.kept)  # they are all at one
+        return max(self._mine.get(name, 0), busy)

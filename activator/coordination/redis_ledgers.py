@@ -148,8 +148,12 @@ class RedisLedgers:
     def _heard(self, message: bytes) -> None:
         endpoint, seq, replica = message.decode().split("\n")
         ledger = self._kit.ledgers.get(endpoint)
-        if ledger is not None:
+        if ledger is None:
+            return
+        if seq:
             ledger.offered(seq, replica)
+        else:
+            ledger.recalled()
 
     def _catch_up(self) -> None:
         self._kit.store_clock.doubt()

@@ -12,16 +12,20 @@
 --                    "a:ACTIVATOR" -> its replicas, after a "\t" while it is held: it has them, and
 --                    is given nothing there; "v" -> version of all this; "m" -> "BORN GRACE WAITING
 --                    OFFERED": the name of this ledger's life, ms until which nobody is given
---                    anything, and the sizes of line and off, which spare the usual call a look
+--                    anything, and the sizes of line and off, which spare the usual call a look;
+--                    "k" -> list of activators that keep slots of theirs for requests to come: to the
+--                    ledger these are in flight. Who does is told when somebody finds none, and is
+--                    on the list no more
 --       off    ZSET  member that was offered a slot -> ms of the offer, +inf once it has missed it
 -- ARGV  activator, limit (0: none, only what is paced counts), balance, the list of version, endpoint and
 --       channel prefix, operations…
 -- Lists within a value are separated by "\n".
 --
 -- Reply one string (a client parses it at once), its parts separated by "\t", lists within by "\n":
---       status, born, ms until time changes something or -1, 1 if something is paced, answers (one
---       for each A, W and T: a replica or nothing), in flight (replica, count, …), grants to the
---       caller (seq, replica, …), offers and misses (seq, o or m, replica, …) if they were asked for
+--       status, born, ms until time changes something or -1, p if something is paced and w if
+--       somebody waits, answers (one for each A, W and T: a replica or nothing), in flight (replica,
+--       count, …), grants to the caller (seq, replica, …), offers and misses (seq, o or m,
+--       replica, …) if they were asked for
 --
 -- Every warm request of a limited endpoint comes through here, to take a slot that is free and to give
 -- it back, with nobody in line. That is a branch of its own: Lua makes functions anew on each call, and
@@ -42,6 +46,7 @@ local call, match, byte, sub = redis.call, string.match, string.byte, string.sub
 
 local version
 local kept = ' 0 0 0'
+local keepers = ''
 local offers = {}  -- activator -> its replicas, as they are stored; those missing are no members
 local turn, paced = 0, 0
 local replicas = {}  -- id -> in flight at it, turn of its latest grant, how many it may have, how it is paced
@@ -67,6 +72,8 @@ do
       kept = value
     elseif name == 'v' then
       version = value
+    elseif name == 'k' then
+      keepers = value
     end
   end
 end
@@ -124,7 +131,7 @@ local function choose(able, liked, all)
   return best
 end
 
-local wake, rest = '-1', '\t'
+local wake, rest, some_wait = '-1', '\t', ''
 local answers = {}
 local at = 5
 
@@ -178,6 +185,7 @@ if not usual then
   grace, waiting, offered = tonumber(grace), tonumber(waiting), tonumber(offered)
   local grants, told = {}, {}
   local lasts = false  -- the keys are to live on
+  local refused = false
   local OFFER_MS, STEP_MS, GRACE_MS, KEEP_MS = 1000, 1000, 1500, 3600000
   local NEWS_MS = 250 -- within which every activator has probed a replica that has just been started
   local PAGE = 64
@@ -455,8 +463,25 @@ if not usual then
     offers[activator], lists[activator], present = text, nil, nil
   end
 
+  local function keep(activator, does)
+    local list = {}
+    for _, other in ipairs(split(keepers)) do
+      if other ~= activator then
+        list[#list + 1] = other
+      end
+    end
+    if does then
+      list[#list + 1] = activator
+    end
+    keepers = table.concat(list, '\n')
+    call('HSET', state, 'k', keepers)
+  end
+
   local function forget(activator)
     call('HDEL', state, 'a:' .. activator)
+    if keepers ~= '' then
+      keep(activator, false)
+    end
     offers[activator], lists[activator] = nil, nil
     forget_the_gone()
   end
@@ -481,9 +506,12 @@ if not usual then
       if id then
         take_slot(id)
         call('HSET', tick, member, 'g\t' .. id)
-      elseif ARGV[at + 3] == '1' then
-        call('HSET', tick, member, table.concat({'c', excluded, liked, now}, '\t'))
-        waiting = waiting + call('ZADD', line, ARGV[at + 2], member)
+      else
+        refused = true
+        if ARGV[at + 3] == '1' then
+          call('HSET', tick, member, table.concat({'c', excluded, liked, now}, '\t'))
+          waiting = waiting + call('ZADD', line, ARGV[at + 2], member)
+        end
       end
       answers[#answers + 1] = id or ''
       at = at + (op == 'A' and 4 or 6)
@@ -562,6 +590,9 @@ if not usual then
         grace = now + GRACE_MS
       end
       offer(me, '')
+      if keepers ~= '' then
+        keep(me, false)
+      end
       lasts = true
       at = at + 3
     elseif op == 'G' then  -- seq replica: I have this in flight
@@ -572,6 +603,9 @@ if not usual then
       take_slot(id)
       call('HSET', tick, me .. ':' .. ARGV[at + 1], 'g\t' .. id)
       at = at + 3
+    elseif op == 'K' then  -- I keep slots that are in flight here for requests to come
+      keep(me, true)
+      at = at + 1
     elseif op == 'B' then  -- activator: it is silent, its slots pass on
       local silent = ARGV[at + 1]
       if silent ~= me and offers[silent] then
@@ -592,11 +626,20 @@ if not usual then
     settle()
   end
   forget_kept_free()
+  if keepers ~= '' and (refused or waiting > 0) then
+    for _, activator in ipairs(split(keepers)) do
+      if activator ~= me then  -- who asks hears it from the answer
+        call('PUBLISH', channel .. activator, endpoint .. '\n\n')
+      end
+    end
+    call('HDEL', state, 'k')
+  end
 
   for _, replica in pairs(replicas) do
     replica.pace = string.format('%d %d', replica.window, replica.step)
   end
   if waiting > 0 then
+    some_wait = 'w'
     local soonest
     local function by(moment)
       local ms = math.max(1, math.ceil(moment - now))
@@ -646,5 +689,5 @@ if not offers[me] then
   end
   return 'left'
 end
-return 'ok\t' .. match(kept, '^%S*') .. '\t' .. wake .. (paced > 0 and '\t1\t' or '\t\t')
+return 'ok\t' .. match(kept, '^%S*') .. '\t' .. wake .. (paced > 0 and '\tp' or '\t') .. some_wait .. '\t'
   .. table.concat(answers, '\n') .. '\t' .. table.concat(busy, '\n') .. '\t' .. rest
