@@ -61,6 +61,8 @@ class RedisLedger:
         self._seqs = count()
         self._clock = kit.clock
         self._spares = Spares()
+        self._can_be_plenty = False
+        """One replica with a limit that leaves room for slots that are kept."""
         self._is_serving = False
         """Spare ones are given to those that ask at the end of this turn of the loop."""
         self._replicas: dict[str, tuple[Replica, bool]] = {}
@@ -87,7 +89,7 @@ class RedisLedger:
 
     def acquire(self, ticket: Ticket, granted: Granted) -> Replica | None:
         entry = self._entries.get(ticket)
-        if entry is None and self._has_spare_for(ticket):
+        if entry is None and self._spares.kept and self._has_spare_for(ticket):
             return self._take_spare(ticket)
         if entry is None or entry.phase != Entry.REFUSED:
             entry = self._entry(ticket, Entry.WAITING)
@@ -107,7 +109,7 @@ class RedisLedger:
             if replica is not None:
                 self._reserve(self._entry(ticket, Entry.ASKING), replica)
             return replica
-        if self._has_spare_for(ticket):
+        if self._spares.kept and self._has_spare_for(ticket):
             return self._take_spare(ticket)
         if self._held or not self._replicas:
             return None
@@ -317,9 +319,7 @@ class RedisLedger:
             self._offered_in = None
         if batch is self._lined_up_in:
             self._lined_up_in = None
-        refused = False
         for (letter, seq), name in zip(batch.asked, reply.answers, strict=False):
-            refused = refused or not name
             if letter == "A":
                 self._decide(seq, name)
             else:
@@ -328,7 +328,8 @@ class RedisLedger:
             self._grant(self._by_seq.get(seq), replica)
         if reply.offers or reply.missed:
             self._make_up_for(reply)
-        self._keep_or_not(reply, refused=refused)
+        if self._can_be_plenty:
+            self._keep_or_not(reply, refused=bool(batch.asked) and "" in reply.answers)
         if not reply.paced and (self._pacing or len(self._warm) < len(self._replicas)):
             self._end_pacing()
 
@@ -409,7 +410,7 @@ class RedisLedger:
 
     def _has_spare_for(self, ticket: Ticket) -> bool:
         spares = self._spares
-        if not spares.kept or spares.askers or ticket.exclude:
+        if spares.askers or ticket.exclude:
             return False  # who asks already comes first
         return self._clock() < self._talk.fresh_until
 
@@ -471,7 +472,7 @@ class RedisLedger:
         """`refused`: somebody here has found no slot."""
         scarce = refused or reply.scarce or reply.paced or self._held or self._closed
         unheard = self._offered_in is not None or self._lined_up_in is not None
-        if scarce or unheard or len(self._replicas) != 1:
+        if scarce or unheard:
             self._stop_keeping()
         elif is_plenty(self.endpoint.concurrency, reply.busy.get(next(iter(self._replicas)), 0)):
             self._spares.allowed = True
@@ -619,7 +620,7 @@ class RedisLedger:
 
     def _ask(self, entry: Entry) -> None:
         ticket, batch = entry.ticket, self._talk.batch
-        if not ticket.exclude:
+        if self._can_be_plenty and not ticket.exclude:
             self._spares.askers[entry.seq] = entry
         score, would_wait = self._score(entry), not ticket.passive
         if not ticket.exclude and ticket.affinity is None:
@@ -648,6 +649,7 @@ class RedisLedger:
 
     def _offer(self) -> None:
         self._stop_keeping()
+        self._can_be_plenty = len(self._replicas) == 1 and is_plenty(self.endpoint.concurrency, 0)
         offered = [(name, paced) for name, (_, paced) in self._paces.items()]
         self._talk.batch.offer(offered, held=self._held)
         self._offered_in = self._talk.batch
