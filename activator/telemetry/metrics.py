@@ -1,14 +1,15 @@
 """Everything that is measured, as plain numbers, and its buckets.
 
-Writers touch a number (about a microsecond a request); whatever costs more happens when somebody
-scrapes. What is worth measuring is decided by those who call; what it is called is `families`'.
+Writers touch a number; what requests took is noted, and counted many at a time or when somebody
+looks. Whatever costs more happens when somebody scrapes. What is worth measuring is decided by
+those who call; what it is called is `families`'.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 from prometheus_client import exposition as text
@@ -41,6 +42,12 @@ COLD_START_BUCKETS = (
     *(60.0, 90.0, 120.0, 180.0, 300.0, 450.0, 600.0, 900.0, 1200.0, 1800.0),
 )
 """Seconds: a process takes tenths, a large model on a new node half an hour."""
+
+UNCOUNTED: Final = 3 * 128
+"""Places in the list of what has not been counted yet, three a request: of the whole process, so
+that ten thousand endpoints that are asked now and then keep nothing more."""
+FEW: Final = 8
+"""Numbers that are found their buckets one by one sooner than they are sorted."""
 
 MAX_SERIES = 64
 """Label sets of one counter of one endpoint. A model server may answer with any status code;
@@ -76,7 +83,7 @@ class Gauges:
 
 
 class Histogram:
-    """Counts by upper bound, and a sum; one `observe` is one bisection."""
+    """Counts by upper bound, and a sum."""
 
     __slots__ = ("bounds", "counts", "total")
 
@@ -88,6 +95,22 @@ class Histogram:
     def observe(self, value: float) -> None:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
+
+    def observe_all(self, values: list[float]) -> None:
+        """Each of them; sorts them where that is cheaper than to look for each one's bucket."""
+        counts, bounds = self.counts, self.bounds
+        self.total += sum(values)
+        if len(values) < FEW:
+            for value in values:
+                counts[bisect_left(bounds, value)] += 1
+            return
+        values.sort()
+        begin, count = 0, len(values)
+        while begin < count:
+            bucket = bisect_left(bounds, values[begin])
+            end = count if bucket == len(bounds) else bisect_right(values, bounds[bucket], begin)
+            counts[bucket] += end - begin
+            begin = end
 
     def buckets(self) -> list[tuple[str, float]]:
         """Cumulative counts in the exposition's form, `+Inf` last."""
@@ -104,15 +127,15 @@ class EndpointMetrics:
     """The counters of one endpoint. `gauges` is read when somebody scrapes."""
 
     __slots__ = (
+        "_durations",
+        "_overheads",
+        "_requests",
         "cold_starts",
-        "durations",
         "fallbacks",
         "gauges",
         "jobs",
         "key_costs",
-        "overheads",
         "phases",
-        "requests",
         "retries",
         "scale_actions",
         "tokens",
@@ -120,9 +143,9 @@ class EndpointMetrics:
     )
 
     def __init__(self) -> None:
-        self.requests: dict[tuple[int | str, str], int] = {}
-        self.durations = Histogram(REQUEST_BUCKETS)
-        self.overheads = Histogram(OVERHEAD_BUCKETS)
+        self._requests: dict[tuple[int | str, str], int] = {}
+        self._durations = Histogram(REQUEST_BUCKETS)
+        self._overheads = Histogram(OVERHEAD_BUCKETS)
         self.waits = Histogram(WAIT_BUCKETS)
         self.cold_starts: dict[str, int] = {}
         self.phases: dict[str, Histogram] = {}
@@ -143,23 +166,48 @@ class EndpointMetrics:
         head's arrival to the answer's end, `overhead` the part of it spent in the proxy itself
         (neither waiting in line nor for the model); both in seconds.
         """
-        key = (code, reason)
-        requests = self.requests
-        if key in requests:
-            requests[key] += 1
+        if code == 200 and not reason:
+            uncounted = _uncounted
+            uncounted += self, duration, overhead
+            if len(uncounted) >= UNCOUNTED:
+                _count_answers()
         else:
-            _count(requests, key, beyond=(f"{str(code)[:1]}xx", reason and OTHER))
-        durations = self.durations  # `observe` twice, without the price of two calls
-        durations.counts[bisect_left(REQUEST_BUCKETS, duration)] += 1
-        durations.total += duration
-        overheads = self.overheads
-        overheads.counts[bisect_left(OVERHEAD_BUCKETS, overhead)] += 1
-        overheads.total += overhead
+            key, requests = (code, reason), self._requests
+            if key in requests:
+                requests[key] += 1
+            else:
+                _count(requests, key, beyond=(f"{str(code)[:1]}xx", reason and OTHER))
+            self._durations.observe(duration)
+            self._overheads.observe(overhead)
+
+    # whoever reads what `request` writes finds it counted: there is no other way to it
+
+    @property
+    def requests(self) -> Mapping[tuple[int | str, str], int]:
+        """That have ended, by code and reason."""
+        _count_answers()
+        return self._requests
+
+    @property
+    def durations(self) -> Histogram:
+        _count_answers()
+        return self._durations
+
+    @property
+    def overheads(self) -> Histogram:
+        _count_answers()
+        return self._overheads
 
     @property
     def ended(self) -> int:
         """Requests that have ended."""
         return sum(self.requests.values())
+
+    def count_answers(self, durations: list[float], overheads: list[float]) -> None:
+        """So many that the model answered with 200."""
+        _count(self._requests, (200, ""), len(durations), beyond=("2xx", ""))
+        self._durations.observe_all(durations)
+        self._overheads.observe_all(overheads)
 
     def waited(self, seconds: float) -> None:
         """A held request has left the line, whichever way."""
@@ -254,8 +302,35 @@ class Metrics:
         return text.generate_latest(self._registry), text.CONTENT_TYPE_PLAIN_0_0_4
 
 
-def _count(counters: dict[K, int], key: K, *, beyond: K) -> None:
-    """One more of `key`, or of `beyond` when it would be one label set too many."""
+_uncounted: list[Any] = []
+"""Answers of models with 200, which is what nearly all requests end in: by turns the endpoint's
+metrics, the duration, the overhead. One flat list, for a tuple each would be work for the garbage
+collector."""
+
+
+def _count_answers() -> None:
+    """That are noted by now."""
+    if not _uncounted:
+        return
+    endpoints, durations, overheads = _uncounted[::3], _uncounted[1::3], _uncounted[2::3]
+    _uncounted.clear()
+    one: EndpointMetrics = endpoints[0]
+    if endpoints.count(one) == len(endpoints):
+        one.count_answers(durations, overheads)
+        return
+    of: dict[EndpointMetrics, tuple[list[float], list[float]]] = {}
+    for one, duration, overhead in zip(endpoints, durations, overheads, strict=True):
+        if one not in of:
+            of[one] = [], []
+        took, spent = of[one]
+        took.append(duration)
+        spent.append(overhead)
+    for one, (took, spent) in of.items():
+        one.count_answers(took, spent)
+
+
+def _count(counters: dict[K, int], key: K, more: int = 1, *, beyond: K) -> None:
+    """`more` of `key`, or of `beyond` when it would be one label set too many."""
     if key not in counters and len(counters) >= MAX_SERIES:
         key = beyond
-    counters[key] = counters.get(key, 0) + 1
+    counters[key] = counters.get(key, 0) + more

@@ -16,9 +16,12 @@ from activator.telemetry.metrics import (
     MAX_SERIES,
     MAX_TOKEN_SERIES,
     OTHER,
+    UNCOUNTED,
+    EndpointMetrics,
     Gauges,
     Histogram,
     Metrics,
+    _uncounted,
 )
 
 DOCUMENTED = {
@@ -240,6 +243,54 @@ def test_a_histogram_counts_each_value_in_every_bucket_that_includes_it(
         histogram.observe(value)
     expected = [(repr(b), sum(value <= b for value in values)) for b in bounds]
     assert histogram.buckets() == [*expected, ("+Inf", len(values))]
+
+
+@given(st.lists(st.sampled_from([0.0, 0.1, 0.5, 1.0, 1.5, 60.0, 61.0]), max_size=50))
+def test_many_values_at_a_time_are_counted_as_each_by_itself(values: list[float]) -> None:
+    bounds = (0.1, 1.0, 60.0)
+    together, by_themselves = Histogram(bounds), Histogram(bounds)
+    for value in values:
+        by_themselves.observe(value)
+    together.observe_all(list(values))
+    assert together.buckets() == by_themselves.buckets()
+    assert together.total == pytest.approx(by_themselves.total)
+
+
+@pytest.mark.parametrize("answers", [1, 7, UNCOUNTED // 3, UNCOUNTED])
+@pytest.mark.parametrize("names", [("a",), ("a", "b", "c")])
+def test_whoever_looks_finds_every_answer_counted(answers: int, names: tuple[str, ...]) -> None:
+    metrics = Metrics()
+    for number in range(answers):
+        for name in names:
+            metrics.endpoint(name).request(200, "", number * 0.01, 0.0003)
+    for name in names:
+        one = metrics.endpoint(name)
+        assert one.durations.buckets()[-1] == ("+Inf", answers)
+        assert one.durations.total == pytest.approx(0.01 * answers * (answers - 1) / 2)
+        assert one.overheads.buckets()[-1] == ("+Inf", answers)
+        assert one.requests == {(200, ""): answers}
+        assert one.ended == answers
+
+
+@pytest.mark.parametrize("look", ["requests", "durations", "overheads", "ended"])
+def test_each_way_to_look_counts_first(look: str) -> None:
+    one = EndpointMetrics()
+    one.request(200, "", 1.0, 0.25)
+    match getattr(one, look):
+        case Histogram() as seen:
+            assert sum(seen.counts) == 1
+        case dict() as seen:
+            assert seen == {(200, ""): 1}
+        case seen:
+            assert seen == 1
+
+
+def test_what_is_not_counted_yet_is_bounded() -> None:
+    one, other = EndpointMetrics(), EndpointMetrics()
+    for _ in range(UNCOUNTED):
+        one.request(200, "", 1.0, 0.25)
+        other.request(200, "", 1.0, 0.25)
+        assert len(_uncounted) < UNCOUNTED
 
 
 def test_the_buckets_of_cold_starts_reach_half_an_hour() -> None:
