@@ -12,7 +12,7 @@ from activator.proxy.aside import Aside
 from activator.proxy.stencils import is_stream_of_tokens
 from activator.proxy.timing import overhead
 from activator.proxy.traced import begin_trace
-from activator.telemetry.requests import Subject, is_logged, request_ended
+from activator.telemetry.requests import Subject, answered, is_logged, request_ended
 
 if TYPE_CHECKING:
     from activator.proxy.admission import Peeked
@@ -126,17 +126,42 @@ class Played:
         """To the metrics and in its line of the log."""
         seconds = now - self._arrived
         self._live.metrics.request(code, reason, seconds, in_proxy)
-        if not is_logged(code, reason):
-            return
-        connection, replica, held, cold = self._connection, "", 0.0, False
-        door, admitted, aside = self._proxy.door, self._admitted, self._aside
-        if admitted.subject is None:
-            admitted.subject = Subject(
+        admitted, connection, replica = self._admitted, self._connection, self._replica
+        subject, door = admitted.subject, self._proxy.door
+        if subject is None:
+            subject = admitted.subject = Subject(
                 endpoint=self._live.endpoint.name,
                 method=self._head.method,
                 target=self._head.target,
                 key=admitted.owner,
             )
+        remote = door.client(self._head, connection.peer) if door.trusted else connection.peer
+        if self._aside is None and replica is not None and self._attempts == 1 and not reason:
+            answered(subject, self._id, code, seconds, received, sent, replica.replica.id, remote)
+        elif is_logged(code, reason):
+            self._tell_more(
+                subject,
+                code,
+                reason,
+                seconds=seconds,
+                received=received,
+                sent=sent,
+                remote=remote,
+            )
+
+    def _tell_more(
+        self,
+        subject: Subject,
+        code: int,
+        reason: str,
+        *,
+        seconds: float,
+        received: int,
+        sent: int,
+        remote: str,
+    ) -> None:
+        """In its line, whatever became of it."""
+        aside, replica, held, cold = self._aside, "", 0.0, False
         if self._replica is not None:
             replica = self._replica.replica.id
         if aside is not None:
@@ -145,14 +170,14 @@ class Played:
             if aside.holding is not None:
                 held, cold = aside.holding.waited, aside.holding.cold
         request_ended(
-            admitted.subject,
+            subject,
             request_id=self._id,
             status=code,
             reason=reason,
             seconds=seconds,
             bytes_in=received,
             bytes_out=sent,
-            remote=door.client(self._head, connection.peer) if door.trusted else connection.peer,
+            remote=remote,
             held=held,
             cold=cold,
             replica=replica,

@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 MOST: Final = 4 << 20
 """Bytes of lines that wait to be written: seconds of a line a request, and little memory."""
@@ -25,9 +25,15 @@ serves requests each time it wakes."""
 LEAVE: Final = 1.0
 """Seconds that the end of the process waits for the last lines to be taken."""
 
+_Item = bytes | int | threading.Event | None
+"""A line, a number of lines that are missing here, whom to tell that it came so far, the end."""
+
 
 class LogWriter:
-    """`put` from one thread at a time (a logging handler's lock sees to that)."""
+    """Who logs and the thread that writes share this without a lock: each number has one of the
+    two that adds to it, and only grows. Who reads one of the other's may see an older value: so who
+    logs may find less room than there is by now, never more.
+    """
 
     def __init__(
         self, write: Callable[[bytes], None], *, lost: Callable[[int], str], most: int = MOST
@@ -36,15 +42,25 @@ class LogWriter:
         self._write = write
         self._lost = lost
         self._most = most
-        self._lines: deque[bytes | int | threading.Event | None] = deque()
-        """Lines, numbers of lines that are missing here, whom to tell that it came so far, the
-        end."""
+        self._lines: deque[_Item] = deque()
+        # of who logs
+        self._put = 0
+        """Bytes."""
+        self._bound = most
+        """Of `_put`, as far as is known: beyond it, the thread's number is looked at. So a line
+        costs one comparison, and whatever else has to be done before one is put is done there: no
+        line is refused, and none follows a refused one, but by that way."""
+        self._refused = self._said = 0
+        """Lines, and those of them that were said to be lost."""
+        # of the thread
+        self._taken = 0
+        """Bytes."""
+        self._failed = self._unsaid = 0
+        """Lines that could not be written, and how many are still to be said to be lost."""
+        # of both
         self._called = False
         """The thread is going to look at what there is by now."""
         self._call = threading.Event()
-        # each counter has one thread that adds to it: no lock between who logs and who writes
-        self._put = self._refused = self._said = 0
-        self._taken = self._failed = self._unsaid = 0
         self._stuck_at = -1
         """Bytes taken when the last `flush` gave up."""
         self._hurry = threading.Event()
@@ -62,14 +78,16 @@ class LogWriter:
 
     def put(self, line: str) -> None:
         """With its end. Never waits; the line is lost if too much waits already."""
-        data = line.encode(errors="backslashreplace")
-        if self._put - self._taken >= self._most:
+        self.put_encoded(line.encode(errors="backslashreplace"))
+
+    def put_encoded(self, line: bytes) -> None:
+        """The same, of a line as it is written."""
+        if self._put >= self._bound and not self._finds_room():
             self._refused += 1
             return
-        if self._refused + self._failed + self._unsaid != self._said:
-            self._say_lost()
-        self._put += len(data)
-        self._lines.append(data)
+        size = len(line)  # before: nothing is called while the sum is on its way, so that what
+        self._put += size  # a second thread logs meanwhile is not left out of it
+        self._lines.append(line)
         if not self._called:
             self._rouse()
 
@@ -81,7 +99,7 @@ class LogWriter:
         """Until everything put so far has been written, or it is plain that nobody reads."""
         if self._stuck_at == self._taken or not self._thread.is_alive():
             return
-        self._say_lost()
+        self._say_refused()
         written = threading.Event()
         self._hurry.set()
         self._lines.append(written)
@@ -95,69 +113,100 @@ class LogWriter:
         self._lines.append(None)
         self._rouse()
 
+    def _finds_room(self) -> bool:
+        self._bound = self._taken + self._most
+        if self._put >= self._bound:
+            return False
+        self._say_refused()
+        return True
+
+    def _say_refused(self) -> None:
+        refused = self._refused - self._said
+        if refused:
+            self._said += refused
+            self._lines.append(refused)
+
     def _rouse(self) -> None:
         self._called = True
         self._call.set()
 
-    def _say_lost(self) -> None:
-        lost = self.dropped + self._unsaid - self._said
-        if lost:
-            self._said += lost
-            self._lines.append(lost)
-
     def _run(self) -> None:
         lines = self._lines
         while True:
-            self._call.wait()
-            self._call.clear()
-            if len(lines) < BATCH:
-                self._hurry.wait(GATHER)
-            self._called = False  # whoever puts a line from here on calls again
-            while lines:
-                some = [lines.popleft() for _ in range(min(len(lines), BATCH))]
-                try:
-                    data = b"".join(some)  # type: ignore[arg-type]  # nothing but lines, mostly
-                except TypeError:
-                    if self._write_mixed(some):
+            self._hurry.wait(GATHER)
+            if lines:
+                # those that come meanwhile may gather, too: each write gives the interpreter away
+                # and has to ask for it again
+                for some in _batches(lines):
+                    if self._write_batch(some):
                         return
-                else:
-                    self._deliver(data, size=len(data), lines=len(some))
+                continue
+            # whoever puts a line from here on calls; whoever did before is found without
+            self._called = False
+            if not lines:
+                self._call.wait()
+            self._call.clear()
 
-    def _write_mixed(self, some: list[bytes | int | threading.Event | None]) -> bool:
+    def _write_batch(self, some: list[_Item]) -> bool:
         """True: the end is among them."""
-        lines: list[bytes] = []
+        if self._unsaid:
+            return self._write_mixed(some)
+        try:
+            data = b"".join(some)  # type: ignore[arg-type]  # nothing but lines, mostly
+        except TypeError:
+            return self._write_mixed(some)
+        self._deliver(data, size=len(data), lines=len(some))
+        return False
+
+    def _write_mixed(self, some: list[_Item]) -> bool:
+        data: list[bytes] = []
         flushed: list[threading.Event] = []
-        size = missing = said = 0
+        size = lines = said = 0
+        missing = self._unsaid  # those that came before
         ended = False
         for one in some:
             match one:
                 case bytes():
-                    lines.append(one)
-                    size += len(one)
+                    if missing:
+                        data.append(self._lost(missing).encode())
+                        said, missing = said + missing, 0
+                    data.append(one)
+                    lines, size = lines + 1, size + len(one)
                 case int():
-                    lines.append(self._lost(one).encode())
                     missing += one
-                    said += 1
                 case threading.Event():
                     flushed.append(one)
                 case None:
                     ended = True
-        self._deliver(b"".join(lines), size=size, lines=len(lines) - said, missing=missing)
+        if missing:
+            data.append(self._lost(missing).encode())
+            said += missing
+        self._unsaid = 0
+        self._deliver(b"".join(data), size=size, lines=lines, said=said)
         if flushed:
             self._hurry.clear()
         for each in flushed:
             each.set()
         return ended
 
-    def _deliver(self, data: bytes, *, size: int, lines: int, missing: int = 0) -> None:
-        """`size`: of what was put. `missing`: lines whose loss is told in it."""
+    def _deliver(self, data: bytes, *, size: int, lines: int, said: int = 0) -> None:
+        """`size`: of what was put. `said`: lines whose loss is told in it."""
         try:
             self._write(data)
         except (OSError, ValueError):
             self._failed += lines
-            self._unsaid += missing
+            self._unsaid += lines + said
         # not sooner: what is being written waits, too
         self._taken += size
+
+
+def _batches(lines: deque[_Item]) -> Iterator[list[_Item]]:
+    """Of what there is now."""
+    left = len(lines)
+    while left:
+        size = min(left, BATCH)
+        left -= size
+        yield [lines.popleft() for _ in range(size)]
 
 
 def to_descriptor(descriptor: int) -> Callable[[bytes], None]:

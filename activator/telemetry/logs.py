@@ -16,7 +16,7 @@ import re
 import sys
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from activator.telemetry.log_writer import LogWriter, to_descriptor
 
@@ -45,11 +45,41 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime
 _COLOURS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 
 
-class Straight(NamedTuple):
+class Straight:
     """Where lines may go that are made without a record, as long as nobody else listens."""
 
-    writer: LogWriter
-    in_json: bool
+    __slots__ = (
+        "_layout",
+        "_layout_of",
+        "_second",
+        "alone",
+        "in_json",
+        "moment",
+        "put",
+        "since",
+        "until",
+    )
+
+    def __init__(self, handler: _OurHandler, *, in_json: bool) -> None:
+        self.put = handler.writer.put_encoded
+        self.in_json = in_json
+        self.alone: list[logging.Handler] = [handler]
+        """The root logger's handlers, if nobody else listens."""
+        self._second, self._layout = -1, b""
+        self._layout_of = _moments_in if in_json else _local_moments_in
+        self.moment = b""
+        """As a line begins from `since` to before `until`: within one millisecond."""
+        self.since = self.until = 0.0
+
+    def turn_to(self, at: float) -> bytes:
+        """The moment as a line begins, now."""
+        second, millisecond = int(at), int(at % 1 * 1000)
+        if second != self._second:
+            self._second, self._layout = second, encoded(self._layout_of(second))
+        self.moment = made = self._layout % millisecond
+        self.since = at  # and no sooner: the clock may be set back
+        self.until = second + (millisecond + 1) / 1000
+        return made
 
 
 straight: Straight | None = None
@@ -84,7 +114,7 @@ def configure(
     logging.getLogger("asyncio").setLevel(max(logging.INFO, root.level))
     global straight  # noqa: PLW0603  # what is configured is the process's
     painted = isinstance(formatter, TextFormatter) and formatter.paints
-    straight = None if painted else Straight(handler.writer, log_format == "json")
+    straight = None if painted else Straight(handler, in_json=log_format == "json")
     least = {"all": logging.INFO, "failed": logging.WARNING, "off": logging.CRITICAL}[requests]
     logging.getLogger(REQUESTS).setLevel(max(least, root.level))
 
@@ -220,6 +250,11 @@ class _OurHandler(logging.Handler):
         return self.format(record) + "\n"
 
 
+def encoded(text: str) -> bytes:
+    """What UTF-8 has no bytes for is shown."""
+    return text.encode(errors="backslashreplace")
+
+
 def _writes_to(stream: TextIO) -> Callable[[bytes], None]:
     try:
         return to_descriptor(stream.fileno())
@@ -229,24 +264,24 @@ def _writes_to(stream: TextIO) -> Callable[[bytes], None]:
 
 def moment(at: float) -> str:
     """RFC 3339, UTC, to the millisecond."""
-    return f"{_second(int(at))}.{int(at % 1 * 1000):03}Z"
+    return _moments_in(int(at)) % int(at % 1 * 1000)
 
 
 def local_moment(at: float) -> str:
     """As `date --iso-8601` has it, to the millisecond, for people."""
-    second, zone = _local_second(int(at))
-    return f"{second}.{int(at % 1 * 1000):03}{zone}"
+    return _local_moments_in(int(at)) % int(at % 1 * 1000)
 
 
 @lru_cache(maxsize=2)
-def _local_second(at: int) -> tuple[str, str]:
-    when = datetime.fromtimestamp(at, tz=UTC).astimezone()
-    return when.strftime("%Y-%m-%d %H:%M:%S"), when.isoformat()[19:]
+def _moments_in(second: int) -> str:
+    """But for the millisecond."""
+    return f"{datetime.fromtimestamp(second, tz=UTC):%Y-%m-%dT%H:%M:%S}.%03dZ"
 
 
 @lru_cache(maxsize=2)
-def _second(at: int) -> str:
-    return datetime.fromtimestamp(at, tz=UTC).strftime("%Y-%m-%dT%H:%M:%S")
+def _local_moments_in(second: int) -> str:
+    when = datetime.fromtimestamp(second, tz=UTC).astimezone()
+    return f"{when:%Y-%m-%d %H:%M:%S}.%03d{when.isoformat()[19:]}"
 
 
 def word(value: object) -> str:

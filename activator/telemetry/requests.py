@@ -3,29 +3,52 @@ went.
 
 Never a body, a query, or a key (its name, at most). What the model answered is `info`, what failed
 is `warning`. Tens of thousands of these lines may be written in a second: they are made here, in
-one go, and take logging's way through handlers and formatters only where others listen to it.
+one go, as the bytes that are written, and take logging's way through handlers and formatters only
+where others listen to it.
 """
 
 from __future__ import annotations
 
 import logging
-from functools import lru_cache
 from json.encoder import encode_basestring as quoted
 from time import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from activator.telemetry import logs
-from activator.telemetry.logs import REQUESTS, local_moment, moment, word
+from activator.telemetry.logs import REQUESTS, encoded, word
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LONGEST: Final = 512
 """Characters of a path."""
 BROKEN_OFF: Final = "broken_off"
+REMEMBERED: Final = 1024
+"""Replicas, peers and the like: they are the same again and again."""
+INFO: Final = logging.INFO
 
-# replicas and peers are the same again and again
-_word = lru_cache(maxsize=1024)(word)
-_quoted = lru_cache(maxsize=1024)(quoted)
+
+class _Written(dict[str, bytes]):
+    """How texts are written, by themselves: at the price of a look into a dictionary."""
+
+    __slots__ = ("_write",)
+
+    def __init__(self, write: Callable[[str], str]) -> None:
+        self._write = write
+
+    def __missing__(self, text: str) -> bytes:
+        if len(self) >= REMEMBERED:
+            self.clear()
+        written = self[text] = encoded(self._write(text))
+        return written
+
+
+_words = _Written(word)
+_quoted = _Written(quoted)
+_where = _Written(lambda replica: replica and f"replica={word(replica)} ")
 _log = logging.getLogger(REQUESTS)
-_handlers = logging.getLogger().handlers
+_is_enabled = _log.isEnabledFor
+_handlers, _own_handlers = logging.getLogger().handlers, _log.handlers
 
 
 class Subject:
@@ -41,7 +64,7 @@ class Subject:
         self.method = method.decode("latin-1")
         self.path = target.partition(b"?")[0][:LONGEST].decode("latin-1")
         self.key = key
-        self.in_json = self.in_text = ""
+        self.in_json = self.in_text = b""
         """How a line goes on behind the request's id; empty: not made yet."""
 
 
@@ -53,13 +76,13 @@ class RequestRecord(logging.LogRecord):
 
     __slots__ = ("_line",)  # it is no field
 
-    def __init__(self, level: int, line: str, fields: dict[str, Any]) -> None:
+    def __init__(self, level: int, line: bytes, fields: dict[str, Any]) -> None:
         super().__init__(REQUESTS, level, "", 0, "request", None, None)
         self.__dict__.update(fields)
         self._line = line
 
     def as_json(self) -> str:
-        return self._line
+        return self._line.decode()
 
 
 def level_of(status: int, reason: str) -> int:
@@ -71,6 +94,102 @@ def is_logged(status: int, reason: str) -> bool:
     return _log.isEnabledFor(
         logging.WARNING if status >= 500 or reason == BROKEN_OFF else logging.INFO
     )
+
+
+def _json(*, level: bytes, name: bytes, status: bytes, ending: bytes, attempts: bytes) -> bytes:
+    """The layout of a line. Open are the moment, what of these is, the subject behind the name, and
+    seconds, bytes in and out, replica, remote."""
+    return (
+        b'{"ts": "%%b", "level": "%b", "logger": "activator.requests", "message": "request", '
+        b'"action": "request", "request_id": %b%%b"status": %b, %b"seconds": %%.6f, '
+        b'"bytes_in": %%d, "bytes_out": %%d, "replica": %%b, "attempts": %b, "remote": %%b}\n'
+        % (level, name, status, ending, attempts)
+    )
+
+
+def _text(
+    *, level: bytes, status: bytes, reason: bytes, wait: bytes, attempts: bytes, job: bytes
+) -> bytes:
+    """As above."""
+    return (
+        b"%%b %b requests request request_id=%%b%%bstatus=%b %b%bseconds=%%.6g bytes_in=%%d "
+        b"bytes_out=%%d %%battempts=%b remote=%%b%b\n"
+        % (level, status, reason, wait, attempts, job)
+    )
+
+
+_AS_USUAL: Final = b'"reason": "", "cold": false, "held": 0.0, "job": "", '
+_ENDING: Final = b'"reason": %b, "cold": %b, "held": %.6f, "job": %b, '
+_JSON: Final = _json(level=b"%b", name=b"%b", status=b"%d", ending=b"%b", attempts=b"%d")
+_TEXT: Final = _text(
+    level=b"%b", status=b"%d", reason=b"%b", wait=b"cold=%b held=%.6g ", attempts=b"%d", job=b"%b"
+)
+# what nearly all lines say is in their layout already
+_USUAL_JSON: Final = _json(
+    level=b"info", name=b'"%b"', status=b"200", ending=_AS_USUAL, attempts=b"1"
+)
+_USUAL_TEXT: Final = _text(
+    level=b"INFO   ", status=b"200", reason=b"", wait=b"cold=False held=0 ", attempts=b"1", job=b""
+)
+
+
+def answered(  # noqa: PLR0917  # called for each request
+    of: Subject,
+    request_id: bytes,
+    status: int,
+    seconds: float,
+    bytes_in: int,
+    bytes_out: int,
+    replica: str,
+    remote: str,
+) -> None:
+    """`request_ended`, if there is to be a line, for what nearly all requests end in: the first
+    replica that it was sent to has answered, at once, and nothing else is to be said."""
+    straight = logs.straight
+    if status != 200 or straight is None or _handlers != straight.alone or _own_handlers:
+        if is_logged(status, ""):
+            request_ended(
+                of,
+                request_id=request_id,
+                status=status,
+                reason="",
+                seconds=seconds,
+                bytes_in=bytes_in,
+                bytes_out=bytes_out,
+                remote=remote,
+                replica=replica,
+                attempts=1,
+            )
+        return
+    if not _is_enabled(INFO):
+        return
+    at = time()
+    if not straight.since <= at < straight.until:
+        straight.turn_to(at)
+    if straight.in_json:
+        line = _USUAL_JSON % (
+            straight.moment,
+            # one of ours has neither quotes nor backslashes, and few others have
+            request_id if request_id.isalnum() else _id_in_json(request_id)[1:-1],
+            of.in_json or _in_json(of),
+            seconds,
+            bytes_in,
+            bytes_out,
+            _quoted[replica],
+            _quoted[remote],
+        )
+    else:
+        line = _USUAL_TEXT % (
+            straight.moment,
+            request_id if request_id.isalnum() else _id_in_text(request_id),
+            of.in_text or _in_text(of),
+            seconds,
+            bytes_in,
+            bytes_out,
+            _where[replica],
+            _words[remote],
+        )
+    straight.put(line)
 
 
 def request_ended(
@@ -92,41 +211,56 @@ def request_ended(
     """`held`: seconds in line, of the `seconds` from its head to the end of its answer. Bytes are
     those of bodies. `replica`: the last one that it was sent to, of `attempts`. `job`: the id of
     the job that it asked for or became."""
-    name = request_id.decode("latin-1")
-    level = "info" if status < 500 and reason != BROKEN_OFF else "warning"
-    straight = logs.straight
-    if straight is not None and (len(_handlers) > 1 or _log.handlers):
+    level = level_of(status, reason)
+    straight, at = logs.straight, time()
+    if straight is not None and (_handlers != straight.alone or _own_handlers):
         straight = None
-    at = time()
     if straight is not None and not straight.in_json:
-        why, last = reason and f"reason={reason} ", job and f" job={_word(job)}"
-        where = replica and f"replica={_word(replica)} "
-        name = name if name.isalnum() else word(name)
-        straight.writer.put(
-            f"{local_moment(at)} {level.upper():<7} requests request request_id={name}"
-            f"{of.in_text or _in_text(of)}status={status} {why}cold={cold} held={held:.6g} "
-            f"seconds={seconds:.6g} bytes_in={bytes_in} bytes_out={bytes_out} {where}"
-            f"attempts={attempts} remote={_word(remote)}{last}\n"
+        straight.put(
+            _TEXT
+            % (
+                straight.turn_to(at),
+                b"INFO   " if level == INFO else b"WARNING",
+                _id_in_text(request_id),
+                of.in_text or _in_text(of),
+                status,
+                encoded(reason and f"reason={reason} "),
+                b"True" if cold else b"False",
+                held,
+                seconds,
+                bytes_in,
+                bytes_out,
+                _where[replica],
+                attempts,
+                _words[remote],
+                encoded(job and f" job={word(job)}"),
+            )
         )
         return
-    how = _AS_USUAL
+    ending = _AS_USUAL
     if reason or cold or held or job:
-        how = (
-            f'"reason": {quoted(reason)}, "cold": {"true" if cold else "false"}, '
-            f'"held": {held:.6f}, "job": {quoted(job)}, '
-        )
-    line = (
-        f'{{"ts": "{moment(at)}", "level": "{level}", {_ALWAYS} {quoted(name)}'
-        f'{of.in_json or _in_json(of)}"status": {status}, {how}"seconds": {seconds:.6f}, '
-        f'"bytes_in": {bytes_in}, "bytes_out": {bytes_out}, "replica": {_quoted(replica)}, '
-        f'"attempts": {attempts}, "remote": {_quoted(remote)}}}'
+        said = b"true" if cold else b"false"
+        ending = _ENDING % (_quoted[reason], said, held, encoded(quoted(job)))
+    line = _JSON % (
+        encoded(logs.moment(at)) if straight is None else straight.turn_to(at),
+        b"info" if level == INFO else b"warning",
+        _id_in_json(request_id),
+        of.in_json or _in_json(of),
+        status,
+        ending,
+        seconds,
+        bytes_in,
+        bytes_out,
+        _quoted[replica],
+        attempts,
+        _quoted[remote],
     )
     if straight is not None:
-        straight.writer.put(line + "\n")
+        straight.put(line)
         return
     fields = {
         "action": "request",
-        "request_id": name,
+        "request_id": request_id.decode("latin-1"),
         "endpoint": of.endpoint,
         "method": of.method,
         "path": of.path,
@@ -143,25 +277,33 @@ def request_ended(
         "remote": remote,
         "job": job,
     }
-    _log.handle(RequestRecord(level_of(status, reason), line, fields))
+    _log.handle(RequestRecord(level, line[:-1], fields))
 
 
-_AS_USUAL: Final = '"reason": "", "cold": false, "held": 0.0, "job": "", '
-_ALWAYS: Final = f'"logger": "{REQUESTS}", "message": "request", "action": "request", "request_id":'
+def _id_in_json(request_id: bytes) -> bytes:
+    if request_id.isalnum():
+        return b'"%b"' % request_id
+    return encoded(quoted(request_id.decode("latin-1")))
 
 
-def _in_json(of: Subject) -> str:
-    of.in_json = (
+def _id_in_text(request_id: bytes) -> bytes:
+    if request_id.isalnum():
+        return request_id
+    return encoded(word(request_id.decode("latin-1")))
+
+
+def _in_json(of: Subject) -> bytes:
+    of.in_json = encoded(
         f', "endpoint": {quoted(of.endpoint)}, "method": {quoted(of.method)}, '
         f'"path": {quoted(of.path)}, "key": {quoted(of.key)}, '
     )
     return of.in_json
 
 
-def _in_text(of: Subject) -> str:
-    endpoint = of.endpoint and f" endpoint={_word(of.endpoint)}"
+def _in_text(of: Subject) -> bytes:
+    endpoint = of.endpoint and f" endpoint={word(of.endpoint)}"
     method = of.method and f" method={word(of.method)}"
     path = of.path and f" path={word(of.path)}"
-    key = of.key and f" key={_word(of.key)}"
-    of.in_text = f"{endpoint}{method}{path}{key} "
+    key = of.key and f" key={word(of.key)}"
+    of.in_text = encoded(f"{endpoint}{method}{path}{key} ")
     return of.in_text

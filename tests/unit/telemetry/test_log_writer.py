@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from activator.telemetry.log_writer import LogWriter, to_descriptor
+from activator.telemetry.log_writer import GATHER, LogWriter, to_descriptor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,18 +25,18 @@ class Reader:
         self.reads = threading.Event()
         self.broken = False
         self.begun = threading.Event()
-        self._written: list[bytes] = []
+        self.writes: list[bytes] = []
 
     def write(self, data: bytes) -> None:
         self.begun.set()
         assert self.reads.wait(WITHIN)
         if self.broken:
             raise OSError(errno.ENOSPC, "no room")
-        self._written.append(data)
+        self.writes.append(data)
 
     @property
     def lines(self) -> list[str]:
-        return b"".join(self._written).decode().splitlines()
+        return b"".join(self.writes).decode().splitlines()
 
 
 @pytest.fixture
@@ -99,6 +99,52 @@ def test_lines_that_could_not_be_written_are_said_to_be_lost_when_they_can(
     writer.put("later\n")
     writer.flush(within=WITHIN)
     assert reader.lines == ["3 lost", "later"]
+
+
+def test_what_was_refused_while_others_failed_is_said_with_them(
+    reader: Reader, writer: LogWriter
+) -> None:
+    for number in range(12):
+        writer.put(f"line{number:05}\n")
+    reader.broken = True
+    reader.reads.set()
+    writer.flush(within=WITHIN)
+    assert writer.dropped == 12
+    reader.broken = False
+    writer.put("later\n")
+    writer.flush(within=WITHIN)
+    assert reader.lines == ["12 lost", "later"]
+
+
+def test_there_is_room_again_for_what_was_written(reader: Reader, writer: LogWriter) -> None:
+    reader.reads.set()
+    for number in range(50):
+        writer.put(f"line{number:05}\n")
+        writer.flush(within=WITHIN)
+    assert reader.lines == [f"line{number:05}" for number in range(50)]
+    assert writer.dropped == 0
+
+
+def test_lines_are_written_without_anybody_asking(reader: Reader, writer: LogWriter) -> None:
+    reader.reads.set()
+    for number in range(5):  # each finds the thread at rest again, or about to be
+        writer.put(f"line{number:05}\n")
+        until = time.monotonic() + WITHIN
+        while len(reader.lines) <= number:
+            assert time.monotonic() < until
+            time.sleep(GATHER * number)
+    assert writer.dropped == 0
+
+
+def test_lines_that_come_while_others_are_written_gather(reader: Reader, writer: LogWriter) -> None:
+    writer.put("first\n")
+    assert reader.begun.wait(WITHIN)
+    for number in range(5):
+        writer.put(f"line{number:05}\n")
+    reader.reads.set()
+    writer.flush(within=WITHIN)
+    written = [one for one in reader.writes if one]
+    assert written == [b"first\n", b"".join(b"line%05d\n" % number for number in range(5))]
 
 
 def test_a_flush_gives_up_once_for_all_while_nobody_reads(

@@ -6,12 +6,24 @@ import io
 import json
 import logging
 import shlex
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from activator.telemetry import logs
-from activator.telemetry.requests import LONGEST, Subject, is_logged, level_of, request_ended
+from activator.telemetry.requests import (
+    LONGEST,
+    REMEMBERED,
+    Subject,
+    _quoted,
+    answered,
+    is_logged,
+    level_of,
+    request_ended,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,3 +176,194 @@ def test_a_higher_level_of_all_logs_is_that_of_requests_too() -> None:
     logs.configure(level="warning", stream=io.StringIO())
     assert not is_logged(200, "")
     assert level_of(502, "") == logging.WARNING
+
+
+# --- of what nearly all requests end in ---------------------------------------------------------
+
+LLAMA = Subject(endpoint="llama", method=b"GET", target=b"/v1/things?x=1", key="team")
+
+
+@contextmanager
+def nobody_else_listens() -> Iterator[None]:
+    root = logging.getLogger()
+    others = root.handlers[:]
+    root.handlers[:] = []
+    try:
+        yield
+    finally:
+        root.handlers[:] = others
+
+
+def usual(stream: io.StringIO, *, status: int = 200, request_id: bytes = b"abc") -> str:
+    """What is written of an answer."""
+    before = len(stream.getvalue())
+    answered(LLAMA, request_id, status, 0.25, 10, 20, "m-1", "10.0.0.1")
+    logs.flush()
+    return stream.getvalue()[before:]
+
+
+@pytest.mark.parametrize(
+    ("form", "line"),
+    [
+        (
+            "json",
+            '{"ts": "1970-01-01T00:00:01.500Z", "level": "info", "logger": "activator.requests", '
+            '"message": "request", "action": "request", "request_id": "abc", "endpoint": "llama", '
+            '"method": "GET", "path": "/v1/things", "key": "team", "status": 200, "reason": "", '
+            '"cold": false, "held": 0.0, "job": "", "seconds": 0.250000, "bytes_in": 10, '
+            '"bytes_out": 20, "replica": "m-1", "attempts": 1, "remote": "10.0.0.1"}\n',
+        ),
+        (
+            "text",
+            logs.local_moment(1.5) + " INFO    requests request request_id=abc endpoint=llama "
+            "method=GET path=/v1/things key=team status=200 cold=False held=0 seconds=0.25 "
+            "bytes_in=10 bytes_out=20 replica=m-1 attempts=1 remote=10.0.0.1\n",
+        ),
+    ],
+)
+def test_the_usual_line_to_the_byte(
+    form: logs.Format, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activator.telemetry.requests.time", lambda: 1.5)
+    with nobody_else_listens():
+        logs.configure(form, stream=(stream := io.StringIO()))
+        assert usual(stream) == line
+
+
+texts = st.sampled_from(["", "m-1", "::1", "a b", 'a"b', "a=\\b\n", "\x7fé€", "\udcff"])
+
+
+subjects = st.builds(
+    Subject,
+    endpoint=texts,
+    key=texts,
+    method=st.just(b"GET"),
+    target=st.sampled_from([b"/v1/chat?x", b'/"\\\xff x', b""]),
+)
+ids = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1).map(str.encode)
+sizes = st.integers(0, 1 << 50)
+
+
+@pytest.mark.parametrize("form", logs.FORMATS)
+def test_the_usual_line_is_like_the_others(form: logs.Format) -> None:
+    @given(
+        of=subjects,
+        facts=st.fixed_dictionaries(
+            {
+                "request_id": ids,
+                "status": st.sampled_from([200, 200, 204, 404, 500]),
+                "seconds": st.floats(min_value=0, max_value=1e6),
+                "bytes_in": sizes,
+                "bytes_out": sizes,
+                "replica": texts,
+                "remote": texts,
+            }
+        ),
+        at=st.floats(min_value=0, max_value=4e9),
+    )
+    def check(of: Subject, facts: dict[str, Any], at: float) -> None:
+        monkeypatch.setattr("activator.telemetry.requests.time", lambda: at)
+        before = len(stream.getvalue())
+        answered(of, **facts)
+        request_ended(of, reason="", attempts=1, **facts)
+        logs.flush()
+        one, other = stream.getvalue()[before:].splitlines(keepends=True)
+        assert one == other
+
+    with nobody_else_listens(), pytest.MonkeyPatch.context() as monkeypatch:
+        logs.configure(form, stream=(stream := io.StringIO()))
+        check()
+
+
+def test_what_others_listen_to_comes_as_a_record(caplog: pytest.LogCaptureFixture) -> None:
+    logs.configure("json", stream=(stream := io.StringIO()))
+    written = json.loads(usual(stream))
+    (record,) = [one for one in caplog.records if one.name == logs.REQUESTS]
+    assert logs.fields_of(record).items() <= written.items()
+    assert (record.__dict__["replica"], record.__dict__["attempts"]) == ("m-1", 1)
+
+
+class Kept(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@pytest.mark.parametrize("logger", ["", logs.REQUESTS])
+def test_who_begins_to_listen_hears_of_the_next_answer(logger: str) -> None:
+    kept, listened = Kept(), logging.getLogger(logger)
+    with nobody_else_listens():
+        logs.configure(stream=(stream := io.StringIO()))
+        usual(stream)
+        listened.addHandler(kept)
+        try:
+            assert usual(stream)
+        finally:
+            listened.removeHandler(kept)
+        usual(stream)
+    assert len(kept.records) == 1
+    assert stream.getvalue().count("\n") == 3
+
+
+def test_a_level_that_is_changed_holds_for_the_next_answer() -> None:
+    own = logging.getLogger(logs.REQUESTS)
+    with nobody_else_listens():
+        logs.configure(stream=(stream := io.StringIO()))
+        assert usual(stream)
+        own.setLevel(logging.WARNING)
+        assert not usual(stream)
+        assert usual(stream, status=500)
+        own.setLevel(logging.INFO)
+        assert usual(stream)
+        logging.disable(logging.INFO)
+        try:
+            assert not usual(stream)
+        finally:
+            logging.disable(logging.NOTSET)
+        assert usual(stream)
+
+
+@pytest.mark.parametrize(("requests", "lines"), [("all", 2), ("failed", 1), ("off", 0)])
+def test_answers_are_among_the_lines_that_can_be_chosen(
+    requests: logs.Requests, lines: int
+) -> None:
+    with nobody_else_listens():
+        logs.configure(requests=requests, stream=(stream := io.StringIO()))
+        usual(stream)
+        usual(stream, status=503)
+    assert stream.getvalue().count("\n") == lines
+
+
+def test_where_nothing_is_configured_nothing_is_written(capfd: pytest.CaptureFixture[str]) -> None:
+    with nobody_else_listens(), pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(logs, "straight", None)
+        answered(LLAMA, b"abc", 200, 0.25, 10, 20, "m-1", "10.0.0.1")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("form", logs.FORMATS)
+def test_a_line_begins_with_the_moment_also_when_the_clock_is_set_back(form: logs.Format) -> None:
+    moments = [5.0, 5.0004, 5.0009999, 5.001, 5.9999999, 6.0, 4.9999, 5.0002, 1.7e9 + 0.123, 5.0]
+    told = []
+    with nobody_else_listens(), pytest.MonkeyPatch.context() as monkeypatch:
+        logs.configure(form, stream=(stream := io.StringIO()))
+        for at in moments:
+            monkeypatch.setattr("activator.telemetry.requests.time", lambda at=at: at)
+            line = usual(stream)
+            told.append(json.loads(line)["ts"] if form == "json" else line.partition(" INFO")[0])
+    moment = logs.moment if form == "json" else logs.local_moment
+    assert told == [moment(at) for at in moments]
+
+
+def test_replicas_and_peers_without_end_are_not_remembered_without_end() -> None:
+    with nobody_else_listens():
+        logs.configure("json", stream=(stream := io.StringIO()))
+        for number in range(REMEMBERED + 10):
+            answered(LLAMA, b"abc", 200, 0.25, 10, 20, "m-1", f"peer {number}")
+        logs.flush()
+    told = [json.loads(line)["remote"] for line in stream.getvalue().splitlines()]
+    assert told == [f"peer {number}" for number in range(REMEMBERED + 10)]
+    assert len(_quoted) <= REMEMBERED
