@@ -177,7 +177,8 @@ class MemoryLedger:
             if not self._delivering:
                 self._delivering = True
                 self._call_soon(self._deliver)
-        self._follow_pacing()
+        if self._timer is not None or self._dispatcher.paced:
+            self._follow_pacing()
 
     def _deliver(self) -> None:
         """Tell the owners. Whatever they do here (fail, release, acquire) only adds to the deque,

@@ -29,6 +29,8 @@ _WAITING: Final = TicketState.WAITING
 _GRANTED: Final = TicketState.GRANTED
 _DONE: Final = TicketState.DONE
 _NOBODY: Final[tuple[Ticket, ...]] = ()
+_ANYWHERE: Final[tuple[str, ...]] = ()
+"""The line of those that exclude no replica."""
 
 # process-wide: a ticket may move on to another endpoint's line, and no two may ever tie
 _submissions: Final = count()
@@ -254,16 +256,34 @@ class Dispatcher:
         """Grant until nobody waits who could have a slot."""
         if self.paced:
             self._catch_up(now)
+        if not self.waiting or self._held:
+            return _NOBODY
+        only = self.only
+        if only is not None:
+            if only.in_flight >= only.limit:
+                return _NOBODY  # the line need not be asked
+            if len(self._lines) == 1 and _ANYWHERE in self._lines:
+                return self._grant_at(only, self._lines[_ANYWHERE])
         granted: list[Ticket] = []
-        while self.waiting and not self._held:
-            only = self.only
-            if only is not None and only.in_flight >= only.limit:
-                break  # the line need not be asked
+        while self.waiting and not (only is not None and only.in_flight >= only.limit):
             ticket = self._grant_next()
             if ticket is None:
                 break
             granted.append(ticket)
         return granted or _NOBODY
+
+    def _grant_at(self, only: ReplicaSlots, line: Line) -> Sequence[Ticket]:
+        """`_grant_next` until nothing is free, where there is one line, for one replica: what is
+        held mostly waits so."""
+        granted: list[Ticket] = []
+        while self.waiting and only.in_flight < only.limit:
+            ticket = line.take()
+            self.waiting -= 1
+            self._reserve(ticket, only)
+            granted.append(ticket)
+        if not line:
+            del self._lines[_ANYWHERE]
+        return granted
 
     def _grant_next(self) -> Ticket | None:
         """The first ticket for which there is a slot; several lines compete by their heads. If

@@ -105,6 +105,26 @@ class Line:
             self._heap = [entry for entry in self._heap if entry[3].entry is entry]
             heapify(self._heap)
 
+    def take(self) -> Ticket:
+        """The first leaves. The line must not be empty."""
+        run, heap = self._run, self._heap
+        if heap:
+            entry = self.head
+            if run and run[0] is entry:
+                run.popleft()
+            else:
+                heappop(heap)
+            ticket = entry[3]
+        else:
+            while True:
+                entry = run.popleft()
+                ticket = entry[3]
+                if ticket.entry is entry:
+                    break
+        ticket.entry = None
+        self._live -= 1
+        return ticket
+
     @property
     def head(self) -> Entry:
         """The first entry, to be compared with other lines'. The line must not be empty."""

@@ -41,6 +41,7 @@ like ours."""
 _NEVER_NAMED: Final = frozenset({b"content-length", b"host"})
 """`Connection` may not take these away from a message: they say where it ends and to whom it is."""
 _ID: Final = b"x-request-id"
+_FORWARDED: Final = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b"
 _REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
 
 _dice = random.Random(os.urandom(16))
@@ -113,13 +114,15 @@ def upstream_head(
     dropped = (head.connection - _NEVER_NAMED) | credentials
     remade = _REMADE_REQUEST if trusted else _REMADE_FOR_STRANGERS
     vias: list[bytes] = []
-    takes_trailers = False
+    takes_trailers, traced = False, None
     for name, value, line in head.fields if fields is None else fields:
         if name in remade:
             if name == b"via":
                 vias.append(value)
             elif name == b"te":
                 takes_trailers = takes_trailers or b"trailers" in _members(value)
+            elif name == b"traceparent" and traced is None:
+                traced = value
             continue
         if name in dropped or (continued and name == b"expect"):
             continue
@@ -129,11 +132,19 @@ def upstream_head(
             continue  # CGI and WSGI servers read X_Forwarded_For as X-Forwarded-For
         lines.append(line)
     vias.append(b"1.%d %b" % (head.minor, via))
-    lines.append(b"Via: " + b", ".join(vias))
-    lines.append(b"X-Request-Id: " + request_id)
+    lines.append(b"Via: %b\r\nX-Request-Id: %b" % (b", ".join(vias), request_id))
     if identity:
         lines.append(b"Accept-Encoding: identity")
-    _add_forwarding(lines, head, host=host, peer=peer, tls=tls, trusted=trusted, parent=parent)
+    parent = parent or valid_traceparent(traced) or new_traceparent()
+    if trusted:
+        _add_forwarding(lines, head, host=host, peer=peer, tls=tls)
+        lines.append(b"traceparent: " + parent)
+    else:
+        lines.append(
+            _FORWARDED % (peer.encode(), b"https" if tls else b"http", host)
+            + b"\r\ntraceparent: "
+            + parent
+        )
     if takes_trailers:
         lines.append(b"TE: trailers\r\nConnection: TE")
     if head.length == CHUNKED:
@@ -179,29 +190,14 @@ def _members(value: bytes) -> list[bytes]:
 
 
 def _add_forwarding(
-    lines: list[bytes],
-    head: RequestHead,
-    *,
-    host: bytes,
-    peer: str,
-    tls: bool,
-    trusted: bool,
-    parent: bytes | None,
+    lines: list[bytes], head: RequestHead, *, host: bytes, peer: str, tls: bool
 ) -> None:
-    proto = b"https" if tls else b"http"
-    chain = peer.encode()
-    shown = host
-    if trusted:
-        chain = b", ".join([*head.get_all(b"x-forwarded-for"), chain])
-        proto = head.get(b"x-forwarded-proto") or proto
-        shown = head.get(b"x-forwarded-host") or shown
-        lines += (b"Forwarded: " + value for value in head.get_all(b"forwarded"))
-    lines.append(
-        b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b"
-        % (chain, proto, shown)
-    )
-    parent = parent or valid_traceparent(head.get(b"traceparent")) or new_traceparent()
-    lines.append(b"traceparent: " + parent)
+    """Behind what a trusted proxy says."""
+    chain = b", ".join([*head.get_all(b"x-forwarded-for"), peer.encode()])
+    proto = head.get(b"x-forwarded-proto") or (b"https" if tls else b"http")
+    shown = head.get(b"x-forwarded-host") or host
+    lines += (b"Forwarded: " + value for value in head.get_all(b"forwarded"))
+    lines.append(_FORWARDED % (chain, proto, shown))
 
 
 def downstream_head(

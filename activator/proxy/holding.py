@@ -8,7 +8,7 @@ after is `handler`'s.
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from activator.aiokit.deadlines import Timed
 from activator.core.endpoint import Dialect
@@ -32,17 +32,15 @@ if TYPE_CHECKING:
     from activator.wire.server import ServerConnection
 
 
-class _State:
-    """Plain numbers: they are compared several times a request, which an Enum makes slow."""
-
-    COLLECTING = 0
-    """Its body is arriving; it has no place in line yet."""
-    STORING = 1
-    WAITING = 2
-    """It has a place in line."""
-    FETCHING = 3
-    """It has a slot; its body comes back from the store."""
-    OVER = 4
+# The states: plain numbers of the module, for they are compared several times a request.
+_COLLECTING: Final = 0
+"""Its body is arriving; it has no place in line yet."""
+_STORING: Final = 1
+_WAITING: Final = 2
+"""It has a place in line."""
+_FETCHING: Final = 3
+"""It has a slot; its body comes back from the store."""
+_OVER: Final = 4
 
 
 class Waiter(Protocol):
@@ -112,7 +110,7 @@ class Holding(Timed):
         """Bytes of its body that are read while it waits."""
         if self._reads_on:
             self._most = max(self._most, proxy.openai.peek_bytes)
-        self._state = _State.OVER
+        self._state = _OVER
         self._handle: Handle | None = None
         self._reserved = 0
         self._since = 0.0
@@ -130,7 +128,7 @@ class Holding(Timed):
         """Raises what is known already: a bound is reached, it is hopeless, it asks nonsense."""
         refuse_hopeless(self._live, within=self._within)
         self._start_clock(self._live.gate.hold(self))
-        self._state = _State.COLLECTING
+        self._state = _COLLECTING
         length, most = self._head.length, self._most
         if self._body.complete:
             self._line_up()
@@ -154,7 +152,7 @@ class Holding(Timed):
 
     def begin_again(self) -> None:
         """Back at its old place after a replica failed it; no bound applies any more."""
-        self._state = _State.WAITING
+        self._state = _WAITING
         self._start_clock(self._live.gate.hold_again(self))
         self._wait()
 
@@ -170,7 +168,7 @@ class Holding(Timed):
             return
         if self._body.size > self._most:
             self._connection.pause_body()
-            if self._state == _State.COLLECTING:
+            if self._state == _COLLECTING:
                 self._line_up()
 
     def _spill(self) -> None:
@@ -185,24 +183,27 @@ class Holding(Timed):
 
     def whole(self) -> None:
         """Its body is complete."""
-        if self._state == _State.COLLECTING:
+        if self._state == _COLLECTING:
             self._line_up()
 
     def end(self) -> None:
         """It waits no longer, whatever the reason; the ticket is left to its owner."""
-        if self._state == _State.OVER:
+        state, proxy = self._state, self._proxy
+        if state == _OVER:
             return
-        self._state = _State.OVER
-        waited = self._proxy.clock() - self._since
+        self._state = _OVER
+        waited = proxy.clock() - self._since
         self.waited += waited
         if self.cold:
             self._has_waited_for_a_start(waited)
         self.deadline = inf
-        self._proxy.deadlines.forget(self)
-        self._proxy.intake.leave(self)
+        if self.looked_at != inf:
+            proxy.deadlines.forget(self)
+        if state <= _STORING:  # later it has left
+            proxy.intake.leave(self)
         self._live.gate.unhold(self)
         if self._reserved:
-            self._proxy.held_memory.free(self._reserved)
+            proxy.held_memory.free(self._reserved)
             self._reserved = 0
         handle, self._handle = self._handle, None
         if handle is not None:
@@ -211,8 +212,9 @@ class Holding(Timed):
     def _has_waited_for_a_start(self, waited: float) -> None:
         """`waited`: seconds since it began to; a replica may have been ready meanwhile."""
         live = self._live
-        cold = waited if live.cold else min(max(0.0, live.warm_since - self._since), waited)
+        cold = waited
         if not live.cold:
+            cold = min(max(0.0, live.warm_since - self._since), waited)
             self.woken_after += cold
         if self._owner:
             live.keys.waited(self._owner, cold, now=self._since + waited)
@@ -262,7 +264,7 @@ class Holding(Timed):
             self._reserved = size
             self._wait()
         else:
-            self._state = _State.STORING
+            self._state = _STORING
             self._proxy.intake.squeeze_in(self)
             self._live.tasks.spawn(self._store(), name="store")
 
@@ -285,7 +287,7 @@ class Holding(Timed):
             # a mistake of ours, which the end of the task tells: nobody waits for it
             self._stay_in_memory(StoreUnavailable("The body could not be stored"))
             raise
-        if self._state != _State.STORING:
+        if self._state != _STORING:
             await self._proxy.store.discard(handle)
             return
         self._handle = handle
@@ -293,7 +295,7 @@ class Holding(Timed):
         self._wait()
 
     def _stay_in_memory(self, why: StoreUnavailable) -> None:
-        if self._state != _State.STORING:
+        if self._state != _STORING:
             return
         if self._proxy.held_memory.reserve(self._body.size):
             self._reserved = self._body.size
@@ -302,7 +304,7 @@ class Holding(Timed):
             self._waiter.refused(why)
 
     def _wait(self) -> None:
-        self._state = _State.WAITING
+        self._state = _WAITING
         self._proxy.intake.leave(self)
         replica = self._live.gate.acquire(self._ticket, self)
         if replica is not None:
@@ -318,7 +320,7 @@ class Holding(Timed):
             self.end()
             self._waiter.granted(replica)
             return
-        self._state = _State.FETCHING
+        self._state = _FETCHING
         try:
             # a task for each of thousands in line costs more than what it would do
             chunks = self._proxy.store.take_now(handle)
@@ -344,12 +346,12 @@ class Holding(Timed):
         """The body does not come back, and nobody waits for it any longer. False: it is a mistake
         of ours, which has to be told elsewhere, too."""
         foreseen = error if isinstance(error, StoreUnavailable) else None
-        if self._state == _State.FETCHING:
+        if self._state == _FETCHING:
             self._waiter.refused(foreseen or StoreUnavailable("The body could not be read back"))
         return foreseen is not None
 
     def _fetched(self, chunks: Sequence[bytes], replica: Replica) -> None:
-        if self._state == _State.FETCHING:
+        if self._state == _FETCHING:
             self._handle = None
             self._body.restore(chunks)
             self.end()

@@ -99,6 +99,7 @@ class _Head:
         become one for all."""
         if not self.folded:
             self.folded = b"".join([b"\r\n" + line for _, _, line in self.fields])
+            self.first  # noqa: B018 - there to be deleted, whether it was asked for or not
             del self.fields, self.first
 
     if not TYPE_CHECKING:  # for a checker every name would be an attribute
@@ -107,11 +108,13 @@ class _Head:
             """Only asked for what is not there: the fields, once they are folded."""
             if name not in ("fields", "first"):
                 raise AttributeError(name)
+            if name == "first":
+                self.first = _first_of(self.fields)
+                return self.first
             _, _, lines = self.folded.partition(b"\r\n")
             self.fields = _split(lines)
-            self.first = _first_of(self.fields)
             self.folded = b""
-            return getattr(self, name)
+            return self.fields
 
     def get(self, name: bytes) -> bytes | None:
         """The value of the first field of this lower-case name."""

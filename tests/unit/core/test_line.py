@@ -107,3 +107,29 @@ def test_those_who_left_do_not_pile_up(place: float) -> None:
 
     assert sum(1 for _ in line._all()) <= 2 + SPARE
     assert line.head[3] is stays
+
+
+@pytest.mark.parametrize("age", [0.0, 30.0])
+def test_to_take_the_first_is_to_have_it_leave(age: float) -> None:
+    dice = Random(5)
+    for _ in range(50):
+        tickets = [
+            arrived(dice.choice((float(seq), dice.uniform(0, 40))), urgency=dice.choice((2, 3, 3)))
+            for seq in range(40)
+        ]
+        for seq, ticket in enumerate(tickets):
+            ticket.seq = seq
+        line = lined_up(*tickets, age=age)
+        for ticket in dice.sample(tickets, dice.randrange(40)):
+            line.leave(ticket)
+            if dice.random() < 0.3:
+                line.enter(ticket, age=age)  # its former entry stays behind
+        taken = []
+        while line:
+            first = line.head[3]
+            taken.append(line.take())
+            assert taken[-1] is first
+            assert first.entry is None
+        for ticket in taken:
+            line.enter(ticket, age=age)
+        assert emptied(line) == taken
