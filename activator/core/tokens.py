@@ -10,15 +10,17 @@ TAIL: Final = 4 << 10
 """Bytes of an answer's end in which its `usage` stands."""
 MOST: Final = 1 << 40
 """Tokens of one answer that anybody may be believed to have used."""
-PIECES: Final = 16
-"""Of a stream that are kept before they are counted, all at once."""
-_LONG: Final = 1 << 10
-"""Bytes of a piece with which that is done at once."""
+_SPARE: Final = 2 << 10
+"""Bytes beyond that are kept for a while: of small pieces many are counted at once."""
 _EVENTS: Final = b"text/event-stream"
 _JSON: Final = b"application/json"
-_NAME: Final = b'"usage"'
+USAGE: Final = b'"usage"'
 """In a text its quotes would be escaped."""
-_EVENT: Final = b"\ndata:"
+_NO_USAGE: Final = (b'"usage":null', b'"usage": null')
+EVENT: Final = b"\ndata:"
+DONE: Final = b"data: [DONE]"
+WHOLE: Final = (b"\n\n", b"\n\r\n")
+"""How events end; by a third way, CR CR, nobody ends them."""
 _DECODER: Final = json.JSONDecoder()
 
 
@@ -41,47 +43,56 @@ def tokens_of(body: bytes, *, is_stream: bool) -> Tokens | None:
 class TokenCounter:
     """One answer of JSON, or a stream of events."""
 
-    __slots__ = ("_events", "_is_stream", "_uncounted", "pieces")
+    __slots__ = ("_events", "_tail", "_uncounted", "is_stream")
 
     def __init__(self, *, is_stream: bool) -> None:
-        self._is_stream = is_stream
-        self.pieces = [b"\n"]
-        """The last of what has come: at first no more than the end of a line, then at least TAIL
-        bytes. Whoever adds small ones by itself calls `count` when they are more than PIECES."""
+        self.is_stream = is_stream
+        self._tail = bytearray(b"\n")
+        """At least the last TAIL bytes."""
         self._events = 0
         self._uncounted = 0
         """Where in it an event may begin that is not among those."""
 
     def data(self, data: bytes) -> None:
-        pieces = self.pieces
-        pieces.append(data if self._is_stream else data[-TAIL:])
-        if len(pieces) > PIECES or len(data) > _LONG:
-            self.count()
+        tail = self._tail
+        tail += data if self.is_stream else data[-TAIL:]
+        if len(tail) > TAIL + _SPARE:
+            self._count()
 
-    def count(self) -> None:
+    def skip(self, size: int, events: int) -> None:
+        """So many bytes of a stream have come where one event had ended and another may begin: some
+        events, all whole, that tell nothing but how many they are."""
+        self._events += events
+        self.data(b"." * (min(size, TAIL) - 2) + b"\n\n")
+
+    def _count(self) -> None:
         """The events that have come whole; and what is beyond the tail is let go."""
-        come = b"".join(self.pieces)
-        if self._is_stream:
-            self._events += come.count(_EVENT, self._uncounted)
-        tail = come[-TAIL:]
-        self.pieces[:] = [tail]
-        self._uncounted = max(0, len(tail) + 1 - len(_EVENT))
+        tail = self._tail
+        if self.is_stream:
+            self._events += tail.count(EVENT, self._uncounted)
+        del tail[:-TAIL]
+        self._uncounted = max(0, len(tail) + 1 - len(EVENT))
 
     @property
     def is_between(self) -> bool:
         """Of a stream: another event may begin here."""
-        end = b"".join(self.pieces[-4:])[-4:]
-        return end == b"\n" or end.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
+        tail = self._tail
+        return tail == b"\n" or tail.endswith((*WHOLE, b"\r\r"))
 
     def tokens(self) -> Tokens | None:
         """Of what has come; None: there is nothing to count."""
-        self.count()
-        (tail,) = self.pieces
+        self._count()
+        tail = bytes(self._tail)
         told = _told(tail)
         if told is not None:
             return told
-        events = self._events - tail.rstrip().endswith(b"data: [DONE]")
+        events = self._events - tail.rstrip().endswith(DONE)
         return Tokens(0, events, told=False) if events > 0 else None
+
+
+def tells(events: bytes) -> bool:
+    """Whether events in which USAGE stands tell how many tokens were used; they may be framed."""
+    return events.count(USAGE) != sum(map(events.count, _NO_USAGE))
 
 
 def counter_of(
@@ -103,16 +114,16 @@ def is_counted(*, status: int, form: bytes | None, is_encoded: bool) -> bool | N
 
 
 def _told(tail: bytes) -> Tokens | None:
-    at = tail.rfind(_NAME)
+    at = tail.rfind(USAGE)
     while at >= 0:
-        text = tail[at + len(_NAME) :].decode("utf-8", "replace").lstrip(" \t\r\n:")
+        text = tail[at + len(USAGE) :].decode("utf-8", "replace").lstrip(" \t\r\n:")
         try:
             said: object = _DECODER.raw_decode(text)[0]
         except (ValueError, RecursionError):
             said = None
         if isinstance(said, dict):
             return _read(cast("dict[str, Any]", said))
-        at = tail.rfind(_NAME, 0, at)
+        at = tail.rfind(USAGE, 0, at)
     return None
 
 

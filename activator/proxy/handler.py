@@ -424,20 +424,19 @@ class Exchange(Played):
             head = passed_on
         self._note_answer(head.status)
         self._body.forget()
-        connection = self._connection
+        connection, early = self._connection, None
         if self._live.endpoint.dialect is Dialect.OPENAI:
             early = self._beside.early = self._early or self._new_early()
-            if not early.answered(head):
-                said = self._head_of(head)
-                connection.begin_answer(said, length=head.length, followed=followed)
-            self.data, chunk, takes_chunks = early.data, early.chunk, early.takes_chunks
+            self.data = early.data
         else:
-            said = self._head_of(head)
-            connection.begin_answer(said, length=head.length, followed=followed)
-            self.data, chunk = connection.send, connection.send_chunk
-            takes_chunks = connection.takes_chunks
-        if takes_chunks and head.length == CHUNKED and self._attempt is not None:
-            self._attempt.pass_chunks(chunk)
+            self.data = connection.send
+        if early is None or not early.answered(head):
+            connection.begin_answer(self._head_of(head), length=head.length, followed=followed)
+        if head.length == CHUNKED and self._attempt is not None:
+            if early is not None:
+                early.take_chunks(self._attempt)
+            elif connection.takes_chunks:
+                self._attempt.pass_chunks(connection.send_chunk)
 
     def _head_of(self, head: ResponseHead) -> bytes:
         return downstream_head(

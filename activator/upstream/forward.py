@@ -234,10 +234,12 @@ class Attempt:
         self._run_idle()
         self._answer.answered(head, followed=followed)
 
-    def pass_chunks(self, to: Callable[[bytes, int], None]) -> None:
+    def pass_chunks(
+        self, to: Callable[[bytes, int], None], *, ending: bytes | tuple[bytes, ...] = b"\r\n"
+    ) -> None:
         """The answer has just begun, and comes in chunks: as in `ClientConnection`."""
         if self._connection is not None:
-            self._connection.pass_chunks(to, moving=self._replica, clock=self._clock)
+            self._connection.pass_chunks(to, ending=ending, moving=self._replica, clock=self._clock)
 
     def data(self, data: bytes) -> None:
         # no more than its moment is noted: the deadline is left where it is, and when it comes

@@ -93,6 +93,7 @@ class ClientConnection(asyncio.Protocol, Timed):
         "_clock",
         "_deadlines",
         "_decoder",
+        "_ending",
         "_full",
         "_head",
         "_interims",
@@ -143,6 +144,7 @@ class ClientConnection(asyncio.Protocol, Timed):
         """Who takes whole chunks of the answer that is coming."""
         self._passing: Callable[[bytes, int], None] | None = None
         """The same, while a chunk begins with the next byte."""
+        self._ending: bytes | tuple[bytes, ...] = b""
         self._moving: Moving
         self._clock: Callable[[], float]
         self._method = b""
@@ -171,7 +173,7 @@ class ClientConnection(asyncio.Protocol, Timed):
             if passing is not None:
                 # what most reads of a stream bring: one whole chunk, framed as we would
                 usual = USUAL_CHUNKS.get(len(data))
-                if usual is not None and data.startswith(usual[0]) and data.endswith(b"\r\n"):
+                if usual is not None and data.startswith(usual[0]) and data.endswith(self._ending):
                     self.heard_at = self._moving.moved_at = self._clock()
                     passing(data, usual[1])
                     return
@@ -281,14 +283,21 @@ class ClientConnection(asyncio.Protocol, Timed):
             self._transport.resume_reading()
 
     def pass_chunks(
-        self, to: Callable[[bytes, int], None], *, moving: Moving, clock: Callable[[], float]
+        self,
+        to: Callable[[bytes, int], None],
+        *,
+        ending: bytes | tuple[bytes, ...],
+        moving: Moving,
+        clock: Callable[[], float],
     ) -> None:
         """Of the answer that has just begun, which comes in chunks: `to` is given each that is read
         alone and framed as we would, as it stands, and how many bytes of the body are in it; the
-        sink hears nothing of those. Each is a byte of `moving`, too, at that moment of `clock`."""
+        sink hears nothing of those. `ending`: with which they end, CRLF included. Each is a byte of
+        `moving`, too, at that moment of `clock`."""
         coming = self._decoder
         assert coming is not None
-        self._chunks_to, self._moving, self._clock = to, moving, clock
+        self._chunks_to, self._ending = to, ending
+        self._moving, self._clock = moving, clock
         self._passing = to if coming.between else None
 
     def set_deadline(self, at: float) -> None:

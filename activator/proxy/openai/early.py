@@ -13,9 +13,10 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from activator.aiokit.deadlines import Timed
-from activator.core.tokens import PIECES, TokenCounter, counter_of
+from activator.core.tokens import TokenCounter, counter_of
 from activator.errors import UpstreamTimeout
 from activator.proxy.openai.errors import LONGEST_ERROR, openai_error, replica_error
+from activator.proxy.openai.passing import ENDINGS, Passing
 from activator.proxy.openai.reading import Reading
 from activator.wire.heads import CHUNKED, UNTIL_CLOSE
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from activator.errors import ActivatorError
     from activator.proxy.body import Body
     from activator.proxy.listener import Proxy
+    from activator.upstream.forward import Attempt
     from activator.upstream.registry import LiveEndpoint
     from activator.wire.heads import Field, RequestHead, ResponseHead
     from activator.wire.server import ServerConnection
@@ -48,7 +50,7 @@ class EarlyAnswer(Timed):
 
     __slots__ = (
         "_arrived", "_connection", "_error", "_events", "_full", "_give_up", "_head", "_id",
-        "_is_counted", "_kind", "_live", "_owner", "_passed", "_pieces", "_place", "_proxy",
+        "_is_counted", "_kind", "_live", "_owner", "_passed", "_passing", "_place", "_proxy",
         "_reading", "_status", "_way", "begun", "elsewhere", "used",
     )  # fmt: skip
 
@@ -76,7 +78,8 @@ class EarlyAnswer(Timed):
         self._owner = owner
         self._passed: TokenCounter | None = None
         """What of the answer was passed on, as far as anybody asks for it afterwards."""
-        self._pieces: list[bytes]
+        self._passing: Passing | None = None
+        """What stands between that and the connection, where chunks come as they are."""
         self._is_counted = False
         """Its tokens are asked for."""
         self.used: Tokens | None = None
@@ -191,6 +194,8 @@ class EarlyAnswer(Timed):
         if self._reading is not None:
             self._reading.stop()
             self._reading = None
+        if self._passing is not None:
+            self._passing.settle()
         if self._is_counted and self._passed is not None:
             self._is_counted = False
             self.used = self._passed.tokens()
@@ -210,11 +215,12 @@ class EarlyAnswer(Timed):
             self._events = self._kind == _EVENTS
         else:
             self._events = events and head.length in (CHUNKED, UNTIL_CLOSE)
-        self._keep(
-            counter_of(
-                method=self._head.method, status=head.status, form=form, is_encoded=not plain
-            )
+        counter = counter_of(
+            method=self._head.method, status=head.status, form=form, is_encoded=not plain
         )
+        self._is_counted = counter is not None
+        # of what is not counted it may have to be told all the same whether its end is an event's
+        self._passed = counter or (TokenCounter(is_stream=True) if self._events else None)
         if self.begun and self._events and not events:
             wrapped = head.status == 200 and plain and form == b"application/json"
             self._way = _ONE_EVENT if wrapped else _AN_ERROR
@@ -222,38 +228,26 @@ class EarlyAnswer(Timed):
                 self._connection.send(b"data: ")
         return self.begun
 
-    def _keep(self, counter: TokenCounter | None) -> None:
-        """The end of what is passed on, if tokens are to be counted in it, or it may have to be
-        told whether that is an event's."""
-        self._is_counted = counter is not None
-        if counter is None and self._events:
-            counter = TokenCounter(is_stream=True)
-        if counter is not None:
-            self._passed, self._pieces = counter, counter.pieces
-
     @property
     def has_answer(self) -> bool:
         """The replica's has begun."""
         return self._status != 0
 
-    @property
-    def takes_chunks(self) -> bool:
-        """By `chunk`, instead of `data`, if the connection does."""
-        return self._way == _AS_IT_IS and self._connection.takes_chunks
-
-    def chunk(self, chunk: bytes, size: int) -> None:
-        """As `ServerConnection.send_chunk`. A stream comes this way with every token: its bytes are
-        kept as they are, and looked at many at once."""
-        passed = self._passed
-        if passed is not None:
-            pieces = self._pieces
-            pieces.append(chunk[-2 - size : -2])
-            if len(pieces) > PIECES:
-                passed.count()
-        self._connection.send_chunk(chunk, size)
+    def take_chunks(self, attempt: Attempt) -> None:
+        """What the replica has begun to answer comes in chunks; and its head is sent."""
+        connection, passed = self._connection, self._passed
+        if self._way != _AS_IT_IS or not connection.takes_chunks:
+            return
+        if passed is None:
+            attempt.pass_chunks(connection.send_chunk)
+        elif passed.is_stream:
+            self._passing = passing = Passing(connection, passed)
+            attempt.pass_chunks(passing.chunk, ending=ENDINGS)
 
     def data(self, data: bytes) -> None:
-        if self._passed is not None:
+        if self._passing is not None:
+            self._passing.look(data)
+        elif self._passed is not None:
             self._passed.data(data)
         way = self._way
         if way == _AS_IT_IS:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activator.core.tokens import PIECES, TAIL, TokenCounter, Tokens, tokens_of
+from activator.core.tokens import TAIL, TokenCounter, Tokens, tells, tokens_of
 
 CHAT = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
 RESPONSES = {"input_tokens": 7, "output_tokens": 5, "output_tokens_details": {"x": 1}}
@@ -80,30 +80,29 @@ def test_a_stream_without_usage_is_counted_by_its_events(sizes: list[int]) -> No
     assert counted(*pieces, stream, is_stream=True) == Tokens(0, 12, told=False)
 
 
-@given(
-    parts=st.lists(
-        st.sampled_from(
-            [b"data: ", b"\n", b"\r\n", b"\ndata:", b"da", b"ta:", b"x" * 700, b"[DONE]",
-             b'{"usage": null}', b'{"usage": {"prompt_tokens": 3}}', b" " * 2500]
-        ),
-        max_size=60,
-    ),
-    kept=st.booleans(),
-)  # fmt: skip
-def test_however_it_comes_a_stream_is_counted_as_if_it_had_come_at_once(
-    parts: list[bytes], kept: bool
-) -> None:
-    counter = TokenCounter(is_stream=True)
-    for part in parts:
-        if kept and len(part) < 1000:
-            counter.pieces.append(part)
-            if len(counter.pieces) > PIECES:
-                counter.count()
-        else:
-            counter.data(part)
+def test_what_was_skipped_pushes_what_was_told_before_beyond_the_tail() -> None:
+    told = events({"usage": CHAT}, done=False)
+    room = TAIL - len(told)
+    for skipped, is_there in ((10, True), (room, True), (room + 30, False), (10 * TAIL, False)):
+        counter = TokenCounter(is_stream=True)
+        counter.data(told)
+        counter.skip(skipped, 1)
 
-    assert counter.tokens() == tokens_of(b"".join(parts), is_stream=True)
-    assert sum(map(len, counter.pieces)) <= TAIL
+        heard = counter.tokens()
+        assert heard == (Tokens(7, 5, told=True) if is_there else Tokens(0, 2, told=False))
+
+
+@pytest.mark.parametrize(
+    ("said", "is_told"),
+    [
+        (b'{"usage": null, "usage":null}', False),
+        (b'{"usage": {}}', True),
+        (b'{"usage":null}{"usage" : null}', True),
+        (b'{"usage":null}{"usage":{"prompt_tokens":1}}', True),
+    ],
+)
+def test_what_may_tell_a_usage(said: bytes, is_told: bool) -> None:
+    assert tells(said) is is_told
 
 
 @pytest.mark.parametrize(
@@ -112,6 +111,7 @@ def test_however_it_comes_a_stream_is_counted_as_if_it_had_come_at_once(
         (b"", True),
         (b"data: 1\n\n", True),
         (b"data: 1\r\n\r\n", True),
+        (b"data: 1\n\r\n", True),
         (b"data: 1\r\r", True),
         (b": waits\n", False),
         (b"data: 1\n", False),

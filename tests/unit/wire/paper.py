@@ -74,6 +74,7 @@ class Asked:
         self.takes_whole = takes_whole
         self.passed_by: ClientConnection | None = None
         """Whom it asks for chunks as they stand."""
+        self.ending: bytes | tuple[bytes, ...] = b"\r\n"
         self.chunks: list[bytes] = []
         """Those that it got."""
         self.interims: list[ResponseHead] = []
@@ -90,7 +91,9 @@ class Asked:
         assert self.head is None
         self.head = head
         if self.passed_by is not None and head.length == CHUNKED:
-            self.passed_by.pass_chunks(self.chunk, moving=self, clock=lambda: len(self.body) + 1.0)
+            self.passed_by.pass_chunks(
+                self.chunk, ending=self.ending, moving=self, clock=lambda: len(self.body) + 1.0
+            )
 
     def upgraded(self, head: ResponseHead, rest: bytes) -> None:
         self.head = head
@@ -144,6 +147,16 @@ class Desk:
         self.known_answers = KnownAnswers()
         """Within the default limits: what has been played before is read from here."""
 
+    def kit(self, service: RecordingService, limits: ServerLimits | None = None) -> ServerKit:
+        return ServerKit(
+            loop=self._runner.get_loop(),
+            service=service,
+            deadlines=self.deadlines,
+            hangups=self.hangups,
+            limits=limits or ServerLimits(),
+            known=KnownRequests() if limits else self.known_requests,
+        )
+
     def serve(
         self,
         reads: Sequence[bytes],
@@ -153,14 +166,7 @@ class Desk:
     ) -> Served:
         """One client's connection, fed until it closes or there is no more."""
         recording = service or RecordingService()
-        kit = ServerKit(
-            loop=self._runner.get_loop(),
-            service=recording,
-            deadlines=self.deadlines,
-            hangups=self.hangups,
-            limits=limits or ServerLimits(),
-            known=KnownRequests() if limits else self.known_requests,
-        )
+        kit = self.kit(recording, limits)
 
         async def play() -> Served:
             transport = PaperTransport()
@@ -187,9 +193,10 @@ class Desk:
         eof: bool = False,
         limits: HeadLimits | None = None,
         passes: bool = False,
+        ending: bytes | tuple[bytes, ...] = b"\r\n",
     ) -> tuple[Asked, bool]:
         """(what one request hears, whether its connection could be used again). `passes`: chunks
-        are passed on as they stand."""
+        are passed on as they stand, those with this `ending`."""
 
         async def play() -> tuple[Asked, bool]:
             transport, asked = PaperTransport(), Asked()
@@ -200,7 +207,7 @@ class Desk:
                 known=None if limits else self.known_answers,
             )
             if passes:
-                asked.passed_by = connection
+                asked.passed_by, asked.ending = connection, ending
             transport.set_protocol(connection)
             connection.connection_made(transport)
             connection.begin(b"", method=method, length=0, upgrade=upgrade, sink=asked)

@@ -175,6 +175,18 @@ def test_a_chunk_that_is_read_alone_is_passed_on_as_it_stands(desk: Desk) -> Non
     assert usable
 
 
+def test_chunks_with_another_ending_than_was_asked_for_are_told_as_data(desk: Desk) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    begun, event = b"5\r\nhello\r\n", b"3\r\n!\n\n\r\n"
+    reads = [head, event, begun, event, event, b"0\r\n\r\n"]
+
+    asked, usable = desk.ask(reads, passes=True, ending=(b"\n\n\r\n", b"?"))
+
+    assert heard(asked) == (200, b"!\n\nhello!\n\n!\n\n", True)
+    assert asked.chunks == [event] * 3
+    assert usable
+
+
 def test_what_looks_like_a_chunk_within_another_is_its_data(desk: Desk) -> None:
     inner = b"5\r\nhello\r\n"
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
