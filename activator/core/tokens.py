@@ -18,7 +18,6 @@ USAGE: Final = b'"usage"'
 """In a text its quotes would be escaped."""
 _NO_USAGE: Final = (b'"usage":null', b'"usage": null')
 EVENT: Final = b"\ndata:"
-DONE: Final = b"data: [DONE]"
 WHOLE: Final = (b"\n\n", b"\n\r\n")
 """How events end; by a third way, CR CR, nobody ends them."""
 _DECODER: Final = json.JSONDecoder()
@@ -86,7 +85,7 @@ class TokenCounter:
         told = _told(tail)
         if told is not None:
             return told
-        events = self._events - tail.rstrip().endswith(DONE)
+        events = self._events - tail.rstrip().endswith(b"data: [DONE]")
         return Tokens(0, events, told=False) if events > 0 else None
 
 

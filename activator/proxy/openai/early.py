@@ -196,6 +196,7 @@ class EarlyAnswer(Timed):
             self._reading = None
         if self._passing is not None:
             self._passing.settle()
+            self._passing = None
         if self._is_counted and self._passed is not None:
             self._is_counted = False
             self.used = self._passed.tokens()

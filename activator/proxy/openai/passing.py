@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from activator.core.tokens import DONE, EVENT, USAGE, WHOLE, tells
+from activator.core.tokens import EVENT, USAGE, WHOLE, tells
 
 if TYPE_CHECKING:
     from activator.core.tokens import TokenCounter
@@ -22,13 +22,15 @@ ENDINGS: Final = tuple(ending + b"\r\n" for ending in WHOLE)
 class Passing:
     """Of one answer, from its beginning on."""
 
-    __slots__ = ("_connection", "_counter", "_events", "_is_open", "_seen")
+    __slots__ = ("_connection", "_counter", "_events", "_is_open", "_last", "_seen")
 
     def __init__(self, connection: ServerConnection, counter: TokenCounter) -> None:
         self._connection = connection
         self._counter = counter
         self._events = 0
         """Those of which the counter has not heard."""
+        self._last = b""
+        """The last chunk with such an event."""
         self._is_open = False
         """The end of what has come is none of an event."""
         self._seen = connection.sent
@@ -37,10 +39,12 @@ class Passing:
     def chunk(self, chunk: bytes, size: int) -> None:
         """As `ServerConnection.send_chunk`; it ends with one of ENDINGS."""
         events = chunk.count(EVENT)  # the line before the data ends where a line of events would
-        if self._is_open or not events or DONE in chunk or (USAGE in chunk and tells(chunk)):
+        # `in` takes twice as long as `find`: it tries first whether it is given a number
+        if self._is_open or not events or (chunk.find(USAGE) >= 0 and tells(chunk)):
             self.look(chunk[-2 - size : -2])
         else:
             self._events += events
+            self._last = chunk
         self._connection.send_chunk(chunk, size)
 
     def look(self, data: bytes) -> None:
@@ -54,6 +58,10 @@ class Passing:
         """The counter hears of everything that was sent."""
         skipped = self._connection.sent - self._seen
         if skipped:
-            self._counter.skip(skipped, self._events)
+            # how it ends is asked in the end
+            last = self._last[self._last.index(b"\n") + 1 : -2]
+            if skipped > len(last):
+                self._counter.skip(skipped - len(last), self._events - self._last.count(EVENT))
+            self._counter.data(last)
             self._seen += skipped
             self._events = 0
