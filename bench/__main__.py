@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 folder=Path(folder),
                 record=options.record,
                 interpreter=interpreter.executable,
+                model_python=options.model_python,
             )
             try:
                 result: Result = ALL[name](lab)
@@ -119,6 +120,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="PROGRAM",
         help="interpreter that runs the activator, such as the one of a virtual environment that"
         " has it installed; the load is made by this one",
+    )
+    parser.add_argument(
+        "--model-python",
+        default=sys.executable,
+        metavar="PROGRAM",
+        help="gpu only: interpreter with torch and transformers that runs the model",
     )
     parser.set_defaults(size=Size.FULL)
     options = parser.parse_args(arguments)

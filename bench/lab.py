@@ -26,6 +26,8 @@ class Lab:
     folder: Path
     interpreter: str = sys.executable
     """The Python that runs the activator."""
+    model_python: str = sys.executable
+    """The one that runs a model on a GPU."""
     record: bool = False
     """What is counted is what later runs are judged by."""
 

@@ -1,0 +1,379 @@
+"""A model's cold start on a real GPU: one request through the activator to an endpoint at zero,
+beside the same server started by hand and asked until it answers; and what of the GPU is free again
+at zero."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from dataclasses import asdict, dataclass
+from functools import partial
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from bench import contestants
+from bench.failure import BenchError
+from bench.golang import BUILT
+from bench.nvidia import Gpu
+from bench.processes import LOOPBACK, free_port, started
+from bench.report import Result, Verdict
+from bench.rounds import interleaved, middle
+from bench.size import Size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bench.contestants import Activator
+    from bench.lab import Lab
+    from bench.nvidia import Reading
+    from bench.processes import Address
+    from bench.report import Cell
+
+    Command = Callable[[str], list[str]]
+    """The model server's, by its port."""
+
+TITLE: Final = "cold start of a model on a GPU"
+BEYOND_LIMIT_MS: Final = 150.0
+"""That the activator adds to a start by hand."""
+KEPT_LIMIT_MIB: Final = 16.0
+"""Of the GPU's memory, at zero: less than a process takes that has only begun to use it."""
+NAME: Final = "model"
+PATH: Final = "/v1/chat/completions"
+ASK_AGAIN: Final = 0.005
+"""Seconds, by hand."""
+PATIENCE: Final = 600.0
+WEIGHTS: Final = BUILT / "weights"
+NEEDED: Final = ("accelerate", "aiohttp", "torch", "transformers")
+
+
+class Watched(Protocol):
+    """The GPU."""
+
+    def look(self) -> Reading: ...
+
+    def watch(self, seconds: float) -> Reading: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    model: str
+    """One of `bench.model_server`."""
+    rounds: int
+    tokens: int
+    """Of an answer."""
+    rest: float
+    """Seconds over which the GPU is watched, loaded and at zero."""
+    burst: int
+    """Requests at once."""
+    idle: str = "2s"
+    """Timeout."""
+
+
+PLANS: Final = {
+    Size.FULL: Plan("8B", 5, 16, 4.0, 16),
+    Size.QUICK: Plan("1B", 2, 16, 3.0, 16),
+    Size.SMOKE: Plan("tiny", 1, 4, 0.5, 3),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """From nothing to the first answer, in seconds, and its parts one after the other."""
+
+    took: float
+    ordered: float
+    """Until the kernel made the process, told to a hundredth."""
+    loaded: float
+    """Until it listened."""
+    found: float
+    """Until a request reached it."""
+    answered: float
+    text: str
+    memory: float
+    """MiB of the GPU beyond what was in use before."""
+    power: float | None
+    """Watts while the model is loaded and at rest, or at zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """What followed a start through the activator."""
+
+    after: float
+    """Seconds from the answer until the endpoint was at zero, the idle timeout included."""
+    is_gone: bool
+    """The process that answered."""
+    kept: float
+    """MiB of the GPU in use beyond before, as soon as the endpoint said that it is at zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    took: float
+    """Seconds until the last answer."""
+    numbers: Sequence[int | None]
+    """Places in which the requests reached the model, in the order in which they were sent; None:
+    not answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    by_hand: Sequence[Start]
+    through: Sequence[tuple[Start, Return]]
+    burst: Burst
+
+
+def run(lab: Lab) -> Result:
+    plan = PLANS[lab.size]
+    gpu = Gpu.find()
+    if gpu is None:
+        return _left_out(plan, "no NVIDIA GPU here (nvidia-smi shows none)")
+    try:
+        versions = _versions(lab.model_python)
+    except BenchError as error:
+        return _left_out(plan, f"{error}; --model-python names another one")
+    folder = WEIGHTS / plan.model
+    command = partial(_command, lab, plan, folder)
+    _write(command)
+    taken = measure(lab, plan, command, gpu)
+    note = f"{gpu.name}, driver {gpu.driver}, {versions}; weights of {_gigabytes(folder):.1f} GB"
+    return result(plan, taken, notes=[f"{note}, which the page cache holds"])
+
+
+def _left_out(plan: Plan, why: str) -> Result:
+    return Result("gpu", TITLE, asdict(plan), (), notes=(f"left out: {why}",))
+
+
+def _versions(python: str) -> str:
+    """Of what the model server needs there. Raises BenchError if something is missing."""
+    told = 'f"torch {torch.__version__}, transformers {transformers.__version__}"'
+    question = f"import {', '.join(NEEDED)}; print({told} if torch.cuda.is_available() else '')"
+    try:
+        done = subprocess.run([python, "-c", question], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise BenchError(f"{python} cannot be run: {error}") from error
+    if done.returncode:
+        words = done.stderr.strip().splitlines()
+        raise BenchError(f"{python} cannot run the model: {words[-1] if words else ''}")
+    if not done.stdout.strip():
+        raise BenchError(f"{python} has a torch that finds no GPU")
+    return done.stdout.strip()
+
+
+def _command(lab: Lab, plan: Plan, folder: Path, port: str) -> list[str]:
+    """`port`: empty to write the weights. The model has every core but the activator's and the
+    load's, if there are more."""
+    cores = {lab.cores.upstream, *lab.cores.spare}
+    return [
+        *(lab.model_python, "-m", "bench.model_server", "--model", plan.model),
+        *("--folder", str(folder), "--cores", *map(str, sorted(cores))),
+        *(("--port", port) if port else ("--write",)),
+    ]
+
+
+def _write(command: Command) -> None:
+    WEIGHTS.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(command(""), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchError(f"the weights cannot be made: {done.stderr.strip()[-2000:]}")
+
+
+def _gigabytes(folder: Path) -> float:
+    return sum(each.stat().st_size for each in folder.glob("*.safetensors")) / 1e9
+
+
+def measure(lab: Lab, plan: Plan, command: Command, gpu: Watched) -> Taken:
+    """Both ways by turns, then the burst."""
+    endpoint = {
+        "name": NAME,
+        "match": {"hosts": [NAME]},
+        "backend": {"type": "process", "command": command("{port}")},
+        "scale": {"idleTimeout": plan.idle},
+        "concurrency": 1,
+    }
+    by_hand = partial(_by_hand, lab, plan, command, gpu)
+    by_hand()  # the first start after the weights were made fills caches for all
+    with contestants.activator(lab, [endpoint]) as activator:
+        through = partial(_through, plan, activator, gpu)
+        ways: list[Callable[[], tuple[Start, Return | None]]] = [by_hand, through]
+        hand, ours = interleaved(ways, rounds=plan.rounds, measure=lambda way: way())
+        burst = _burst(plan, activator)
+    return Taken(
+        by_hand=[start for start, _ in hand],
+        through=[(start, back) for start, back in ours if back is not None],
+        burst=burst,
+    )
+
+
+def _by_hand(lab: Lab, plan: Plan, command: Command, gpu: Watched) -> tuple[Start, None]:
+    before = gpu.look()
+    port = free_port()
+    log = lab.folder / f"model-{port}.log"
+    began = time.monotonic()
+    with started(command(str(port)), core=lab.cores.contestant, log=log) as running:
+        while True:
+            try:
+                answer = _ask((LOOPBACK, port), plan)
+            except ConnectionRefusedError:
+                running.check()
+                if time.monotonic() > began + PATIENCE:
+                    raise BenchError(f"the model does not listen after {PATIENCE:g} s") from None
+                time.sleep(ASK_AGAIN)
+            else:
+                break
+        ended = time.monotonic()
+        loaded = gpu.watch(plan.rest)
+    memory = loaded.memory - before.memory
+    return _start(answer, began=began, ended=ended, memory=memory, power=loaded.power), None
+
+
+def _through(plan: Plan, activator: Activator, gpu: Watched) -> tuple[Start, Return]:
+    before = gpu.look()
+    began = time.monotonic()
+    answer = _ask(activator.address, plan)
+    ended = time.monotonic()
+    memory = gpu.look().memory - before.memory
+    activator.wait_for(NAME, within=PATIENCE, state="inactive", replicas=[])
+    back = Return(
+        after=time.monotonic() - ended,
+        is_gone=not Path(f"/proc/{answer['timings']['pid']}").exists(),
+        kept=gpu.look().memory - before.memory,
+    )
+    power = gpu.watch(plan.rest).power
+    return _start(answer, began=began, ended=ended, memory=memory, power=power), back
+
+
+def _start(
+    answer: dict[str, Any], *, began: float, ended: float, memory: float, power: float | None
+) -> Start:
+    told = answer["timings"]
+    return Start(
+        took=ended - began,
+        ordered=told["started"] - began,
+        loaded=told["listening"] - told["started"],
+        found=told["arrived"] - told["listening"],
+        answered=ended - told["arrived"],
+        text=answer["choices"][0]["message"]["content"],
+        memory=memory,
+        power=power,
+    )
+
+
+def _burst(plan: Plan, activator: Activator) -> Burst:
+    """All wait before the model is there, each sent when the one before is held: so their order is
+    known."""
+    began = time.monotonic()
+    connections: list[HTTPConnection] = []
+    try:
+        for number in range(plan.burst):
+            connections.append(_send(activator.address, plan))
+            until = time.monotonic() + contestants.READY_WITHIN
+            while (held := activator.endpoint(NAME)["held"]) <= number:
+                if time.monotonic() > until:
+                    raise BenchError(f"{number + 1} requests were sent, {held} are held")
+        numbers = [_number(each, plan) for each in connections]
+    finally:
+        for each in connections:
+            each.close()
+    return Burst(time.monotonic() - began, numbers)
+
+
+def _number(connection: HTTPConnection, plan: Plan) -> int | None:
+    try:
+        return int(_read(connection, plan)["id"].rpartition("-")[2])
+    except (BenchError, OSError, HTTPException):
+        return None
+
+
+def _ask(to: Address, plan: Plan) -> dict[str, Any]:
+    """Raises ConnectionRefusedError if nobody listens, BenchError for anything but an answer of so
+    many tokens."""
+    connection = _send(to, plan)
+    try:
+        return _read(connection, plan)
+    except (OSError, HTTPException) as error:
+        raise BenchError(f"no answer: {error}") from error
+    finally:
+        connection.close()
+
+
+def _send(to: Address, plan: Plan) -> HTTPConnection:
+    connection = HTTPConnection(*to, timeout=PATIENCE)
+    said = [{"role": "user", "content": "Why does a GPU that nobody uses draw power?"}]
+    body = json.dumps({"model": plan.model, "messages": said, "max_tokens": plan.tokens})
+    try:
+        connection.request("POST", PATH, body, {"Host": NAME, "Content-Type": "application/json"})
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def _read(connection: HTTPConnection, plan: Plan) -> dict[str, Any]:
+    answer = connection.getresponse()
+    said = answer.read()
+    if answer.status != 200:
+        raise BenchError(f"answered {answer.status}: {said[:500]!r}")
+    completion: dict[str, Any] = json.loads(said)
+    if completion["usage"]["completion_tokens"] != plan.tokens:
+        raise BenchError(f"{plan.tokens} tokens were asked for: {completion['usage']}")
+    return completion
+
+
+def result(plan: Plan, taken: Taken, *, notes: Sequence[str]) -> Result:
+    ours = [start for start, _ in taken.through]
+    returns = [back for _, back in taken.through]
+    beyond = [
+        (through.took - by_hand.took) * 1e3
+        for by_hand, through in zip(taken.by_hand, ours, strict=True)
+    ]
+    numbers = taken.burst.numbers
+    answered = [number for number in numbers if number is not None]
+    rows = [_row("by hand", taken.by_hand, rest="loaded"), _row("activator", ours, rest="zero")]
+    return Result(
+        "gpu",
+        TITLE,
+        asdict(plan),
+        rows,
+        verdicts=[
+            Verdict("beyond a start by hand, median", middle(beyond), BEYOND_LIMIT_MS, "ms"),
+            Verdict(
+                "GPU memory in use at zero beyond before, worst",
+                max(back.kept for back in returns),
+                KEPT_LIMIT_MIB,
+                "MiB",
+            ),
+            Verdict("processes left at zero", sum(not back.is_gone for back in returns), 0, ""),
+            Verdict(f"of {plan.burst} at once not answered", numbers.count(None), 0, ""),
+            Verdict("and answered out of order", _out_of_order(answered), 0, ""),
+        ],
+        notes=[
+            *notes,
+            f"at zero {middle(back.after for back in returns):.2f} s after the answer, the idle"
+            f" timeout of {plan.idle} included; {plan.burst} at once: {taken.burst.took:.2f} s",
+        ],
+        raw=asdict(taken),
+    )
+
+
+def _out_of_order(numbers: Sequence[int]) -> int:
+    return sum(one != other for one, other in zip(numbers, sorted(numbers), strict=True))
+
+
+def _row(name: str, starts: Sequence[Start], *, rest: str) -> dict[str, Cell]:
+    powers = [one.power for one in starts if one.power is not None]
+    return {
+        "started": name,
+        "starts": len(starts),
+        "to answer s": middle(one.took for one in starts),
+        "worst s": max(one.took for one in starts),
+        "to process ms": middle(one.ordered for one in starts) * 1e3,
+        "loading s": middle(one.loaded for one in starts),
+        "listening to request ms": middle(one.found for one in starts) * 1e3,
+        "answering s": middle(one.answered for one in starts),
+        "GPU MiB": middle(one.memory for one in starts),
+        "W": middle(powers) if powers else None,
+        "W while": rest,
+    }
