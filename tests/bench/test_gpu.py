@@ -58,6 +58,7 @@ def test_a_model_is_started_both_ways_by_turns_and_a_burst_is_answered_in_order(
 
     taken = gpu.measure(lab, plan, command, Untouched())
 
+    assert taken.before == Untouched().look()
     starts = [*taken.by_hand, *(start for start, _ in taken.through)]
     assert len(starts) == 4
     question = len("Why does a GPU that nobody uses draw power?")
