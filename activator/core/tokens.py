@@ -134,6 +134,4 @@ def _read(said: dict[str, Any]) -> Tokens | None:
 
 
 def _number(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST:
-        return value
-    return 0
+    return value if type(value) is int and 0 < value <= MOST else 0  # a bool is none
