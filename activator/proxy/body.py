@@ -65,6 +65,14 @@ class Body:
         self.trailers = _NO_TRAILERS
         self._lost = False
 
+    @classmethod
+    def of(cls, data: bytes) -> Body:
+        """All of it has come, and is kept."""
+        body = cls(complete=True)
+        body.chunks = [data]
+        body.size = len(data)
+        return body
+
     def add(self, data: bytes) -> None:
         """More has come and is kept. Raises StoreUnavailable if it cannot be."""
         self.size += len(data)

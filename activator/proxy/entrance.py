@@ -15,12 +15,14 @@ from activator.proxy.admission import (
     BodyNeeded,
     ModelsAsked,
     OwnPath,
+    Peeked,
     ResponseAsked,
     admit,
     dialect_at,
 )
 from activator.proxy.admitted import Admitted, ByModel, Conclusion
 from activator.proxy.asking import Asking
+from activator.proxy.body import Body
 from activator.proxy.browser.page import STREAM
 from activator.proxy.browser.stream import PageStream, watched
 from activator.proxy.edits import Edit
@@ -30,6 +32,7 @@ from activator.proxy.job_pages import JobPage
 from activator.proxy.openai.background import BackgroundAsking
 from activator.proxy.openai.models import tell_models
 from activator.proxy.openai.peeking import Peeking, is_plain_json, written
+from activator.proxy.openai.quick import model_of
 from activator.proxy.openai.response_pages import ResponsePage
 from activator.proxy.openai.responses import background_of
 from activator.proxy.preferences import wanted
@@ -39,7 +42,6 @@ from activator.telemetry.requests import Subject, is_logged, request_ended
 from activator.wire.heads import CHUNKED
 
 if TYPE_CHECKING:
-    from activator.proxy.admission import Peeked
     from activator.proxy.listener import Proxy
     from activator.proxy.openai.responses import Background
     from activator.proxy.preferences import Wanted
@@ -155,6 +157,13 @@ class _Arrival:
         return self._proxy.known_models.get(by_model, peeked.model)
 
     def peek(self, known: ByModel) -> None:
+        body = self._connection.whole_body
+        if body and known.is_plain and not known.prompt and not known.whole:
+            found = model_of(body)
+            if found is not None:
+                self._connection.take_body()
+                self.admit(Peeked(found[0], found[1], None, Body.of(body), None))
+                return
         Peeking(
             self._proxy,
             self._connection,

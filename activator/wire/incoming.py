@@ -87,6 +87,14 @@ class Incoming:
             self._decoder = decoder(head.length, self._limits)
         return head
 
+    def whole_body(self, length: int) -> bytes:
+        """All of the body of a head that says its `length`, if just that is here; else empty."""
+        data, at = self.rest, self._at
+        if len(data) - at != length:
+            return b""
+        self.rest, self._at, self._decoder = b"", 0, None
+        return data[at:] if at else data
+
     def body(self) -> tuple[bytes, list[Field] | None]:
         """(what is here of the body, the trailers once it is complete). Raises Malformed or
         TooLarge. Of a body that was dropped there is nothing."""

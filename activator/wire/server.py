@@ -73,6 +73,7 @@ class ServerConnection(asyncio.Protocol, Timed):
         "receiver",
         "sent",
         "tunnel",
+        "whole_body",
     )
 
     def __init__(self, kit: ServerKit) -> None:
@@ -94,6 +95,8 @@ class ServerConnection(asyncio.Protocol, Timed):
         self._head = b""
         self.body_at_hand = False
         """Bytes of the request's body have come with its head and are told next."""
+        self.whole_body = b""
+        """All of the request's body, if just that has come with its head, until it is told."""
         self.deadline = self.looked_at = inf
         self.head: RequestHead
         self.receiver: Receiver | None = None
@@ -205,6 +208,12 @@ class ServerConnection(asyncio.Protocol, Timed):
     @property
     def request_complete(self) -> bool:
         return self._state == _ANSWER
+
+    def take_body(self) -> None:
+        """From within `Service.request`: its `whole_body` is known, and neither told to whoever
+        receives the request nor that it has ended."""
+        self.received = len(self.whole_body)
+        self.whole_body = b""
 
     def pause_body(self) -> None:
         """Leave the rest of the body in the socket; a client that leaves is noticed anyway."""
@@ -444,17 +453,25 @@ class ServerConnection(asyncio.Protocol, Timed):
             self._state = _ANSWER
             self._kit.service.request(self, head)
             return
-        try:
-            # what is here already is looked at first: a body that is complete with its head
-            # leaves the connection usable even if the answer does not wait for it
-            body, trailers = self._incoming.body() if self._incoming.rest else (b"", None)
-        except (Malformed, TooLarge) as error:
-            self._refuse(BadRequest(f"The body is malformed: {error}"))
-            return
+        # what is here already is looked at first: a body that is complete with its head leaves the
+        # connection usable even if the answer does not wait for it
+        incoming = self._incoming
+        body = self.whole_body = incoming.whole_body(head.length)
+        trailers: list[Field] | None = []
+        if not body:
+            try:
+                body, trailers = incoming.body() if incoming.rest else (b"", None)
+            except (Malformed, TooLarge) as error:
+                self._refuse(BadRequest(f"The body is malformed: {error}"))
+                return
         self._state = _BODY if trailers is None else _ANSWER
+        is_whole = bool(self.whole_body)
         self.body_at_hand = self._continued = bool(body)
         self._kit.service.request(self, head)
         self.body_at_hand = False
+        if is_whole and not self.whole_body:
+            return  # it was taken
+        self.whole_body = b""
         self._deliver(body, trailers)
 
     def _continue_body(self) -> None:

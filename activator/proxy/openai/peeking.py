@@ -13,7 +13,7 @@ from activator.errors import NOT_JSON, ActivatorError, BodyTooLarge
 from activator.proxy.admission import Peeked
 from activator.proxy.body import Body
 from activator.proxy.openai.multipart import boundary_of
-from activator.proxy.openai.quick import model_of
+from activator.proxy.openai.quick import LONGEST_MODEL, model_of
 from activator.proxy.openai.reading import Reading
 from activator.proxy.spool import IN_MEMORY, Spool
 from activator.wire.heads import CHUNKED
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from activator.wire.heads import Field, RequestHead
     from activator.wire.server import ServerConnection
 
-LONGEST_MODEL: Final = 1 << 10
-"""Bytes of a model's name in a body."""
 PREFIX: Final = 256
 """Bytes of a prompt by which a replica is liked: enough to tell conversations apart that begin with
 the same words, no more than the shortest has of what is worth a cache."""
@@ -171,7 +169,7 @@ class Peeking:
         if self._prompt or self._needs_all or not self._is_plain or len(data) != self._head.length:
             return False
         found = model_of(data)
-        if found is None or len(found[1].raw) > LONGEST_MODEL:
+        if found is None:
             return False
         model, value = found
         self._settle()

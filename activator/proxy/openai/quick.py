@@ -16,6 +16,8 @@ from activator.proxy.openai.toplevel import Value
 
 MOST: Final = 16 << 10
 """Bytes of a body, all of which are parsed."""
+LONGEST_MODEL: Final = 1 << 10
+"""Bytes of a model's name in a body."""
 _NAME: Final = b'"model"'
 _MODEL: Final = re.compile(rb'"model"[ \t\r\n]*+:[ \t\r\n]*+("(?:[^"\\]|\\.)*+")')
 _SPACE: Final = " \t\r\n"
@@ -45,4 +47,6 @@ def model_of(body: bytes) -> tuple[str, Value] | None:
     if found is None or not isinstance(model, str) or text[end:].strip(_SPACE):
         return None
     start, after = found.span(1)
+    if after - start > LONGEST_MODEL:
+        return None
     return model, Value(body[start:after], start, after)

@@ -114,3 +114,31 @@ def test_what_lies_behind_is_copied_a_few_times_and_not_for_each_request() -> No
         if some.rest is not before:
             copied += len(some.rest)
     assert copied <= 1000 * len(GET)
+
+
+@pytest.mark.parametrize(
+    ("behind", "is_whole"),
+    [(b"hello", True), (b"hell", False), (b"hello" + GET, False), (b"", False)],
+)
+def test_a_body_is_whole_if_just_that_has_come(behind: bytes, is_whole: bool) -> None:
+    some = incoming(b"\r\n" + POST + behind)
+    assert next_target(some) == b"/b"
+
+    assert some.whole_body(5) == (b"hello" if is_whole else b"")
+    if is_whole:
+        assert not some.rest
+        some.add(POST + b"again")
+        assert next_target(some) == b"/b"
+        assert some.body() == (b"again", [])
+    else:
+        some.add(b"o" if behind == b"hell" else b"hello"[len(behind) :])
+        assert some.body() == (b"hello", [])
+
+
+def test_a_body_in_chunks_is_not_whole_before_it_is_read() -> None:
+    some = incoming(CHUNKED_POST + CHUNKS)
+    head = some.head()
+    assert head is not None
+
+    assert some.whole_body(head.length) == b""
+    assert some.body() == (b"hello", [(b"x", b"y", b"X: y")])

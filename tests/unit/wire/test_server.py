@@ -106,3 +106,43 @@ def test_a_handler_is_told_whether_bytes_of_the_body_have_come_with_the_head(des
     head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n"
     desk.serve([head + b"x", head, b"x"], service=service)
     assert said == [True, False]
+
+
+@pytest.mark.parametrize("takes", [False, True])
+def test_a_body_that_was_taken_whole_is_not_told_again(desk: Desk, takes: bool) -> None:
+    seen: list[bytes] = []
+
+    def act(heard: Heard) -> None:
+        connection = heard.connection
+        seen.append(connection.whole_body)
+        if takes and connection.whole_body:
+            connection.take_body()
+            assert connection.received == 5
+            assert connection.request_complete
+            heard.answer(b"taken")
+
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
+    service = RecordingService(at_head=act)
+    served = desk.serve([head + b"first", head + b"sec", b"nd", head + b"third"], service=service)
+
+    assert seen == [b"first", b"", b"third"]
+    assert [heard.content for heard in service.heard] == (
+        [b"", b"secnd", b""] if takes else [b"first", b"secnd", b"third"]
+    )
+    assert [heard.whole for heard in service.heard] == [not takes, True, not takes]
+    assert served.written.count(b"HTTP/1.1 200") == 3
+    assert served.is_open
+    assert all(heard.connection.received == 5 for heard in service.heard)
+
+
+def test_a_body_that_nobody_receives_is_not_kept(desk: Desk) -> None:
+    def act(heard: Heard) -> None:
+        heard.answer(b"at once")
+
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
+    service = RecordingService(at_head=act)
+    served = desk.serve([head + b"first"], service=service)
+
+    assert served.is_open
+    assert service.heard[0].connection.whole_body == b""
+    assert service.heard[0].pieces == []

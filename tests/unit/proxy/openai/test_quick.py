@@ -82,3 +82,30 @@ def test_whatever_it_finds_who_looks_closely_finds_too(
         model, value = found
         assert value == looked_at_closely(body)
         assert json.loads(value.raw) == model == said["model"]
+
+
+@given(
+    said=st.dictionaries(st.text(max_size=5) | st.sampled_from(["model", "stream"]), _values),
+    spots=st.lists(
+        st.tuples(
+            st.floats(0, 1),
+            st.integers(0, 3),
+            st.sampled_from(
+                [b"", b'"', b"\\", b'"model"', b'"model":"x",', b"{", b"}", b" ", b"\xff", b"\x00"]
+            ),
+        ),
+        max_size=3,
+    ),
+)
+def test_of_what_was_damaged_too(
+    said: dict[str, Any], spots: list[tuple[float, int, bytes]]
+) -> None:
+    body = json.dumps({**said, "model": "m"}).encode()
+    for where, cut, put in spots:
+        at = int(where * len(body))
+        body = body[:at] + put + body[at + cut :]
+    found = model_of(body)
+
+    if found is not None:
+        assert found[1] == looked_at_closely(body)
+        assert json.loads(found[1].raw) == found[0]
