@@ -126,8 +126,8 @@ class Played:
         """To the metrics and in its line of the log."""
         seconds = now - self._arrived
         self._live.metrics.request(code, reason, seconds, in_proxy)
-        admitted, connection, replica = self._admitted, self._connection, self._replica
-        subject, door = admitted.subject, self._proxy.door
+        admitted, remote, replica = self._admitted, self._connection.peer, self._replica
+        subject = admitted.subject
         if subject is None:
             subject = admitted.subject = Subject(
                 endpoint=self._live.endpoint.name,
@@ -135,8 +135,9 @@ class Played:
                 target=self._head.target,
                 key=admitted.owner,
             )
-        remote = door.client(self._head, connection.peer) if door.trusted else connection.peer
-        if self._aside is None and replica is not None and self._attempts == 1 and not reason:
+        if self._proxy.door.trusted:
+            remote = self._proxy.door.client(self._head, remote)
+        if self._aside is None and self._attempts == 1 and replica is not None and not reason:
             answered(subject, self._id, code, seconds, received, sent, replica.replica.id, remote)
         elif is_logged(code, reason):
             self._tell_more(

@@ -52,7 +52,6 @@ class Straight:
         "_layout",
         "_layout_of",
         "_second",
-        "alone",
         "in_json",
         "moment",
         "put",
@@ -60,11 +59,9 @@ class Straight:
         "until",
     )
 
-    def __init__(self, handler: _OurHandler, *, in_json: bool) -> None:
-        self.put = handler.writer.put_encoded
+    def __init__(self, writer: LogWriter, *, in_json: bool) -> None:
+        self.put = writer.put_encoded
         self.in_json = in_json
-        self.alone: list[logging.Handler] = [handler]
-        """The root logger's handlers, if nobody else listens."""
         self._second, self._layout = -1, b""
         self._layout_of = _moments_in if in_json else _local_moments_in
         self.moment = b""
@@ -114,7 +111,7 @@ def configure(
     logging.getLogger("asyncio").setLevel(max(logging.INFO, root.level))
     global straight  # noqa: PLW0603  # what is configured is the process's
     painted = isinstance(formatter, TextFormatter) and formatter.paints
-    straight = None if painted else Straight(handler, in_json=log_format == "json")
+    straight = None if painted else Straight(handler.writer, in_json=log_format == "json")
     least = {"all": logging.INFO, "failed": logging.WARNING, "off": logging.CRITICAL}[requests]
     logging.getLogger(REQUESTS).setLevel(max(least, root.level))
 

@@ -130,6 +130,7 @@ class EndpointMetrics:
         "_durations",
         "_overheads",
         "_requests",
+        "_tokens",
         "cold_starts",
         "fallbacks",
         "gauges",
@@ -138,7 +139,6 @@ class EndpointMetrics:
         "phases",
         "retries",
         "scale_actions",
-        "tokens",
         "waits",
     )
 
@@ -152,8 +152,8 @@ class EndpointMetrics:
         self.scale_actions: dict[tuple[str, str], int] = {}
         self.retries: dict[str, int] = {}
         self.fallbacks: dict[str, int] = {}
-        self.tokens: dict[tuple[str, str, str], int] = {}
-        """By API key, direction and how they were counted."""
+        self._tokens: dict[tuple[str, bool], list[int]] = {}
+        """In and out, by API key and whether the model told them."""
         self.key_costs: dict[str, float] = {}
         self.gauges: Callable[[], Gauges] | None = None
         self.jobs: Mapping[str, int] = {}
@@ -240,12 +240,23 @@ class EndpointMetrics:
         """By one answer. `key`: the API key's name, empty where none is needed."""
         if tokens is None:
             return
-        counted = "usage" if tokens.told else "chunks"
-        for direction, number in (("in", tokens.prompt), ("out", tokens.answer)):
-            series = (key, direction, counted)
-            if series not in self.tokens and len(self.tokens) >= MAX_TOKEN_SERIES:
-                series = (OTHER, direction, counted)
-            self.tokens[series] = self.tokens.get(series, 0) + number
+        prompt, answer, told = tokens
+        used = self._tokens.get((key, told))
+        if used is None:
+            if 2 * len(self._tokens) >= MAX_TOKEN_SERIES:
+                key = OTHER
+            used = self._tokens.setdefault((key, told), [0, 0])
+        used[0] += prompt
+        used[1] += answer
+
+    @property
+    def tokens(self) -> dict[tuple[str, str, str], int]:
+        """By API key, direction and how they were counted."""
+        return {
+            (key, direction, "usage" if told else "chunks"): number
+            for (key, told), used in self._tokens.items()
+            for direction, number in zip(("in", "out"), used, strict=True)
+        }
 
     def charged(self, key: str, cost: float) -> None:
         """So much more is what this API key has cost; an empty one is nobody."""

@@ -145,51 +145,52 @@ def answered(  # noqa: PLR0917  # called for each request
 ) -> None:
     """`request_ended`, if there is to be a line, for what nearly all requests end in: the first
     replica that it was sent to has answered, at once, and nothing else is to be said."""
-    straight = logs.straight
-    if status != 200 or straight is None or _handlers != straight.alone or _own_handlers:
-        if is_logged(status, ""):
-            request_ended(
-                of,
-                request_id=request_id,
-                status=status,
-                reason="",
-                seconds=seconds,
-                bytes_in=bytes_in,
-                bytes_out=bytes_out,
-                remote=remote,
-                replica=replica,
-                attempts=1,
-            )
-        return
-    if not _is_enabled(INFO):
-        return
-    at = time()
-    if not straight.since <= at < straight.until:
-        straight.turn_to(at)
-    if straight.in_json:
-        line = _USUAL_JSON % (
-            straight.moment,
-            # one of ours has neither quotes nor backslashes, and few others have
-            request_id if request_id.isalnum() else _id_in_json(request_id)[1:-1],
-            of.in_json or _in_json(of),
-            seconds,
-            bytes_in,
-            bytes_out,
-            _quoted[replica],
-            _quoted[remote],
+    if status == 200:
+        if not _is_enabled(INFO):
+            return
+        straight = logs.straight
+        if straight is not None and len(_handlers) < 2 and not _own_handlers:
+            at = time()
+            if not straight.since <= at < straight.until:
+                straight.turn_to(at)
+            if straight.in_json:
+                line = _USUAL_JSON % (
+                    straight.moment,
+                    # one of ours has neither quotes nor backslashes, and few others have
+                    request_id if request_id.isalnum() else _id_in_json(request_id)[1:-1],
+                    of.in_json or _in_json(of),
+                    seconds,
+                    bytes_in,
+                    bytes_out,
+                    _quoted[replica],
+                    _quoted[remote],
+                )
+            else:
+                line = _USUAL_TEXT % (
+                    straight.moment,
+                    request_id if request_id.isalnum() else _id_in_text(request_id),
+                    of.in_text or _in_text(of),
+                    seconds,
+                    bytes_in,
+                    bytes_out,
+                    _where[replica],
+                    _words[remote],
+                )
+            straight.put(line)
+            return
+    if is_logged(status, ""):
+        request_ended(
+            of,
+            request_id=request_id,
+            status=status,
+            reason="",
+            seconds=seconds,
+            bytes_in=bytes_in,
+            bytes_out=bytes_out,
+            remote=remote,
+            replica=replica,
+            attempts=1,
         )
-    else:
-        line = _USUAL_TEXT % (
-            straight.moment,
-            request_id if request_id.isalnum() else _id_in_text(request_id),
-            of.in_text or _in_text(of),
-            seconds,
-            bytes_in,
-            bytes_out,
-            _where[replica],
-            _words[remote],
-        )
-    straight.put(line)
 
 
 def request_ended(
@@ -213,7 +214,7 @@ def request_ended(
     the job that it asked for or became."""
     level = level_of(status, reason)
     straight, at = logs.straight, time()
-    if straight is not None and (_handlers != straight.alone or _own_handlers):
+    if straight is not None and (len(_handlers) > 1 or _own_handlers):
         straight = None
     if straight is not None and not straight.in_json:
         straight.put(

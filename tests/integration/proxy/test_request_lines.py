@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 import logging
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from activator.telemetry import logs
 from activator.telemetry.requests import RequestRecord
 from tests.integration.proxy.test_retries import dies_at_first
 from tests.replica import Talk, says
@@ -17,6 +21,7 @@ from tests.support import eventually
 from tests.town import UPGRADE, echo
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 CHAT = {"x-request-id": "r-1"}
@@ -68,6 +73,60 @@ async def test_what_a_model_answered(lines: Lines) -> None:
         assert line.replica
         assert 0 < line.seconds < 5
         assert line.remote == "127.0.0.1"
+
+
+@contextmanager
+def written() -> Iterator[io.StringIO]:
+    """Lines of JSON, as they are while nobody else listens; pytest does, when a test begins."""
+    root, own = logging.getLogger(), logging.getLogger(logs.REQUESTS)
+    others, level, straight = root.handlers[:], root.level, logs.straight
+    root.handlers[:] = []
+    logs.configure("json", stream=(stream := io.StringIO()))
+    try:
+        yield stream
+    finally:
+        for one in root.handlers:
+            one.close()
+        root.handlers[:], logs.straight = others, straight
+        root.setLevel(level)
+        own.setLevel(logging.NOTSET)
+
+
+async def test_what_is_written_of_the_usual_and_of_others() -> None:
+    with written() as stream:
+        async with stage(dies_at_first(), replicas=2) as s:
+            await s.get(headers=CHAT)
+            await s.post(b"12345", "/v1/chat?secret=1", headers=CHAT)
+            await s.get("/.activator/jobs/none")
+        logs.flush()
+    told = [json.loads(line) for line in stream.getvalue().splitlines()]
+    again, usual, other = (one for one in told if one["logger"] == logs.REQUESTS)
+
+    assert (again["attempts"], usual["attempts"], other["attempts"]) == (2, 1, 0)
+    assert (other["status"], other["replica"]) == (404, "")
+    assert usual.pop("replica")
+    assert 0 < usual.pop("seconds") < 5
+    assert usual.pop("ts").endswith("Z")
+    assert usual == {
+        "level": "info",
+        "logger": "activator.requests",
+        "message": "request",
+        "action": "request",
+        "request_id": "r-1",
+        "endpoint": NAME,
+        "method": "POST",
+        "path": "/v1/chat",
+        "key": "",
+        "status": 200,
+        "reason": "",
+        "cold": False,
+        "held": 0.0,
+        "job": "",
+        "bytes_in": 5,
+        "bytes_out": len(b"hello"),
+        "attempts": 1,
+        "remote": "127.0.0.1",
+    }
 
 
 async def test_what_waited_for_a_start_which_says_on_whose_behalf_it_was(
