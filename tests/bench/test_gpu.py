@@ -16,6 +16,7 @@ from bench.failure import BenchError
 from bench.lab import Lab
 from bench.machine import Cores
 from bench.model_server import ModelServer
+from bench.model_starts import Plan
 from bench.nvidia import Gpu, Reading
 from bench.processes import python
 from bench.size import Size
@@ -51,7 +52,7 @@ def test_a_model_is_started_both_ways_by_turns_and_a_burst_is_answered_in_order(
     tmp_path: Path,
 ) -> None:
     lab = Lab(cores=Cores.choose(), size=Size.SMOKE, folder=tmp_path)
-    plan = gpu.Plan("counting", rounds=2, tokens=3, rest=0.0, burst=3, idle="100ms")
+    plan = Plan("counting", rounds=2, tokens=3, rest=0.0, burst=3, idle="100ms")
 
     def command(port: str) -> list[str]:
         return python("tests.bench.counting_server", "--port", port, "--load-seconds", "1")

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from bench.benchmarks import gpu
-from bench.benchmarks.gpu import Burst, Return, Start, Taken
+from bench.benchmarks.gpu import Taken
+from bench.model_starts import Burst, Plan, Return, Start
 from bench.nvidia import Reading
 
-PLAN = gpu.Plan("8B", rounds=3, tokens=16, rest=4.0, burst=3)
+PLAN = Plan("8B", rounds=3, tokens=16, rest=4.0, burst=3)
 START = Start(
     took=10.0,
     ordered=0.001,
