@@ -59,7 +59,10 @@ class MemoryLedger:
         self._call_soon = call_soon
         self._call_at = call_at
         self._owners: dict[Ticket, Granted] = {}
-        """Of tickets that wait or whose grant is on its way."""
+        """Of tickets that wait or whose grant is on its way, but for those of `usual`."""
+        self.usual: Granted | None = None
+        """An owner of tickets for whom no entry each is needed. It may be told twice of one that it
+        gives back before it is told."""
         self._on_the_way: deque[Ticket] = deque()
         self._delivering = False
         """A `_deliver` is due or running."""
@@ -73,13 +76,17 @@ class MemoryLedger:
         replica = self._dispatcher.submit(ticket, now=self._clock())
         if replica is not None and self._on_the_way:
             # others were granted before it and have not been told yet: it is told after them
-            self._owners[ticket] = granted
+            self._own(ticket, granted)
             self._on_the_way.append(ticket)
             return None
         if replica is None and not self._closed:
-            self._owners[ticket] = granted
+            self._own(ticket, granted)
             self._follow_pacing()
         return replica
+
+    def _own(self, ticket: Ticket, owner: Granted) -> None:
+        if owner is not self.usual:
+            self._owners[ticket] = owner
 
     def acquire_now(self, ticket: Ticket, decided: Decided) -> Replica | None:
         only = self._dispatcher.only
@@ -196,7 +203,7 @@ class MemoryLedger:
     def _tell(self, ticket: Ticket) -> None:
         # a ticket that was withdrawn and acquired anew may wait again, or have been told already
         if ticket.state is TicketState.GRANTED and ticket.replica is not None:
-            owner = self._owners.pop(ticket, None)
+            owner = self._owners.pop(ticket, None) or self.usual
             if owner is not None:
                 owner(ticket, ticket.replica)
 

@@ -50,11 +50,11 @@ class RedisLedger:
         self.endpoint = endpoint
         self._kit = kit
         self._make_local = make_local
-        self._local: MemoryLedger | None = (
-            make_local(endpoint) if not endpoint.concurrency else None
-        )
         self._hears: Granted = self._granted_here
         """One for all tickets: bound anew for each it would be kept by each."""
+        self._local: MemoryLedger | None = (
+            self._new_local(endpoint) if not endpoint.concurrency else None
+        )
         self._entries: dict[Ticket, Entry] = {}
         self._by_seq: dict[str, Entry] = {}
         """Those that the store knows, or is about to."""
@@ -500,7 +500,7 @@ class RedisLedger:
 
     def carry_on_alone(self) -> None:
         self._forget_spares()
-        local = self._local = self._make_local(self._kit.with_share(self.endpoint))
+        local = self._local = self._new_local(self._kit.with_share(self.endpoint))
         local.hold()
         local.offer(list(self._paces.values()))
         self._warm.update(self._replicas)  # whatever comes later, they are not paced anew
@@ -518,6 +518,11 @@ class RedisLedger:
         for entry in lined_up:
             if entry.phase == Entry.ASKING and entry.decided is not None:
                 self._ask_local(local, entry, entry.decided)
+
+    def _new_local(self, endpoint: Endpoint) -> MemoryLedger:
+        local = self._make_local(endpoint)
+        local.usual = self._hears
+        return local
 
     def _pace(self) -> None:
         """Together with all the others, until every replica is warm."""
@@ -560,9 +565,10 @@ class RedisLedger:
 
     def _granted_here(self, ticket: Ticket, replica: Replica) -> None:
         entry = self._entries.get(ticket)
-        if entry is not None and entry.granted is not None:
-            self._reserve(entry, replica)
-            entry.granted(ticket, replica)
+        if entry is None or entry.phase == Entry.GRANTED or entry.granted is None:
+            return  # it has been told before, or was acquired anew
+        self._reserve(entry, replica)
+        entry.granted(ticket, replica)
 
     # --- inside: small things
 

@@ -130,8 +130,9 @@ class Body:
         """Back from the store."""
         self.chunks = list(chunks)
 
-    def stored(self) -> None:
-        """The store has it."""
+    def stored(self, size: int) -> None:
+        """The store has it, all of its `size`: one number for both, since thousands may wait."""
+        self.size = size
         self.chunks = _NOTHING
 
     def forget(self) -> None:

@@ -7,6 +7,7 @@ after is `handler`'s.
 
 from __future__ import annotations
 
+import logging
 from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from activator.upstream.registry import LiveEndpoint
     from activator.wire.heads import RequestHead
     from activator.wire.server import ServerConnection
+
+
+_log = logging.getLogger("activator.proxy")
 
 
 # The states: plain numbers of the module, for they are compared several times a request.
@@ -266,33 +270,31 @@ class Holding(Timed):
         else:
             self._state = _STORING
             self._proxy.intake.squeeze_in(self)
-            self._live.tasks.spawn(self._store(), name="store")
+            self._store()
 
-    async def _store(self) -> None:
+    def _store(self) -> None:
+        endpoint, head = self._live.endpoint, self._head
+        about = {"request": self.request_id, "method": head.method, "target": head.target}
+        ttl = endpoint.queue.timeout or DEFAULT_TTL
         try:
-            handle = await self._proxy.store.keep(
-                self._live.endpoint.name,
-                self._body.chunks,
-                about={
-                    "request": self.request_id,
-                    "method": self._head.method,
-                    "target": self._head.target,
-                },
-                ttl=self._live.endpoint.queue.timeout or DEFAULT_TTL,
+            self._proxy.store.keep_then(
+                endpoint.name, self._body.chunks, self._kept, about=about, ttl=ttl
             )
-        except StoreUnavailable as error:
-            self._stay_in_memory(error)
-            return
         except Exception:
-            # a mistake of ours, which the end of the task tells: nobody waits for it
+            if self._state != _STORING:
+                raise  # that was not the store's
+            _log.exception("a body could not be stored", extra={"action": "not_stored"})
             self._stay_in_memory(StoreUnavailable("The body could not be stored"))
-            raise
-        if self._state != _STORING:
-            await self._proxy.store.discard(handle)
-            return
-        self._handle = handle
-        self._body.stored()
-        self._wait()
+
+    def _kept(self, said: Handle | StoreUnavailable) -> None:
+        if isinstance(said, StoreUnavailable):
+            self._stay_in_memory(said)
+        elif self._state != _STORING:
+            self._live.tasks.spawn(self._proxy.store.discard(said), name="discard")
+        else:
+            self._handle = said
+            self._body.stored(said.size)
+            self._wait()
 
     def _stay_in_memory(self, why: StoreUnavailable) -> None:
         if self._state != _STORING:

@@ -11,8 +11,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from activator.errors import StoreUnavailable
 
 NOTHING_SAID: Final[Mapping[str, str | bytes]] = MappingProxyType({})
 DEFAULT_TTL: Final = 86_400.0
@@ -43,6 +44,18 @@ class BodyStore(Protocol):
         `about` is written beside it where others can see it. After `ttl` seconds a store that
         outlives its activators may forget it: longer than its request can wait.
         """
+
+    def keep_then(
+        self,
+        endpoint: str,
+        chunks: Sequence[bytes],
+        told: Callable[[Handle | StoreUnavailable], None],
+        *,
+        about: Mapping[str, str | bytes] = NOTHING_SAID,
+        ttl: float = DEFAULT_TTL,
+    ) -> None:
+        """As `keep`, without a task of its own: `told`, within this call or later, what that
+        returns or raises."""
 
     async def take(self, handle: Handle) -> Sequence[bytes]:
         """The body, which leaves the store. Raises StoreUnavailable."""

@@ -43,6 +43,25 @@ class MemoryStore:
         about: Mapping[str, str | bytes] = NOTHING_SAID,
         ttl: float = DEFAULT_TTL,
     ) -> Handle:
+        return self._keep(chunks)
+
+    def keep_then(
+        self,
+        endpoint: str,
+        chunks: Sequence[bytes],
+        told: Callable[[Handle | StoreUnavailable], None],
+        *,
+        about: Mapping[str, str | bytes] = NOTHING_SAID,
+        ttl: float = DEFAULT_TTL,
+    ) -> None:
+        said: Handle | StoreUnavailable
+        try:
+            said = self._keep(chunks)
+        except StoreUnavailable as error:
+            said = error
+        told(said)
+
+    def _keep(self, chunks: Sequence[bytes]) -> Handle:
         size = sum(map(len, chunks))
         try:
             self._budget.take(size)

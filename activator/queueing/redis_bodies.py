@@ -14,7 +14,7 @@ import secrets
 import time
 from collections import deque
 from itertools import count
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from activator.aiokit.tasks import Tasks
 from activator.errors import StoreUnavailable
@@ -25,8 +25,10 @@ from activator.redisio.scripts import load
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from activator.redisio.commands import Word
     from activator.redisio.keys import Keys
     from activator.redisio.link import Link
+    from activator.redisio.scripts import Call
 
 MARGIN: Final = 60.0
 """Seconds that a body outlives the time its request may wait."""
@@ -35,8 +37,12 @@ AT_ONCE: Final = 4
 SMALL: Final = 16 << 10
 """Bytes up to which a body is small: what it takes is the round trip, and not its bytes."""
 SMALL_AT_ONCE: Final = 32
-"""Small bodies besides. With few, those of a burst come faster than they go, and wait in memory by
-the thousand."""
+"""Small bodies that come back at a time."""
+TOGETHER: Final = 64 << 10
+"""Bytes of small bodies that go in together: those of a burst come faster than they would go one by
+one, and wait in memory by the thousand."""
+CARRIERS: Final = 2
+"""Of these at a time: while one is written the next are gathered."""
 PATIENCE: Final = 5.0
 """Seconds that a request whose turn has come waits for a store that has just gone: a restart or a
 failover takes no longer. Later ones wait no more for one that has been away so long."""
@@ -80,7 +86,10 @@ class RedisBodies:
         self._numbers = count()
         self._kept: dict[str, int] = {}
         self._bytes_kept = 0
-        self._going_in = _Way()
+        self._going_in: deque[_Going] = deque()
+        """Small ones, which no carrier has taken yet."""
+        self._carriers = 0
+        self._large_going_in = asyncio.Semaphore(AT_ONCE)
         self._coming_out = _Way()
         self._leaving: deque[Handle] = deque(maxlen=MOST_LEAVING)
         self._dropping: asyncio.Task[None] | None = None
@@ -96,47 +105,136 @@ class RedisBodies:
         about: Mapping[str, str | bytes] = NOTHING_SAID,
         ttl: float = DEFAULT_TTL,
     ) -> Handle:
+        done: asyncio.Future[Handle | StoreUnavailable] = asyncio.get_running_loop().create_future()
+
+        def told(said: Handle | StoreUnavailable) -> None:
+            if not done.done():
+                done.set_result(said)
+            elif isinstance(said, Handle):
+                self._tasks.spawn(self.discard(said), name="discard")
+
+        self.keep_then(endpoint, chunks, told, about=about, ttl=ttl)
+        said = await done
+        if isinstance(said, StoreUnavailable):
+            raise said
+        return said
+
+    def keep_then(
+        self,
+        endpoint: str,
+        chunks: Sequence[bytes],
+        told: Callable[[Handle | StoreUnavailable], None],
+        *,
+        about: Mapping[str, str | bytes] = NOTHING_SAID,
+        ttl: float = DEFAULT_TTL,
+    ) -> None:
         size = sum(map(len, chunks))
         handle = Handle(f"{endpoint}/{self._holder}-{next(self._numbers):x}", size)
-        async with self._going_in.of(size):
+        going = _Going(handle, endpoint, chunks, about, ttl, told)
+        if size > SMALL:
+            self._tasks.spawn(self._carry_large(going), name="keep")
+            return
+        self._going_in.append(going)
+        self._send_carrier()
+
+    def _send_carrier(self) -> None:
+        if self._going_in and self._carriers < CARRIERS:
+            self._carriers += 1
+            self._tasks.spawn(self._carry(), name="keep")
+
+    async def _carry_large(self, going: _Going) -> None:
+        async with self._large_going_in:
+            await self._carry_in((going,))
+
+    async def _carry(self) -> None:
+        """What has come is taken along, as much as goes together."""
+        waiting = self._going_in
+        try:
+            while waiting:
+                some, size = [waiting.popleft()], 0
+                while waiting and (size := size + some[-1].handle.size) < TOGETHER:
+                    some.append(waiting.popleft())
+                await self._carry_in(some)
+        except Exception:
+            self._carriers -= 1
+            self._send_carrier()  # for those that came behind
+            raise
+        self._carriers -= 1
+
+    async def _carry_in(self, some: Sequence[_Going]) -> None:
+        """Whatever becomes of them, each is told."""
+        mistake: Exception | None = None
+        said: Sequence[Handle | StoreUnavailable]
+        try:
+            said = await self._keep_all(some)
+        except Exception as error:
+            mistake = error
+            said = [StoreUnavailable("The body could not be stored")] * len(some)
+            for each in some:
+                self._give_up(each)
+        for each, one in zip(some, said, strict=True):
             try:
-                room = await self.budget.room(endpoint, size)
-            except StoreUnavailable:
+                each.told(one)
+            except Exception as error:
+                mistake = mistake or error
+        if mistake is not None:
+            raise mistake  # of ours: the end of the task tells it
+
+    async def _keep_all(self, some: Sequence[_Going]) -> list[Handle | StoreUnavailable]:
+        said: dict[Handle, Handle | StoreUnavailable] = {}
+        going: list[tuple[_Going, int]] = []
+        for each in some:
+            try:
+                going.append((each, await self.budget.room(each.endpoint, each.handle.size)))
+            except StoreUnavailable as error:
                 self._failed()
-                raise
-            self._remember(handle)
-            try:
-                used = await self._write(handle, chunks, about=about, ttl=ttl, room=room)
-            except StoreUnavailable:
-                self._forget(handle)
-                self._leave(handle)
-                raise
-        self.budget.note(endpoint, used)
-        return handle
+                said[each.handle] = error
+        for each, _ in going:
+            self._remember(each.handle)
+        said |= await self._write(going)
+        return [said[each.handle] for each in some]
 
     async def _write(
-        self,
-        handle: Handle,
-        chunks: Sequence[bytes],
-        *,
-        about: Mapping[str, str | bytes],
-        ttl: float,
-        room: int,
-    ) -> int:
-        """The endpoint's bytes afterwards."""
-        body = _Body(self._link.keys, handle)
-        lapse = int((ttl + MARGIN) * 1000)
-        fields = [word for name, said in about.items() for word in (name, said[:MOST_SAID])]
+        self, going: Sequence[tuple[_Going, int]]
+    ) -> dict[Handle, Handle | StoreUnavailable]:
+        """Each with the bytes that its endpoint may have."""
+        commands = [command for each, room in going for command in self._commands(each, room)]
+        replies: Sequence[Any]
+        try:
+            replies = await self._link.each(commands) if commands else ()
+        except StoreUnavailable as error:
+            replies = [error] * len(commands)
+        said: dict[Handle, Handle | StoreUnavailable] = {}
+        for at, (each, _) in enumerate(going):
+            failure = self._failure_of(each, *replies[2 * at : 2 * at + 2])
+            if failure is not None:
+                self._give_up(each)
+            said[each.handle] = failure or each.handle
+        return said
+
+    def _commands(self, going: _Going, room: int) -> tuple[Sequence[Word], Call]:
+        body = _Body(self._link.keys, going.handle)
+        lapse = int((going.ttl + MARGIN) * 1000)
+        fields = [word for name, said in going.about.items() for word in (name, said[:MOST_SAID])]
         record = _KEEP(body.keys, (body.member, lapse, room, "holder", self._holder, *fields))
-        written = ("SET", body.keys[0], tuple(chunks), "PX", lapse)
-        _, (outcome, used) = await self._link.pipeline((written, record))
+        return ("SET", body.keys[0], tuple(going.chunks), "PX", lapse), record
+
+    def _failure_of(self, going: _Going, written: Any, recorded: Any) -> StoreUnavailable | None:
+        for reply in (written, recorded):
+            if isinstance(reply, StoreUnavailable):
+                return reply
+        outcome, used = recorded
+        self.budget.note(going.endpoint, int(used))
         if outcome == 1:
-            return int(used)
+            return None
         self._failed()
-        self.budget.note(body.endpoint, used)
         if outcome == 0:
-            raise self.budget.full(handle.size)
-        raise StoreUnavailable("The store has lost what was just written")
+            return self.budget.full(going.handle.size)
+        return StoreUnavailable("The store has lost what was just written")
+
+    def _give_up(self, going: _Going) -> None:
+        if self._forget(going.handle):
+            self._leave(going.handle)
 
     async def take(self, handle: Handle) -> Sequence[bytes]:
         if not self._forget(handle):
@@ -240,6 +338,17 @@ class RedisBodies:
     def _gone(self) -> StoreUnavailable:
         self._failed()
         return StoreUnavailable("The body of this request is no longer in the store")
+
+
+class _Going(NamedTuple):
+    """A body on its way in."""
+
+    handle: Handle
+    endpoint: str
+    chunks: Sequence[bytes]
+    about: Mapping[str, str | bytes]
+    ttl: float
+    told: Callable[[Handle | StoreUnavailable], None]
 
 
 class _Way:

@@ -231,6 +231,17 @@ class Link:
         """A value for each, sent together; no transaction: others may come in between, and the
         first error is raised after all have been tried. A script that Redis does not know yet
         runs after the other commands."""
+        return [self._value(reply) for reply in await self._replies(commands)]
+
+    async def each(self, commands: Sequence[Sequence[Word] | Call]) -> list[Any | StoreUnavailable]:
+        """As `pipeline`, with its error in the place of each that has failed. Raises if none of
+        them is known to have been done."""
+        replies = await self._replies(commands)
+        return [
+            self._refused(reply) if isinstance(reply, RedisError) else reply for reply in replies
+        ]
+
+    async def _replies(self, commands: Sequence[Sequence[Word] | Call]) -> list[Any]:
         until = self._until()
         keys = [_key(command) for command in commands]
         packed = [_packed(command) for command in commands]
@@ -249,7 +260,7 @@ class Link:
             )
             for index, reply in zip(unknown, again, strict=True):
                 replies[index] = reply
-        return [self._value(reply) for reply in replies]
+        return replies
 
     def _until(self) -> float:
         if not self._watch.up:

@@ -109,9 +109,6 @@ class ServerConnection(asyncio.Protocol, Timed):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop has a class of its own
-        sock = transport.get_extra_info("socket")
-        if sock is not None:
-            self._fd = sock.fileno()
         peer = transport.get_extra_info("peername")
         # behind a load balancer thousands of clients have the same address
         self.peer = sys.intern(peer[0]) if isinstance(peer, tuple) else ""
@@ -537,7 +534,7 @@ class ServerConnection(asyncio.Protocol, Timed):
             return
         if wanted:
             self._reading = True
-            self._kit.hangups.remove(self._fd, self._hung_up)
+            self._look_no_more()
             self._transport.resume_reading()
             if self._state == _BODY:
                 self._run_body_clock()
@@ -550,9 +547,17 @@ class ServerConnection(asyncio.Protocol, Timed):
         if self._reading:
             self._reading = False
             self._transport.pause_reading()
-            if self._fd >= 0:
+            sock = self._transport.get_extra_info("socket")
+            if sock is not None:
+                self._fd = sock.fileno()
                 raw = self._state == _TUNNEL
                 self._kit.hangups.add(self._fd, self._hung_up, half=not raw)
+
+    def _look_no_more(self) -> None:
+        """For its hanging up, if anybody does."""
+        if self._fd >= 0:
+            self._kit.hangups.remove(self._fd, self._hung_up)
+            self._fd = -1
 
     # --- endings --------------------------------------------------------------------------------
 
@@ -603,5 +608,4 @@ class ServerConnection(asyncio.Protocol, Timed):
         self._incoming.drop()
         self.deadline = inf
         self._kit.deadlines.forget(self)
-        if self._fd >= 0:
-            self._kit.hangups.remove(self._fd, self._hung_up)
+        self._look_no_more()

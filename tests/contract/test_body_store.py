@@ -12,6 +12,7 @@ from activator.queueing.base import Handle
 from activator.queueing.memory import MemoryStore
 from activator.queueing.redis_bodies import RedisBodies
 from tests.redis_server import opened_link, shared_server
+from tests.support import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -63,6 +64,29 @@ async def test_a_body_comes_back_as_it_was(store: BodyStore, chunks: list[bytes]
     assert b"".join(await store.take(handle)) == b"".join(chunks)
 
     assert store.bytes_kept == 0
+
+
+async def test_who_does_not_wait_is_told_what_became_of_each_body(store: BodyStore) -> None:
+    told: list[Handle | StoreUnavailable] = []
+    bodies = [[b"a" * (LIMIT // 2)], [b"b", b"c"], [b"d" * LIMIT], [b""]]
+
+    for chunks in bodies:
+        store.keep_then("model", chunks, told.append)
+    await eventually(lambda: len(told) == len(bodies))
+
+    handles = [each for each in told if isinstance(each, Handle)]
+    assert sorted(handle.size for handle in handles) == [0, 2, LIMIT // 2]
+    assert [each.retry_after for each in told if isinstance(each, StoreUnavailable)] != [None]
+    assert store.bytes_kept == LIMIT // 2 + 2
+    assert [b"".join(await store.take(handle)) for handle in sorted(handles, key=_size)] == [
+        b"",
+        b"bc",
+        b"a" * (LIMIT // 2),
+    ]
+
+
+def _size(handle: Handle) -> int:
+    return handle.size
 
 
 async def test_a_body_that_needs_no_waiting_for_is_as_it_was_and_taken_once(

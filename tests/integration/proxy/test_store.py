@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from activator.aiokit.tasks import Tasks
 from activator.errors import StoreUnavailable
 from activator.queueing.base import DEFAULT_TTL, NOTHING_SAID
 from activator.queueing.memory import MemoryStore
@@ -14,7 +15,7 @@ from tests.stage import Stage, request, stage
 from tests.support import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from activator.queueing.base import Handle
 
@@ -29,21 +30,37 @@ class Store(MemoryStore):
         self.keeping.set()
         self.taking.set()
         self.under_way = 0
+        self._tasks = Tasks("store")
         self.is_away = False
         self.is_broken = False
         self.is_at_hand = False
         """What it keeps is taken without waiting."""
 
-    async def keep(
+    def keep_then(
         self,
         endpoint: str,
         chunks: Sequence[bytes],
+        told: Callable[[Handle | StoreUnavailable], None],
         *,
         about: Mapping[str, str | bytes] = NOTHING_SAID,
         ttl: float = DEFAULT_TTL,
-    ) -> Handle:
-        await self._answers(self.keeping)
-        return await super().keep(endpoint, chunks, about=about, ttl=ttl)
+    ) -> None:
+        if self.is_broken:
+            raise KeyError("a mistake of ours")
+        self._tasks.spawn(self._keep_later(endpoint, chunks, told), name="keep")
+
+    async def _keep_later(
+        self,
+        endpoint: str,
+        chunks: Sequence[bytes],
+        told: Callable[[Handle | StoreUnavailable], None],
+    ) -> None:
+        try:
+            await self._answers(self.keeping)
+        except StoreUnavailable as error:
+            told(error)
+        else:
+            super().keep_then(endpoint, chunks, told)
 
     async def take(self, handle: Handle) -> Sequence[bytes]:
         await self._answers(self.taking)

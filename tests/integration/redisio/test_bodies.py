@@ -9,6 +9,7 @@ import pytest
 
 from activator.errors import StoreUnavailable
 from activator.queueing import redis_bodies
+from activator.queueing.base import Handle
 from activator.queueing.redis_bodies import RedisBodies
 from tests.faulty_proxy import FaultyProxy
 from tests.redis_server import (
@@ -23,7 +24,6 @@ from tests.support import eventually
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from activator.queueing.base import Handle
     from activator.redisio.commands import Word
     from activator.redisio.keys import Keys
     from activator.redisio.scripts import Call
@@ -212,26 +212,29 @@ async def test_a_redis_without_memory_refuses_a_body_and_keeps_nothing_of_it() -
 
 @pytest.mark.parametrize(
     ("size", "at_once"),
-    [(redis_bodies.SMALL, redis_bodies.SMALL_AT_ONCE), (redis_bodies.SMALL + 1, 4)],
+    [
+        (redis_bodies.SMALL, redis_bodies.CARRIERS * redis_bodies.TOGETHER // redis_bodies.SMALL),
+        (redis_bodies.SMALL + 1, redis_bodies.AT_ONCE),
+    ],
 )
-async def test_many_small_bodies_but_few_large_ones_are_on_their_way_at_once(
+async def test_few_bytes_of_small_bodies_and_few_large_ones_are_on_their_way_at_once(
     size: int, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened_link(prefix=fresh_prefix()) as link:
         store = RedisBodies(link, max_bytes=10 * LIMIT)
         await store.keep("m", [b"how much room there is has been asked for"])
-        on_their_way, may_go, really = 0, asyncio.Event(), link.pipeline
+        on_their_way, may_go, really = 0, asyncio.Event(), link.each
 
-        async def pipeline(commands: Sequence[Sequence[Word] | Call]) -> list[Any]:
+        async def each(commands: Sequence[Sequence[Word] | Call]) -> list[Any]:
             nonlocal on_their_way
-            on_their_way += 1
+            on_their_way += len(commands) // 2
             await may_go.wait()
             return await really(commands)
 
-        monkeypatch.setattr(link, "pipeline", pipeline)
+        monkeypatch.setattr(link, "each", each)
         keeping = [
             asyncio.get_running_loop().create_task(store.keep("m", [b"x" * size]))
-            for _ in range(redis_bodies.SMALL_AT_ONCE + 5)
+            for _ in range(37)
         ]
         await eventually(lambda: on_their_way == at_once)
         await link.command("PING")  # and none more while others have time to run
@@ -241,3 +244,99 @@ async def test_many_small_bodies_but_few_large_ones_are_on_their_way_at_once(
 
         assert len(await asyncio.gather(*keeping)) == on_their_way == len(keeping)
         await store.aclose()
+
+
+async def test_of_bodies_that_go_in_together_each_has_its_own_end() -> None:
+    async with opened_link(prefix=fresh_prefix()) as link:
+        store = RedisBodies(link, max_bytes=55 << 10)
+        said: list[Handle | StoreUnavailable] = []
+
+        for number in range(10):
+            store.keep_then("m", [b"%d" % number * (10 << 10)], said.append)
+
+        await eventually(lambda: len(said) == 10)
+        kept = [each for each in said if isinstance(each, Handle)]
+        assert said[:5] == kept, "those that came first"
+        assert store.bytes_kept == 50 << 10
+        for number, handle in enumerate(kept):
+            assert b"".join(await store.take(handle)) == b"%d" % number * (10 << 10)
+        await eventually(lambda: not left(link.keys))
+        await store.aclose()
+
+
+async def test_a_redis_that_fills_up_in_between_keeps_what_it_has_taken() -> None:
+    with redis_server("--maxmemory", "4mb") as redis:
+        async with opened_link(redis.url) as link:
+            store = RedisBodies(link, max_bytes=1 << 30)
+            said: list[Handle | StoreUnavailable] = []
+
+            for _ in range(600):
+                store.keep_then("m", [b"x" * (10 << 10)], said.append)
+
+            await eventually(lambda: len(said) == 600)
+            kept = [each for each in said if isinstance(each, Handle)]
+            assert 0 < len(kept) < 600
+            assert store.bytes_kept == len(kept) * (10 << 10)
+            for handle in kept:
+                assert len(b"".join(await store.take(handle))) == 10 << 10
+            await eventually(lambda: not redis.keys(link.keys.of("m", "")), within=5.0)
+            await store.aclose()
+
+
+async def test_whose_owner_fails_to_hear_it_costs_the_others_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with opened_link(prefix=fresh_prefix()) as link:
+        store = RedisBodies(link, max_bytes=LIMIT)
+        said: list[Handle | StoreUnavailable] = []
+
+        def fails(_: Handle | StoreUnavailable) -> None:
+            raise RuntimeError("a mistake of ours")
+
+        for number in range(30):  # more than go together
+            store.keep_then("m", [b"x" * (10 << 10)], fails if number == 3 else said.append)
+
+        await eventually(lambda: len(said) == 29)
+        assert all(isinstance(each, Handle) for each in said)
+        await eventually(lambda: "task failed" in caplog.text)
+        caplog.clear()
+        await store.aclose()
+
+
+async def test_a_body_that_nobody_waits_for_any_more_is_dropped() -> None:
+    async with opened_link(prefix=fresh_prefix()) as link:
+        store = RedisBodies(link, max_bytes=LIMIT)
+        keeping = asyncio.get_running_loop().create_task(store.keep("m", [b"body"]))
+        await asyncio.sleep(0)
+        keeping.cancel()
+
+        await eventually(lambda: keeping.done() and not store.bytes_kept)
+        await eventually(lambda: not left(link.keys))
+        await store.aclose()
+
+
+async def test_a_mistake_of_ours_is_told_to_all_who_wait_and_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened_link(prefix=fresh_prefix()) as link:
+        store = RedisBodies(link, max_bytes=LIMIT)
+        await store.keep("m", [b"how much room there is has been asked for"])
+        really, said = link.each, list[Handle | StoreUnavailable]()
+
+        async def each(commands: Sequence[Sequence[Word] | Call]) -> list[Any]:
+            monkeypatch.setattr(link, "each", really)
+            raise RuntimeError("a mistake of ours")
+
+        monkeypatch.setattr(link, "each", each)
+        for _ in range(20):
+            store.keep_then("m", [b"x" * (10 << 10)], said.append)
+
+        await eventually(lambda: len(said) == 20)
+        kept = [one for one in said if isinstance(one, Handle)]
+        assert 0 < len(kept) < 20
+        await eventually(lambda: "task failed" in caplog.text)
+        for handle in kept:
+            assert len(b"".join(await store.take(handle))) == 10 << 10
+        caplog.clear()
+        await store.aclose()
+        assert not left(link.keys)

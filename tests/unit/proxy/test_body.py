@@ -83,7 +83,7 @@ def test_a_body_leaves_for_the_store_and_comes_back() -> None:
     body = Body(complete=False)
     body.add(b"abc")
     body.end([(b"x", b"1", b"X: 1")])
-    body.stored()
+    body.stored(3)
     assert body.chunks == []
     assert body.repeatable
 
