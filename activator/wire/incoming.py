@@ -22,7 +22,16 @@ class Incoming:
     """`add` what comes, ask for a `head` and then, unless its length is 0, for the `body` until
     that is complete."""
 
-    __slots__ = ("_at", "_decoder", "_known", "_limits", "head_begun", "rest", "unfinished")
+    __slots__ = (
+        "_at",
+        "_decoder",
+        "_known",
+        "_limits",
+        "head_begun",
+        "rest",
+        "unfinished",
+        "whole",
+    )
 
     def __init__(self, limits: HeadLimits, known: KnownRequests) -> None:
         """`known`: of all clients with these limits."""
@@ -36,6 +45,9 @@ class Incoming:
         """What has not been looked at lies in it from `_at` on; empty if there is nothing."""
         self.head_begun = False
         """Part of a head has come and been looked at; empty lines before it are none."""
+        self.whole = b""
+        """All of the body that the head's length says, if just that has come with it; the same that
+        `body` brings, until it has."""
 
     @property
     def unread(self) -> int:
@@ -55,7 +67,7 @@ class Incoming:
         """Whatever has come is nobody's any more, nor is the rest of a body that has begun."""
         self.rest, self._at = b"", 0
         self.unfinished, self.head_begun = None, False
-        self._decoder = None
+        self._decoder, self.whole = None, b""
 
     def head(self) -> RequestHead | None:
         """The next one, once it is whole. Raises Malformed or TooLarge."""
@@ -72,10 +84,6 @@ class Incoming:
         if end < 4:
             self._keep(data[at:])
             return None
-        if end == len(data):
-            self.rest, self._at = b"", 0
-        else:
-            self._leave(end)
         raw = data[at:end]
         head = self._known.get(raw)
         if head is None:
@@ -83,21 +91,23 @@ class Incoming:
             if head is None:
                 head = parse_request(raw, self._limits)
                 self._known.learn(raw, head, self._limits)
-        if head.length:
-            self._decoder = decoder(head.length, self._limits)
+        length = head.length
+        if end + length == len(data):
+            self.rest, self._at = b"", 0
+            if length:
+                self.whole = data[end:]
+        else:
+            self._leave(end)
+            if length:
+                self._decoder = decoder(length, self._limits)
         return head
-
-    def whole_body(self, length: int) -> bytes:
-        """All of the body of a head that says its `length`, if just that is here; else empty."""
-        data, at = self.rest, self._at
-        if len(data) - at != length:
-            return b""
-        self.rest, self._at, self._decoder = b"", 0, None
-        return data[at:] if at else data
 
     def body(self) -> tuple[bytes, list[Field] | None]:
         """(what is here of the body, the trailers once it is complete). Raises Malformed or
         TooLarge. Of a body that was dropped there is nothing."""
+        if self.whole:
+            whole, self.whole = self.whole, b""
+            return whole, []
         data, coming = self.rest, self._decoder
         if coming is None:
             self.drop()

@@ -453,14 +453,18 @@ class ServerConnection(asyncio.Protocol, Timed):
         # what is here already is looked at first: a body that is complete with its head leaves the
         # connection usable even if the answer does not wait for it
         incoming = self._incoming
-        body = self.whole_body = incoming.whole_body(head.length)
         trailers: list[Field] | None = []
-        if not body:
+        body = incoming.whole
+        if body:
+            self.whole_body, incoming.whole = body, b""
+        elif incoming.rest:
             try:
-                body, trailers = incoming.body() if incoming.rest else (b"", None)
+                body, trailers = incoming.body()
             except (Malformed, TooLarge) as error:
                 self._refuse(BadRequest(f"The body is malformed: {error}"))
                 return
+        else:
+            trailers = None
         self._state = _BODY if trailers is None else _ANSWER
         is_whole = bool(self.whole_body)
         self.body_at_hand = self._continued = bool(body)

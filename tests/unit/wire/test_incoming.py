@@ -124,9 +124,11 @@ def test_a_body_is_whole_if_just_that_has_come(behind: bytes, is_whole: bool) ->
     some = incoming(b"\r\n" + POST + behind)
     assert next_target(some) == b"/b"
 
-    assert some.whole_body(5) == (b"hello" if is_whole else b"")
+    assert some.whole == (b"hello" if is_whole else b"")
     if is_whole:
         assert not some.rest
+        assert some.body() == (b"hello", [])
+        assert not some.whole
         some.add(POST + b"again")
         assert next_target(some) == b"/b"
         assert some.body() == (b"again", [])
@@ -140,5 +142,12 @@ def test_a_body_in_chunks_is_not_whole_before_it_is_read() -> None:
     head = some.head()
     assert head is not None
 
-    assert some.whole_body(head.length) == b""
+    assert not some.whole
     assert some.body() == (b"hello", [(b"x", b"y", b"X: y")])
+
+
+def test_a_whole_body_is_dropped_as_any_other() -> None:
+    some = incoming(POST + b"hello")
+    assert next_target(some) == b"/b"
+    some.drop()
+    assert some.body() == (b"", None)

@@ -38,6 +38,8 @@ def test_a_body_as_clients_send_it() -> None:
         b'{"model": "a", "model": "b"}',
         b'{"model": "a", "mod\\u0065l": "b"}',
         b'{"mod\\u0065l": "b", "model": "a"}',
+        b'{"model": "a", "\\u006Dodel": "b"}',
+        b'{"model": "a", "\\u006d\\u006F\\u0064\\u0065\\u006c": "b"}',
         b'{"inner": {"model": "a"}}',
         b'{"kind": "model"}',
         b'["model"]',
@@ -55,6 +57,17 @@ def test_a_body_as_clients_send_it() -> None:
 )
 def test_what_is_not_plain_is_left_to_who_looks_closely(body: bytes) -> None:
     assert model_of(body) is None
+
+
+def test_what_others_escape_hides_no_model() -> None:
+    said = {"messages": [{"content": "\u4f60\u597d \U0001f600 \x01 \u00e9"}], "model": "m-\u00e9"}
+    body = json.dumps(said).encode()
+    found = model_of(body)
+
+    assert b"\\u4f60" in body
+    assert found is not None
+    assert found[0] == "m-\u00e9"
+    assert found[1] == looked_at_closely(body)
 
 
 _values = st.recursive(
@@ -91,7 +104,21 @@ def test_whatever_it_finds_who_looks_closely_finds_too(
             st.floats(0, 1),
             st.integers(0, 3),
             st.sampled_from(
-                [b"", b'"', b"\\", b'"model"', b'"model":"x",', b"{", b"}", b" ", b"\xff", b"\x00"]
+                [
+                    b"",
+                    b'"',
+                    b"\\",
+                    b'"model"',
+                    b'"model":"x",',
+                    b"{",
+                    b"}",
+                    b" ",
+                    b"\xff",
+                    b"\x00",
+                    b'"mod\\u0065l":"y",',
+                    b"\\u0065",
+                    b"\\u00",
+                ]
             ),
         ),
         max_size=3,
