@@ -89,12 +89,18 @@ class MemoryLedger:
             self._owners[ticket] = owner
 
     def acquire_now(self, ticket: Ticket, decided: Decided) -> Replica | None:
-        only = self._dispatcher.only
-        if self._on_the_way or ((only is None or only.in_flight >= only.limit) and self.full):
+        if self._on_the_way:
             return None
-        replica = self._dispatcher.submit(ticket, now=self._clock())
+        dispatcher = self._dispatcher
+        if not ticket.exclude:
+            replica = dispatcher.take(ticket)
+            if replica is not None:
+                return replica
+        if self.full:
+            return None
+        replica = dispatcher.submit(ticket, now=self._clock())
         if replica is None:  # what is free is not for this ticket
-            self._spread(self._dispatcher.withdraw(ticket, now=self._clock()))
+            self._spread(dispatcher.withdraw(ticket, now=self._clock()))
         return replica
 
     def adopt(self, ticket: Ticket) -> None:
@@ -112,6 +118,8 @@ class MemoryLedger:
         if self._owners:
             # given back before its owner was told: what is on the way must not arrive any more
             self._owners.pop(ticket, None)
+        if self._timer is None and self._dispatcher.give_back(ticket):
+            return
         granted = self._dispatcher.release(ticket, now=self._clock())
         if granted or self._timer is not None:
             self._spread(granted)

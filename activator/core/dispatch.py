@@ -28,6 +28,7 @@ __all__ = ["Dispatcher", "Ticket", "TicketState"]
 _WAITING: Final = TicketState.WAITING
 _GRANTED: Final = TicketState.GRANTED
 _DONE: Final = TicketState.DONE
+_NEW: Final = TicketState.NEW
 _NOBODY: Final[tuple[Ticket, ...]] = ()
 _ANYWHERE: Final[tuple[str, ...]] = ()
 """The line of those that exclude no replica."""
@@ -50,7 +51,7 @@ class Dispatcher:
 
     __slots__ = (
         "_age", "_balance", "_concurrency", "_dice", "_held", "_known", "_lines", "_offered",
-        "_turn", "in_flight", "only", "paced", "waiting",
+        "_turn", "only", "paced", "waiting",
     )  # fmt: skip
 
     def __init__(self, *, concurrency: int, age: float, balance: Balance, dice: Dice) -> None:
@@ -73,8 +74,6 @@ class Dispatcher:
         self._turn = 0
         self.waiting = 0
         """Tickets in line."""
-        self.in_flight = 0
-        """Tickets with a slot, passive ones too."""
 
     # --- tickets
 
@@ -103,9 +102,35 @@ class Dispatcher:
         ticket.state = _GRANTED
         replica = ticket.replica = slots.replica
         slots.in_flight += 1
-        self.in_flight += 1
         self._turn = slots.turn = self._turn + 1
         return replica
+
+    def take(self, ticket: Ticket) -> Replica | None:
+        """`submit` of a ticket that excludes nobody, where there is one replica and it has room;
+        None: it takes more to say. Raises as that does. Whose turn it is means nothing there; its
+        `seq` is left to the first `submit`."""
+        slots = self.only
+        if slots is None or slots.in_flight >= slots.limit:
+            return None
+        state = ticket.state
+        if state is not _NEW and state is not _DONE:
+            raise ValueError(f"a ticket that is {state.name} cannot be submitted")
+        ticket.state = _GRANTED
+        replica = ticket.replica = slots.replica
+        slots.in_flight += 1
+        return replica
+
+    def give_back(self, ticket: Ticket) -> bool:
+        """`release` of a slot for which nobody waits; False: it takes more to do."""
+        if self.waiting or ticket.state is not _GRANTED:
+            return False
+        assert ticket.replica is not None
+        slots = self._known[ticket.replica.id]
+        if slots.heir is not None or not slots.offered:
+            return False
+        ticket.state = _DONE
+        slots.in_flight -= 1
+        return True
 
     def adopt(self, ticket: Ticket, *, now: float) -> None:
         """It has been given a slot at `ticket.replica` by somebody else, which counts here from
@@ -135,7 +160,6 @@ class Dispatcher:
             return self.withdraw(ticket, now=now) if ticket.state is _WAITING else _NOBODY
         assert ticket.replica is not None
         ticket.state = _DONE
-        self.in_flight -= 1
         slots: ReplicaSlots | None = self._known[ticket.replica.id]
         while slots is not None:
             slots.in_flight -= 1
@@ -203,6 +227,11 @@ class Dispatcher:
     def loads(self) -> dict[str, int]:
         """Requests in flight at all replicas that have any, those `before` included."""
         return {slots.id: slots.in_flight for slots in self._known.values() if slots.in_flight}
+
+    @property
+    def in_flight(self) -> int:
+        """Tickets with a slot, passive ones too."""
+        return sum(slots.in_flight for slots in self._known.values() if slots.heir is None)
 
     @property
     def full(self) -> bool:
@@ -315,7 +344,6 @@ class Dispatcher:
         ticket.state = _GRANTED
         ticket.replica = slots.replica
         slots.in_flight += 1
-        self.in_flight += 1
         self._turn = slots.turn = self._turn + 1
 
     def _line_up(self, ticket: Ticket) -> None:

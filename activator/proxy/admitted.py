@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING, Final
 from activator.core.dispatch import Ticket
 
 if TYPE_CHECKING:
-    from activator.config.keys import KeyRing
-    from activator.config.settings import OpenAI
     from activator.core.endpoint import NeverWake
-    from activator.core.routing import RouteTable
     from activator.proxy.listener import Proxy
     from activator.proxy.stencils import Stencil
     from activator.telemetry.requests import Subject
@@ -30,23 +27,26 @@ class Preflight:
 PREFLIGHT = Preflight()
 
 
+class Terms:
+    """On which heads are judged: routes, API keys, trusted proxies, the default model. Another one
+    stands in its place (`Proxy.terms`) as soon as any of these has changed."""
+
+
 class Conclusion:
     """What a head has led to, for the next one like it."""
 
-    __slots__ = ("_keys", "_openai", "_routes")
+    __slots__ = ("terms",)
 
-    _routes: RouteTable | None
-    _keys: KeyRing | None
-    _openai: OpenAI | None
+    terms: Terms
+    """It holds as long as these do."""
 
     def keep_for(self, head: RequestHead, proxy: Proxy) -> bool:
         """Whoever sends the same head, or one with the same outline if nothing but that has led
-        here, is treated alike, as long as routes, keys and the default model stay. False: whoever
-        does is looked at anew."""
+        here, is treated alike while the terms hold. False: whoever does is looked at anew."""
+        self.terms = proxy.terms
         routes, outline = proxy.registry.routes, head.outline
-        self._routes, self._keys, self._openai = routes, proxy.door.keys, proxy.openai
-        if not head.is_kept:
-            return False
+        if not head.is_kept or proxy.shut is not None:
+            return False  # or each is to be asked anew whether any may come in
         if outline is not None:
             if head.query and routes.names_models:
                 return False  # a query may name the model
@@ -55,13 +55,6 @@ class Conclusion:
             outline.note = self
         head.note = self
         return True
-
-    def holds_for(self, proxy: Proxy) -> bool:
-        return (
-            self._routes is proxy.registry.routes
-            and self._keys is proxy.door.keys
-            and self._openai is proxy.openai
-        )
 
 
 @dataclass(slots=True, eq=False)
@@ -90,6 +83,8 @@ class Admitted(Conclusion):
     """It stands for all requests of which this is concluded, with one model in their bodies."""
     stencil: Stencil | None = None
     """Its head for a replica, but for what differs each time; None: nobody has asked for it yet."""
+    straight: Stencil | None = None
+    """The same, if requests like it may go `straight`."""
     subject: Subject | None = None
     """Of its log line; None: not made yet."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from activator.errors import Unauthorized
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from ipaddress import IPv4Network, IPv6Network
 
     from activator.config.keys import Key, KeyRing
@@ -24,8 +24,28 @@ class Door:
         keys: KeyRing | None = None,
         trusted: Sequence[IPv4Network | IPv6Network] = (),
     ) -> None:
-        self.keys = keys
-        self.trusted = tuple(trusted)
+        self._keys = keys
+        self._trusted = tuple(trusted)
+        self.changed: Callable[[], None] = _unnoticed
+        """Told when it opens for others, or believes others, than before."""
+
+    @property
+    def keys(self) -> KeyRing | None:
+        return self._keys
+
+    @keys.setter
+    def keys(self, keys: KeyRing | None) -> None:
+        self._keys = keys
+        self.changed()
+
+    @property
+    def trusted(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        return self._trusted
+
+    @trusted.setter
+    def trusted(self, trusted: Sequence[IPv4Network | IPv6Network]) -> None:
+        self._trusted = tuple(trusted)
+        self.changed()
 
     def open(
         self, head: RequestHead, *, needed: bool = True
@@ -82,3 +102,7 @@ def _presented(head: RequestHead) -> Iterator[tuple[bytes, bytes]]:
             yield b"authorization", presented.strip()
     for presented in head.get_all(b"x-api-key"):
         yield b"x-api-key", presented
+
+
+def _unnoticed() -> None:
+    """Nobody has drawn conclusions yet."""

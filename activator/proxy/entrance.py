@@ -20,7 +20,7 @@ from activator.proxy.admission import (
     admit,
     dialect_at,
 )
-from activator.proxy.admitted import Admitted, ByModel, Conclusion
+from activator.proxy.admitted import Admitted, ByModel
 from activator.proxy.asking import Asking
 from activator.proxy.body import Body
 from activator.proxy.browser.page import STREAM
@@ -37,11 +37,13 @@ from activator.proxy.openai.response_pages import ResponsePage
 from activator.proxy.openai.responses import background_of
 from activator.proxy.preferences import wanted
 from activator.proxy.replies import refusal
+from activator.proxy.straight import go_straight
 from activator.proxy.traced import begin_trace
 from activator.telemetry.requests import Subject, is_logged, request_ended
 from activator.wire.heads import CHUNKED
 
 if TYPE_CHECKING:
+    from activator.proxy.admitted import Conclusion
     from activator.proxy.listener import Proxy
     from activator.proxy.openai.responses import Background
     from activator.proxy.preferences import Wanted
@@ -55,12 +57,15 @@ _ID: Final = b"x-request-id"
 def enter(proxy: Proxy, connection: ServerConnection, head: RequestHead) -> None:
     """wire has read a head. Whoever plays the request is the connection's receiver from here on;
     nobody is, if it was answered at once."""
-    known = head.note
-    if isinstance(known, Conclusion) and known.holds_for(proxy) and proxy.shut is None:
+    known: Conclusion | None = head.note  # type: ignore[assignment]  # nobody else notes anything
+    if known is not None and known.terms is proxy.terms:
         if isinstance(known, Admitted):
             own = head.own
-            named = usable_id(own[_ID]) if own and _ID in own else None
-            arrived, named = proxy.clock(), named or new_request_id()
+            named = (usable_id(own[_ID]) if own and _ID in own else None) or new_request_id()
+            arrived, form = proxy.clock(), known.straight
+            if form is not None:
+                go_straight(proxy, connection, head, known, form, request_id=named, arrived=arrived)
+                return
             exchange = Exchange(proxy, connection, head, known, request_id=named, arrived=arrived)
             connection.receiver = exchange
             exchange.start()
@@ -97,7 +102,7 @@ class _Arrival:
             if proxy.shut is not None and (why := proxy.shut()) is not None:
                 raise why
             if peeked is not None and (known := self._known(peeked)) is not None:
-                self._play(known, self._rewrite(known, peeked, None))
+                self._play_known(known, peeked)
                 return
             admitted = admit(
                 head,
@@ -152,7 +157,7 @@ class _Arrival:
     def _known(self, peeked: Peeked) -> Admitted | None:
         """Where another like it, with the same model, belonged."""
         by_model = self._by_model
-        if by_model is None or not by_model.holds_for(self._proxy):
+        if by_model is None or by_model.terms is not self._proxy.terms:
             return None
         return self._proxy.known_models.get(by_model, peeked.model)
 
@@ -216,6 +221,23 @@ class _Arrival:
         elif self._by_model is not None:
             self._by_model.keep(peeked.model, admitted, self._proxy.known_models)
         self._play(admitted, peeked)
+
+    def _play_known(self, admitted: Admitted, peeked: Peeked) -> None:
+        form = admitted.straight
+        body = peeked.body
+        if form is None or body.size != self._head.length or admitted.model is not None:
+            self._play(admitted, self._rewrite(admitted, peeked, None))
+            return
+        go_straight(
+            self._proxy,
+            self._connection,
+            self._head,
+            admitted,
+            form,
+            request_id=self._id,
+            arrived=self._arrived,
+            peeked=peeked,
+        )
 
     def _play(self, admitted: Admitted, peeked: Peeked | None) -> None:
         exchange = Exchange(

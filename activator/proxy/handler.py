@@ -24,10 +24,10 @@ from activator.proxy.holding import Holding
 from activator.proxy.openai.early import EarlyAnswer
 from activator.proxy.outbound import outbound_to
 from activator.proxy.passage import Passage
-from activator.proxy.played import Played
+from activator.proxy.played import Played, count_tokens
 from activator.proxy.replies import plain_reply, preflight_reply, refusal
 from activator.proxy.retrying import Failures
-from activator.proxy.stencils import answer_stencil
+from activator.proxy.stencils import straight_head
 from activator.proxy.timing import timing
 from activator.upstream.forward import IDEMPOTENT, Attempt, Ending, Failure
 from activator.wire.heads import CHUNKED
@@ -95,14 +95,16 @@ class Exchange(Played):
         request_id: bytes,
         arrived: float,
         peeked: Peeked | None = None,
+        ticket: Ticket | None = None,
     ) -> None:
-        """`arrived`: when its head came, monotonic seconds. `peeked`: what has come of its body."""
+        """`arrived`: when its head came, monotonic seconds. `peeked`: what has come of its body.
+        `ticket`: for its slot; None: it has asked for none yet."""
         self._proxy = proxy
         self._connection = connection
         self._head = head
         self._admitted = admitted
         self._live = admitted.live
-        self._ticket = admitted.ticket(arrived=arrived)
+        self._ticket = ticket or admitted.ticket(arrived=arrived)
         self._id = request_id
         self._arrived = arrived
         self._peeked = peeked
@@ -129,13 +131,20 @@ class Exchange(Played):
 
     def _ask(self) -> None:
         """For a slot, now or never."""
-        replica = self._live.gate.acquire_now(self._ticket, self._decided)
-        if replica is not ASKED:
-            if replica is not None:
-                self._dispatch(replica)
-            else:
-                self._decided(self._ticket, None)
-            return
+        replica = self._live.gate.acquire_now(self._ticket, self.decided)
+        if replica is ASKED:
+            self.waits_for_word()
+        elif replica is not None:
+            self.dispatch(replica)
+        else:
+            self.must_wait()
+
+    def must_wait(self) -> None:
+        """There is no slot for it now."""
+        self.decided(self._ticket, None)
+
+    def waits_for_word(self) -> None:
+        """`decided` is called: whoever keeps the slots was asked."""
         self._state = _ASKING
         length = self._head.length
         if length:
@@ -150,12 +159,12 @@ class Exchange(Played):
     def may_read(self) -> None:
         self._connection.resume_body()
 
-    def _decided(self, ticket: Ticket, replica: Replica | None) -> None:
+    def decided(self, ticket: Ticket, replica: Replica | None) -> None:
         if self._state == _ASKING and self._head.length:
             self._proxy.intake.leave(self)
         passive = self._admitted.passive
         if replica is not None:
-            self._dispatch(replica)
+            self.dispatch(replica)
         elif passive is not None:
             self._answer_passive(passive)
         elif not self._leave_for_fallback():
@@ -285,14 +294,15 @@ class Exchange(Played):
             self._granted = replica
             connection.resume_body()
         else:
-            self._dispatch(replica)
+            self.dispatch(replica)
 
     def refused(self, error: ActivatorError) -> None:
         self._fail(error)
 
     # --- at a replica ---------------------------------------------------------------------------
 
-    def _dispatch(self, replica: Replica) -> None:
+    def dispatch(self, replica: Replica) -> None:
+        """It has a slot there."""
         self._state = _FORWARDING
         self._attempts += 1
         self._dispatched_at = self._proxy.clock()
@@ -325,6 +335,19 @@ class Exchange(Played):
             parent=parent,
         )
         self._set_off(Attempt(live, live_replica, outbound, self, whole))
+
+    def take_over(
+        self, replica: LiveReplica, connection: ClientConnection, *, since: float
+    ) -> Attempt:
+        """It was sent to this replica, `since` then, body and all, and is counted everywhere."""
+        self._state = _FORWARDING
+        self._attempts = 1
+        self._dispatched_at = since
+        self._replica = replica
+        self._attempt = Attempt.under_way(
+            self._live, replica, self, self.whole, connection=connection, since=since
+        )
+        return self._attempt
 
     def _set_off(self, attempt: Attempt) -> None:
         self._attempt = attempt
@@ -439,6 +462,9 @@ class Exchange(Played):
                 self._attempt.pass_chunks(connection.send_chunk)
 
     def _head_of(self, head: ResponseHead) -> bytes:
+        if self._aside is None:
+            upstream = self._answered_at - self._dispatched_at
+            return straight_head(head, via=self._proxy.via, request_id=self._id, upstream=upstream)
         return downstream_head(
             head,
             via=self._proxy.via,
@@ -456,9 +482,6 @@ class Exchange(Played):
         self._answered_at = self._proxy.clock()
         if aside is not None and aside.detour is not None:
             return
-        self._note_first_byte()
-
-    def _note_first_byte(self) -> None:
         live, replica = self._live, self._replica
         live.gate.answered(self._ticket)
         live.retries.earn()
@@ -471,34 +494,11 @@ class Exchange(Played):
         self._attempt = self._passage = None
         if self._body is not NO_BODY:
             self._body.forget()
-        connection = self._connection
-        if self._aside is not None:
-            self._note_answer(head.status)
-            said = self._head_of(head)
-            connection.sent = len(body)
-            self._end(code=head.status, reason="")
-            connection.answer(said, body)
-            return
-        now = self._answered_at = self._proxy.clock()
-        self._note_first_byte()
-        stencil = answer_stencil(head, via=self._proxy.via)
-        if stencil is None:
-            said = self._head_of(head)
-        else:
-            said = stencil.filled(head, self._id, now - self._dispatched_at)
-        self._give_back(now)
-        received, sent = connection.received, len(body)
-        in_proxy = self._dispatched_at - self._arrived
-        connection.sent = sent
-        if connection.is_pipelined:  # its line comes before that of the next
-            self._tell(head.status, "", now, received=received, sent=sent, in_proxy=in_proxy)
-            connection.answer(said, body)
-        else:
-            connection.answer(said, body)
-            # the client does not wait for this: a line wakes the thread that writes it
-            self._tell(head.status, "", now, received=received, sent=sent, in_proxy=in_proxy)
-        if self._live.endpoint.dialect is Dialect.OPENAI and self._head.method == b"POST":
-            self._count_tokens(head, body, stencil)
+        self._note_answer(head.status)
+        said = self._head_of(head)
+        self._end(code=head.status, reason="", still_to_send=len(body))
+        count_tokens(self._admitted, self._head, head, body)
+        self._connection.answer(said, body)
 
     def ended(self, trailers: list[Field]) -> None:
         self._attempt = self._passage = None
@@ -542,7 +542,7 @@ class Exchange(Played):
                 self._connection.pause_body()
         elif state == _RESUMING:
             if self._keep(data):
-                self._dispatch(self._granted)
+                self.dispatch(self._granted)
         elif (keeper := self._detour or self._holding) is not None:
             keeper.more(data)
             if self._early is not None:
@@ -561,7 +561,7 @@ class Exchange(Played):
         if self._early is not None:
             self._early.whole()
         if self._state == _RESUMING:
-            self._dispatch(self._granted)
+            self.dispatch(self._granted)
         elif self._state == _DETOUR and self._detour is not None:
             self._detour.whole()
         elif self._state == _HELD and self._holding is not None:
@@ -647,13 +647,3 @@ class Exchange(Played):
             in_proxy = self._tell_aside(aside, code, reason, sent=sent, until=until)
         received = self._connection.received
         self._tell(code, reason, now, received=received, sent=sent, in_proxy=in_proxy)
-
-    def _give_back(self, now: float) -> None:
-        """All that a request has which was answered by the first replica that it met, at once."""
-        live, admitted, gate = self._live, self._admitted, self._live.gate
-        self._state = _OVER
-        gate.release(self._ticket)
-        if admitted.passive is None:
-            gate.leave(served=True)
-            if admitted.owner:
-                live.keys.end(admitted.owner, now=now)

@@ -8,7 +8,7 @@ import ssl
 from typing import TYPE_CHECKING, Final, Protocol
 
 from activator.aiokit.tasks import Tasks
-from activator.proxy.admitted import KnownModels
+from activator.proxy.admitted import KnownModels, Terms
 from activator.proxy.entrance import enter
 from activator.proxy.headers import new_request_id, via_name
 from activator.proxy.intake import Intake
@@ -110,8 +110,7 @@ class Proxy:
         self.via = via_name()
         self.tls = certificate is not None
         self.draining = False
-        self.shut: Callable[[], ActivatorError | None] | None = None
-        """Why no request may come in at all, asked with each; None: one may."""
+        self._shut: Callable[[], ActivatorError | None] | None = None
         self.jobs: JobStore | None = None
         """None: there are no jobs."""
         self.quotas = quotas
@@ -127,8 +126,9 @@ class Proxy:
         self.crowded = False
         self.intake = Intake(loop=loop, crowded=self._crowd)
         self.tracer: Tracer | None = None
-        self.openai = openai
-        """May be exchanged while running."""
+        self._openai = openai
+        self.terms = Terms()
+        registry.rerouted = door.changed = self._reconsider
         self.known_models = KnownModels()
         self.turns = Turns(loop, clock)
         self.spools = Intake(loop=loop, most=SPOOLED)
@@ -140,6 +140,30 @@ class Proxy:
         self._connections: dict[ServerConnection, None] = {}
         """As a set of thousands would be, at a third of the memory."""
         self._servers: list[asyncio.Server] = []
+
+    @property
+    def openai(self) -> OpenAI:
+        """May be exchanged while running."""
+        return self._openai
+
+    @openai.setter
+    def openai(self, openai: OpenAI) -> None:
+        self._openai = openai
+        self._reconsider()
+
+    @property
+    def shut(self) -> Callable[[], ActivatorError | None] | None:
+        """Why no request may come in at all, asked with each; None: one may."""
+        return self._shut
+
+    @shut.setter
+    def shut(self, why: Callable[[], ActivatorError | None] | None) -> None:
+        self._shut = why
+        self._reconsider()
+
+    def _reconsider(self) -> None:
+        """What was concluded from heads may not be right any more."""
+        self.terms = Terms()
 
     def _crowd(self, crowded: bool) -> None:
         self.crowded = crowded

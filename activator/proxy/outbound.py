@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from activator.proxy.headers import authority, upstream_head
 from activator.proxy.stencils import NONE, fill_upstream, upstream_stencil
-from activator.upstream.forward import Outbound
+from activator.upstream.forward import IDEMPOTENT, Outbound
 
 if TYPE_CHECKING:
     from activator.core.endpoint import Replica
@@ -41,6 +41,8 @@ def outbound_to(
                 tls=proxy.tls,
                 credentials=admitted.credentials,
             )
+            if stencil is not NONE and _may_go_straight(head, admitted, proxy):
+                admitted.straight = stencil
         if stencil is not NONE:
             filled = fill_upstream(stencil, head, request_id=request_id, peer=connection.peer)
             return Outbound(filled, head.method, head.length, head.websocket)
@@ -63,3 +65,13 @@ def outbound_to(
         length=head.length,
         websocket=head.websocket,
     )
+
+
+def _may_go_straight(head: RequestHead, admitted: Admitted, proxy: Proxy) -> bool:
+    """A request like this one, so far as that does not depend on the moment; the stencil is made
+    of what it says itself, and so is this."""
+    if admitted.passive is not None or proxy.tracer is not None or head.websocket:
+        return False
+    if admitted.by_model is not None:
+        return head.length > 0 and head.method == b"POST"
+    return head.length == 0 and head.method in IDEMPOTENT and head.method != b"HEAD"

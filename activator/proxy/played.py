@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from activator.core.endpoint import Dialect
 from activator.core.tokens import tokens_of
 from activator.proxy.aside import Aside
 from activator.proxy.stencils import is_stream_of_tokens
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from activator.proxy.holding import Holding
     from activator.proxy.listener import Proxy
     from activator.proxy.openai.early import EarlyAnswer
-    from activator.proxy.stencils import AnswerStencil
     from activator.telemetry.spans import Trace
     from activator.upstream.registry import LiveEndpoint, LiveReplica
     from activator.wire.heads import RequestHead, ResponseHead
@@ -127,14 +127,7 @@ class Played:
         seconds = now - self._arrived
         self._live.metrics.request(code, reason, seconds, in_proxy)
         admitted, remote, replica = self._admitted, self._connection.peer, self._replica
-        subject = admitted.subject
-        if subject is None:
-            subject = admitted.subject = Subject(
-                endpoint=self._live.endpoint.name,
-                method=self._head.method,
-                target=self._head.target,
-                key=admitted.owner,
-            )
+        subject = admitted.subject or subject_of(admitted, self._head)
         if self._proxy.door.trusted:
             remote = self._proxy.door.client(self._head, remote)
         if self._aside is None and self._attempts == 1 and replica is not None and not reason:
@@ -185,9 +178,23 @@ class Played:
             attempts=self._attempts,
         )
 
-    def _count_tokens(self, head: ResponseHead, body: bytes, stencil: AnswerStencil | None) -> None:
-        """Of an answer that is here as a whole."""
-        is_stream = is_stream_of_tokens(head) if stencil is None else stencil.is_stream
-        if is_stream is not None:
-            used = tokens_of(body, is_stream=is_stream)
-            self._live.metrics.used(used, key=self._admitted.owner)
+
+def subject_of(admitted: Admitted, head: RequestHead) -> Subject:
+    """Made once; kept for the lines of all requests that are admitted with it."""
+    subject = admitted.subject = Subject(
+        endpoint=admitted.live.endpoint.name,
+        method=head.method,
+        target=head.target,
+        key=admitted.owner,
+    )
+    return subject
+
+
+def count_tokens(admitted: Admitted, asked: RequestHead, head: ResponseHead, body: bytes) -> None:
+    """Of an answer that is here as a whole."""
+    live = admitted.live
+    if live.endpoint.dialect is not Dialect.OPENAI or asked.method != b"POST":
+        return
+    is_stream = is_stream_of_tokens(head)
+    if is_stream is not None:
+        live.metrics.used(tokens_of(body, is_stream=is_stream), key=admitted.owner)

@@ -20,11 +20,14 @@ _NAMED_HOLE: Final = re.compile(rb"\0([^\0]*)\0")
 """A zero is what no field may hold."""
 _ID: Final = b"x-request-id"
 _TRACE: Final = b"traceparent"
+_OURS: Final = b"00-%b-%b-00"
+"""A `traceparent` of the request's id and the first half of it."""
 
-Stencil = tuple[bytes, tuple[bytes, ...]]
-"""For `%`: the query, values of the client's own fields (their names are the second), and then the
-request's id, the peer and its `traceparent`. Without bytes: there is none."""
-NONE: Final[Stencil] = (b"", ())
+Stencil = tuple[bytes, tuple[bytes, ...], bool]
+"""For `%`: the query, values of the client's own fields (their names are the second), the request's
+id, the peer, and its `traceparent`, or (True) the parts of one that has the request's name. Without
+bytes: there is none."""
+NONE: Final[Stencil] = (b"", (), False)
 
 
 def upstream_stencil(
@@ -37,6 +40,9 @@ def upstream_stencil(
     first = head.first
     if not head.host or b"expect" in first or not {_ID, _TRACE} & first.keys() <= set(own):
         return NONE
+    # where the id is ours it names the trace, too: W3C Trace Context leaves its name to whoever
+    # begins one; not sampled, since nobody has asked
+    is_ours = _TRACE not in own and _ID not in own
     whole = upstream_head(
         head,
         fields=_holed(head.fields, own),
@@ -51,9 +57,12 @@ def upstream_stencil(
         continued=False,
         parent=b"\0trace\0",
     )
-    _, *own_there, last, peer, trace = _NAMED_HOLE.findall(whole)
-    assert (last, peer, trace) == (b"id", b"peer", b"trace")
-    return _NAMED_HOLE.sub(b"%b", whole.replace(b"%", b"%%")), tuple(own_there)
+    _, *own_there, last, peer, parent = _NAMED_HOLE.findall(whole)
+    assert (last, peer, parent) == (b"id", b"peer", b"trace")
+    form = _NAMED_HOLE.sub(
+        b"%b", whole.replace(b"%", b"%%").replace(b"\0trace\0", _OURS if is_ours else b"%b")
+    )
+    return form, tuple(own_there), is_ours
 
 
 def _holed(fields: list[Field], own: tuple[bytes, ...]) -> list[Field]:
@@ -69,22 +78,24 @@ def _holed(fields: list[Field], own: tuple[bytes, ...]) -> list[Field]:
 
 
 def fill_upstream(stencil: Stencil, head: RequestHead, *, request_id: bytes, peer: str) -> bytes:
-    """Where the id is ours it names the trace, too: W3C Trace Context leaves its name to whoever
-    begins one. Not sampled, since nobody has asked."""
-    form, names = stencil
+    form, names, is_ours = stencil
+    if is_ours:
+        if not names:
+            return form % (head.query, request_id, peer.encode(), request_id, request_id[:16])
+        values = map(head.own.__getitem__, names)
+        half = request_id[:16]
+        return form % (head.query, *values, request_id, peer.encode(), request_id, half)
     own = head.own
-    if own and (_TRACE in own or _ID in own):
-        parent = valid_traceparent(own.get(_TRACE)) or new_traceparent()
-    else:
-        parent = b"00-%b-%b-00" % (request_id, request_id[:16])
-    if names:
-        values = map(own.__getitem__, names)
-        return form % (head.query, *values, request_id, peer.encode(), parent)
-    return form % (head.query, request_id, peer.encode(), parent)
+    parent = valid_traceparent(own.get(_TRACE)) or new_traceparent()
+    values = map(own.__getitem__, names)
+    return form % (head.query, *values, request_id, peer.encode(), parent)
 
 
 def is_stream_of_tokens(head: ResponseHead) -> bool | None:
     """None: in such an answer no tokens are counted."""
+    known = (head.outline or head).note
+    if isinstance(known, AnswerStencil):
+        return known.is_stream
     return is_counted(
         status=head.status,
         form=head.get(b"content-type"),
@@ -93,9 +104,9 @@ def is_stream_of_tokens(head: ResponseHead) -> bool | None:
 
 
 class AnswerStencil:
-    """`downstream_head` of all answers with this head that a warm replica gives."""
+    """`downstream_head` of all answers with this head to requests that went straight."""
 
-    __slots__ = ("_form", "_names", "is_stream")
+    __slots__ = ("form", "is_stream", "names")
 
     def __init__(self, head: ResponseHead, *, via: bytes) -> None:
         own = () if head.outline is None else head.outline.names
@@ -107,27 +118,26 @@ class AnswerStencil:
             cold=False,
             timing=STRAIGHT + b"\0upstream\0",
         )
-        *self._names, last, upstream = _NAMED_HOLE.findall(whole)
+        *self.names, last, upstream = _NAMED_HOLE.findall(whole)
+        """Of the replica's own fields, whose values come first."""
         assert (last, upstream) == (b"id", b"upstream")
         form = whole.replace(b"%", b"%%").replace(b"\0upstream\0", b"%.1f")
-        self._form = _NAMED_HOLE.sub(b"%b", form)
+        self.form = _NAMED_HOLE.sub(b"%b", form)
+        """For `%`; the request's id and the milliseconds at the replica are its last."""
         self.is_stream = is_stream_of_tokens(head)
 
-    def filled(self, head: ResponseHead, request_id: bytes, upstream: float) -> bytes:
-        """`upstream`: seconds."""
-        if self._names:
-            own = map(head.own.__getitem__, self._names)
-            return self._form % (*own, request_id, upstream * 1e3)
-        return self._form % (request_id, upstream * 1e3)
 
-
-def answer_stencil(head: ResponseHead, *, via: bytes) -> AnswerStencil | None:
-    """Made once; kept with the head, or with what it has in common with others. None: it is not
-    likely to come again, and a stencil is dearer than what is made with it."""
-    if not head.is_kept:
-        return None
-    kept = head.outline or head
-    stencil = kept.note
+def straight_head(head: ResponseHead, *, via: bytes, request_id: bytes, upstream: float) -> bytes:
+    """`downstream_head` of an answer to a request that neither waited nor was sent twice.
+    `upstream`: seconds at the replica."""
+    stencil = (head.outline or head).note
     if not isinstance(stencil, AnswerStencil):
-        stencil = kept.note = AnswerStencil(head, via=via)
-    return stencil
+        if not head.is_kept:
+            # it is not likely to come again, and a stencil is dearer than what is made with it
+            timing = STRAIGHT + b"%.1f" % (upstream * 1e3)
+            return downstream_head(head, via=via, request_id=request_id, cold=False, timing=timing)
+        stencil = (head.outline or head).note = AnswerStencil(head, via=via)
+    if stencil.names:
+        own = map(head.own.__getitem__, stencil.names)
+        return stencil.form % (*own, request_id, upstream * 1e3)
+    return stencil.form % (request_id, upstream * 1e3)

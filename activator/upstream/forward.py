@@ -60,6 +60,10 @@ class Outbound:
     websocket: bool
 
 
+_SENT: Final = Outbound(b"", b"", 0, websocket=False)
+"""Nothing of it is left to send."""
+
+
 class Answer(Protocol):
     """Whoever wants the answer. After `ended`, `upgraded` or `failed` nothing is called."""
 
@@ -130,6 +134,26 @@ class Attempt:
         self._total_at = inf
         self._whole = whole
         self.takes_whole = whole is not None
+
+    @classmethod
+    def under_way(
+        cls,
+        live: LiveEndpoint,
+        replica: LiveReplica,
+        answer: Answer,
+        whole: Callable[[ResponseHead, bytes], None],
+        *,
+        connection: ClientConnection,
+        since: float,
+    ) -> Attempt:
+        """A request that somebody else has sent to the replica `since` then (loop time), body and
+        all, and that it owes the answer to. The connection is told whom it tells by the caller."""
+        attempt = cls(live, replica, _SENT, answer, whole)
+        total = live.endpoint.timeouts.total
+        attempt._total_at = since + total if total else inf
+        attempt._connection = connection
+        attempt._owed = True
+        return attempt
 
     def begin(self) -> None:
         """Go. `connected` may be called before this returns."""

@@ -108,6 +108,11 @@ class Gate:
         if served:
             self._last_ended = self._clock()
 
+    def served(self, now: float) -> None:
+        """`leave` of a request that a replica has answered just `now`."""
+        self._open -= 1
+        self._last_ended = now
+
     def leave_for_elsewhere(self) -> None:
         """Ends what `arrive` has begun: somebody else answers the request, but what it came for is
         to be there for the next."""

@@ -6,6 +6,7 @@ decides nothing; `core.routing` says which endpoint a request belongs to.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from activator.core.endpoint import Replica, Service
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from activator.queueing.jobs import Claim
     from activator.telemetry.metrics import EndpointMetrics
     from activator.upstream.gate import Gate
+    from activator.wire.client import ClientConnection
 
 
 class LiveReplica:
@@ -57,6 +59,21 @@ class LiveReplica:
         """All of an answer that was owed has come at once."""
         self.moved_at = now
         self._owed -= 1
+
+    def connection_for(self, *, repeatable: bool, now: float) -> ClientConnection | None:
+        """One at hand, as `Pool.take`, for a request to be sent at once; it `owes` the answer."""
+        connection = self.pool.take(repeatable=repeatable, now=now)
+        if connection is not None:
+            if not self._owed:
+                self.moved_at = now
+            self._owed += 1
+        return connection
+
+    def answered_by(self, connection: ClientConnection, *, now: float) -> None:
+        """As `answered`; the connection is given back."""
+        self.moved_at = now
+        self._owed -= 1
+        self.pool.give(connection, now=now)
 
     @property
     def last_byte(self) -> float:
@@ -145,6 +162,8 @@ class LiveEndpoint:
         self.tasks = tasks
         self.retries = RetryBudget()
         self.fallback = self._made_fallback()
+        self.answer_within = _answer_within(endpoint)
+        """Seconds in which an answer must have begun; infinite: it may take its time."""
         self.keys = KeyMeter()
         """What API keys use of it, here."""
         self.replicas: dict[str, LiveReplica] = {}
@@ -201,6 +220,7 @@ class LiveEndpoint:
 
     def reconfigure(self, endpoint: Endpoint) -> None:
         before, self.endpoint = self.endpoint, endpoint
+        self.answer_within = _answer_within(endpoint)
         self.gate.configure(endpoint)
         if endpoint.fallback != before.fallback:
             if self.fallback is not None:
@@ -226,6 +246,8 @@ class Registry:
         self.routes = RouteTable(())
         self.added: Callable[[LiveEndpoint], None] = _unheard
         self.removed: Callable[[LiveEndpoint], None] = _unheard
+        self.rerouted: Callable[[], None] = _nobody_looks
+        """Called when requests find other endpoints than before."""
 
     def __getitem__(self, name: str) -> LiveEndpoint:
         return self._live[name]
@@ -248,6 +270,12 @@ class Registry:
     def route(self, endpoints: Sequence[Endpoint]) -> None:
         """From now on requests find these endpoints; each must be alive."""
         self.routes = RouteTable(endpoints)
+        self.rerouted()
+
+
+def _answer_within(endpoint: Endpoint) -> float:
+    timeouts = endpoint.timeouts
+    return min(timeouts.first_byte or inf, timeouts.total or inf)
 
 
 def _no_refusal() -> tuple[FailedStart, float] | None:
@@ -275,7 +303,7 @@ def _unborn() -> str:
 
 
 def _nobody_looks() -> None:
-    """Nobody has looked at its waiting page."""
+    """Nobody has looked at it yet."""
 
 
 def _unnoticed(replica: Replica) -> None:

@@ -80,6 +80,16 @@ class Sink(Protocol):
     def on_deadline(self, now: float) -> None: ...
 
 
+class Quick(Protocol):
+    """Whoever has sent a whole request and wants its answer whole, or leaves it to another."""
+
+    def whole(self, head: ResponseHead, body: bytes) -> None:
+        """It came at once, after nothing else. Nothing is called any more."""
+
+    def in_steps(self) -> Sink:
+        """Anything else happens: who hears of it, and of all that follows."""
+
+
 # The states: plain numbers of the module, for they are compared several times a request.
 _IDLE, _HEAD, _BODY, _TUNNEL, _CLOSED = range(5)
 
@@ -105,6 +115,7 @@ class ClientConnection(asyncio.Protocol, Timed):
         "_on_closed",
         "_passing",
         "_paused",
+        "_quick",
         "_request_done",
         "_sink",
         "_state",
@@ -134,6 +145,8 @@ class ClientConnection(asyncio.Protocol, Timed):
         self._transport: asyncio.Transport
         self._state = _IDLE
         self._sink: Sink | None = None
+        self._quick: Quick | None = None
+        """It is asked for a sink before anything but a whole answer is told."""
         self._unfinished: UnfinishedHead | None = None
         self._interims = 0
         self._paused = False
@@ -178,23 +191,22 @@ class ClientConnection(asyncio.Protocol, Timed):
                     passing(data, usual[1])
                     return
             self._feed_body(data)
-        elif self._state == _HEAD:
+        elif (quick := self._quick) is not None:
             # what most reads bring: a whole answer, whose head has come before
-            sink, end = self._sink, data.find(b"\r\n\r\n") + 4
-            head = self._known.get(data[:end])
-            if (
-                head is None
-                or head.length != len(data) - end
-                or not head.is_usual
-                or not self._takes_whole
-                or self._unfinished is not None
-                or sink is None
-            ):
+            end = data.find(b"\r\n\r\n") + 4
+            raw = data[:end]
+            head = self._known.get(raw) or self._known.alike(raw)
+            if head is None or head.length != len(data) - end or not head.is_usual:
                 self._feed_head(data)
                 return
-            self._keep_alive = head.keep_alive
-            self._let_rest(usable=True)
-            sink.whole(head, data[end:])
+            self._quick = None
+            if head.keep_alive and not self._full:
+                self._state = _IDLE
+            else:
+                self.close()
+            quick.whole(head, data[end:])
+        elif self._state == _HEAD:
+            self._feed_head(data)
         elif self._state == _TUNNEL:
             if self.tunnel is not None:
                 self.tunnel.moved(self, data)
@@ -212,15 +224,15 @@ class ClientConnection(asyncio.Protocol, Timed):
         self._full = True
         if self.tunnel is not None:
             self.tunnel.full(self)
-        elif self._sink is not None:
-            self._sink.upstream_writable(ok=False)
+        elif (sink := self.in_steps()) is not None:
+            sink.upstream_writable(ok=False)
 
     def resume_writing(self) -> None:
         self._full = False
         if self.tunnel is not None:
             self.tunnel.drained(self)
-        elif self._sink is not None:
-            self._sink.upstream_writable(ok=True)
+        elif (sink := self.in_steps()) is not None:
+            sink.upstream_writable(ok=True)
 
     # --- one request ----------------------------------------------------------------------------
 
@@ -253,6 +265,24 @@ class ClientConnection(asyncio.Protocol, Timed):
             self._head = head
         else:
             self._transport.write(head)
+
+    def ask(self, request: bytes, method: bytes, quick: Quick) -> None:
+        """Send a whole request (not HEAD, no upgrade), body included, all at once."""
+        self._quick = quick
+        self._state = _HEAD
+        self._method = method
+        self._transport.write(request)
+
+    def in_steps(self) -> Sink | None:
+        """Who hears of what is not a whole answer; None: nobody has asked for anything."""
+        quick, self._quick = self._quick, None
+        if quick is not None:
+            sink = self._sink = quick.in_steps()
+            self._takes_whole = sink.takes_whole
+            self._interims = 0
+            self._upgrading = self._chunked = False
+            self._request_done = True
+        return self._sink
 
     def send(self, data: bytes) -> None:
         if data and self._state != _CLOSED:
@@ -307,8 +337,8 @@ class ClientConnection(asyncio.Protocol, Timed):
             self._deadlines.arm(self)
 
     def on_deadline(self, now: float) -> None:
-        if self._sink is not None:
-            self._sink.on_deadline(now)
+        if (sink := self.in_steps()) is not None:
+            sink.on_deadline(now)
         elif self._state == _IDLE:
             self.close()  # rested for as long as its pool allows
 
@@ -321,7 +351,7 @@ class ClientConnection(asyncio.Protocol, Timed):
 
     def close(self) -> None:
         """End it at once; its sink hears nothing."""
-        self._sink = None
+        self._sink = self._quick = None
         self._transport.abort()
         if self._state != _CLOSED:
             self._let_go()
@@ -371,6 +401,7 @@ class ClientConnection(asyncio.Protocol, Timed):
             self._complete(coming.trailers, data[end:])
 
     def _feed_head(self, data: bytes) -> None:
+        self.in_steps()
         try:
             if self._unfinished is not None:
                 whole = self._unfinished.more(data)
@@ -498,7 +529,7 @@ class ClientConnection(asyncio.Protocol, Timed):
                 self._complete(self._decoder.trailers, b"")
             else:
                 self._fail(Lost(detail, reset=reset))
-        elif self._sink is not None:
+        elif self.in_steps() is not None:
             begun = self._unfinished is not None or self._interims > 0
             self._fail(Lost(detail, invalid=begun, reset=reset))
         else:
@@ -508,7 +539,7 @@ class ClientConnection(asyncio.Protocol, Timed):
         self._fail(Lost(f"The replica's {what}", invalid=True))
 
     def _fail(self, lost: Lost) -> None:
-        sink = self._sink
+        sink = self.in_steps()
         self.close()
         if sink is not None:
             sink.lost(lost)

@@ -124,14 +124,20 @@ class ServerConnection(asyncio.Protocol, Timed):
     def data_received(self, data: bytes) -> None:
         if self._state == _HEAD:
             incoming = self._incoming
-            head = self._kit.known.get(data)
+            kit = self._kit
+            head = kit.known.get(data)
             if (
                 head is not None
                 and head.length == 0
                 and not (self._full or incoming.rest or incoming.unfinished is not None)
             ):
                 # what most reads bring: one whole request, as somebody has sent it before
-                self._begin_request(head)
+                self._state = _ANSWER
+                self.head = head
+                self.received = self.sent = 0
+                self._continued = self._body_paused = False
+                self.deadline = inf
+                kit.service.request(self, head)
                 return
             incoming.add(data)
             self._advance()
@@ -181,11 +187,6 @@ class ServerConnection(asyncio.Protocol, Timed):
         """Between requests, nothing of the next one has come."""
         incoming = self._incoming
         return self._state == _HEAD and not incoming.head_begun and not incoming.rest
-
-    @property
-    def is_pipelined(self) -> bool:
-        """More has come behind the request that is being answered."""
-        return bool(self._incoming.rest)
 
     @property
     def answering(self) -> bool:
@@ -290,28 +291,37 @@ class ServerConnection(asyncio.Protocol, Timed):
         self.sent += size
         self._transport.write(chunk)
 
-    def answer(self, head: bytes, body: bytes) -> None:
-        """All of an answer: `begin_answer`, `send` and `finish` in one. `head` says, in its
-        Content-Length or otherwise, how long `body` is. `sent` is the caller's to set."""
+    def answer_at_once(self, head: bytes, body: bytes) -> bool:
+        """All of an answer to a whole request, where nothing is to be said or done beside it: as
+        `answer`. False: nothing was done."""
         asked, kit = self.head, self._kit
+        service, keep_alive = kit.service, kit.limits.keep_alive
         if (
             self._state != _ANSWER
             or not asked.keep_alive
             or asked.minor == 0
-            or kit.service.draining
-            or not kit.limits.keep_alive
+            or service.draining
+            or service.crowded
+            or not keep_alive
             or self._incoming.rest
-            or kit.service.crowded
         ):
-            self.sent = 0
+            return False
+        self._state = _HEAD
+        self.receiver = None
+        self.sent = len(body)
+        self._transport.write(b"%b\r\n%b" % (head, body))
+        at = self.deadline = kit.loop.time() + keep_alive
+        if at < self.looked_at:
+            kit.deadlines.arm(self)
+        return True
+
+    def answer(self, head: bytes, body: bytes) -> None:
+        """All of an answer: `begin_answer`, `send` and `finish` in one. `head` says, in its
+        Content-Length or otherwise, how long `body` is."""
+        if not self.answer_at_once(head, body):
             self.begin_answer(head, length=len(body), followed=True)
             self.send(body)
             self.finish()
-            return
-        self._state = _HEAD
-        self.receiver = None
-        self._transport.write(b"%b\r\n%b" % (head, body))
-        self._set_deadline(kit.limits.keep_alive)
 
     def finish(self, trailers: list[Field] | None = None) -> None:
         """The answer is complete. What is left of the request is thrown away."""

@@ -81,6 +81,18 @@ def test_a_ticket_that_waits_or_runs_cannot_be_submitted_again() -> None:
     assert (dispatcher.in_flight, dispatcher.waiting) == (1, 1)
 
 
+def test_a_ticket_that_runs_cannot_be_taken_again_where_there_is_room() -> None:
+    dispatcher = line_of((A, READY), concurrency=2)
+    ticket = Ticket()
+    assert dispatcher.take(ticket) is A
+
+    with pytest.raises(ValueError, match="cannot be submitted"):
+        dispatcher.take(ticket)
+    assert dispatcher.in_flight == 1
+    assert dispatcher.give_back(ticket)
+    assert dispatcher.take(ticket) is A
+
+
 def test_full_says_whether_a_ticket_would_wait() -> None:
     dispatcher = line_of()
     assert dispatcher.full

@@ -175,6 +175,9 @@ class DispatchMachine(RuleBasedStateMachine):
         ticket = data.draw(st.sampled_from(self.model.ended))
         arrived = ticket.arrived
         self.model.ended.remove(ticket)
+        if ticket.seq < 0:  # it has never been in line: behind those of its moment that have
+            self.model.submissions.remove(ticket)
+            self.model.submissions.append(ticket)
         ticket.exclude = exclude
         self._submit(ticket)
         assert ticket.arrived == arrived
@@ -191,6 +194,29 @@ class DispatchMachine(RuleBasedStateMachine):
         else:
             assert ticket.state is TicketState.WAITING
         self.follow_pacing()
+
+    @rule(urgency=st.integers(0, 7))
+    def take(self, urgency: int) -> None:
+        """The short way: a slot without a question to the line, or nothing happens."""
+        ticket = Ticket(urgency=urgency, arrived=self.model.now)
+        replica = self.dispatcher.take(ticket)
+        if replica is None:
+            assert ticket.state is TicketState.NEW
+            return
+        assert all(replica.id in other.exclude for other in self.model.waiting)
+        self.model.submissions.append(ticket)
+        self.model.waiting.append(ticket)
+        self.model.give(ticket)
+
+    @precondition(lambda self: self.model.running)
+    @rule(data=st.data())
+    def give_back(self, data: st.DataObject) -> None:
+        """Its counterpart, for whichever slot."""
+        ticket = data.draw(st.sampled_from(self.model.running))
+        if self.dispatcher.give_back(ticket):
+            assert not self.model.waiting
+            self.model.take_back(ticket)
+            assert not self.dispatcher.give_back(ticket)
 
     @precondition(lambda self: self.model.running)
     @rule(data=st.data(), withdraw=st.booleans())

@@ -27,6 +27,7 @@ class Place:
     """As much of a proxy and of a client's connection as is asked."""
 
     via = b"activator-1"
+    tracer = None
     tls = True
     door = Door(trusted=[ip_network("10.0.0.0/8")])
 

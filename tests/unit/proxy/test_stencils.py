@@ -10,9 +10,9 @@ from activator.proxy.headers import downstream_head, new_request_id, upstream_he
 from activator.proxy.stencils import (
     NONE,
     AnswerStencil,
-    answer_stencil,
     fill_upstream,
     is_stream_of_tokens,
+    straight_head,
     upstream_stencil,
 )
 from activator.wire.heads import parse_response
@@ -127,16 +127,20 @@ def test_who_names_no_host_fits_no_stencil() -> None:
 
 def test_the_stencil_of_an_answer_is_its_head_but_for_what_differs() -> None:
     head = told("HTTP/1.1 200 OK", "Server: m", "Content-Length: 2", "X-Request-Id: theirs")
-    assert answer_stencil(head, via=VIA) is None  # it may be the only one
-    head.is_kept = True
-    stencil = answer_stencil(head, via=VIA)
-    assert stencil is not None
-
     timing = b"queue;dur=0, activate;dur=0, upstream;dur=1234.5"
-    assert stencil.filled(head, b"id-1", 1.2345) == downstream_head(
-        head, via=VIA, request_id=b"id-1", cold=False, timing=timing
-    )
-    assert answer_stencil(head, via=VIA) is stencil
+    made = downstream_head(head, via=VIA, request_id=b"id-1", cold=False, timing=timing)
+
+    def said() -> bytes:
+        return straight_head(head, via=VIA, request_id=b"id-1", upstream=1.2345)
+
+    assert said() == made
+    assert head.note is None  # it may be the only one
+    head.is_kept = True
+    assert said() == made
+    stencil = head.note
+    assert isinstance(stencil, AnswerStencil)
+    assert said() == made
+    assert head.note is stencil
 
 
 def test_an_answer_says_of_its_own_what_it_says() -> None:
@@ -152,14 +156,11 @@ def test_an_answer_says_of_its_own_what_it_says() -> None:
             head = parse_response(raw, method=b"GET", limits=LIMITS)
             for _ in range(2):
                 known.learn(raw, head, LIMITS)
-        stencil = answer_stencil(head, via=VIA)
-        assert stencil is not None
-        stencils.append(stencil)
-
         timing = b"queue;dur=0, activate;dur=0, upstream;dur=0.5"
-        assert stencil.filled(head, b"id-1", 0.0005) == downstream_head(
-            head, via=VIA, request_id=b"id-1", cold=False, timing=timing
-        )
+        said = straight_head(head, via=VIA, request_id=b"id-1", upstream=0.0005)
+        assert said == downstream_head(head, via=VIA, request_id=b"id-1", cold=False, timing=timing)
+        assert head.outline is not None
+        stencils.append(head.outline.note)
     assert stencils[1] is stencils[2]
 
 

@@ -84,6 +84,13 @@ class Asked:
         self.failure: Lost | None = None
         self.tunnelled: bytes | None = None
 
+    @property
+    def all_of_it(self) -> tuple[object, ...]:
+        """To compare."""
+        head = self.head and (self.head.status, self.head.fields)
+        interims = [(each.status, each.fields) for each in self.interims]
+        return interims, head, self.body, self.trailers, self.failure, self.tunnelled
+
     def interim(self, head: ResponseHead) -> None:
         self.interims.append(head)
 
@@ -133,6 +140,27 @@ class Asked:
 
     def on_deadline(self, now: float) -> None:
         return
+
+
+class InAHurry:
+    """Has all of an answer told to one who asked, and leaves it to him if it does not come at once;
+    implements `Quick`."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self._is_over = False
+
+    def whole(self, head: ResponseHead, body: bytes) -> None:
+        self._end()
+        self._asked.whole(head, body)
+
+    def in_steps(self) -> Asked:
+        self._end()
+        return self._asked
+
+    def _end(self) -> None:
+        assert not self._is_over
+        self._is_over = True
 
 
 class Desk:
@@ -196,9 +224,9 @@ class Desk:
         ending: bytes | tuple[bytes, ...] = b"\r\n",
     ) -> tuple[Asked, bool]:
         """(what one request hears, whether its connection could be used again). `passes`: chunks
-        are passed on as they stand, those with this `ending`."""
+        are passed on as they stand, those with this `ending`. Who is in a hurry hears the same."""
 
-        async def play() -> tuple[Asked, bool]:
+        async def play(*, in_a_hurry: bool = False) -> tuple[Asked, bool]:
             transport, asked = PaperTransport(), Asked()
             connection = ClientConnection(
                 limits=limits or HeadLimits(),
@@ -210,7 +238,10 @@ class Desk:
                 asked.passed_by, asked.ending = connection, ending
             transport.set_protocol(connection)
             connection.connection_made(transport)
-            connection.begin(b"", method=method, length=0, upgrade=upgrade, sink=asked)
+            if in_a_hurry:
+                connection.ask(b"", method, InAHurry(asked))
+            else:
+                connection.begin(b"", method=method, length=0, upgrade=upgrade, sink=asked)
             for data in reads:
                 if data and not transport.is_closed:
                     connection.data_received(data)
@@ -220,7 +251,11 @@ class Desk:
             connection.close()
             return asked, usable
 
-        return self._runner.run(play())
+        heard = self._runner.run(play())
+        if method != b"HEAD" and not upgrade:
+            asked, usable = self._runner.run(play(in_a_hurry=True))
+            assert (asked.all_of_it, usable) == (heard[0].all_of_it, heard[1])
+        return heard
 
 
 class Served:
