@@ -2,6 +2,8 @@
 
 Whoever logs never waits: a collector that does not read, or a disk that is full, costs lines and
 not requests. What is lost is counted, and said in its place as soon as something is read again.
+Lines of which there are tens of thousands in a second are made by the thread, many at a time:
+that is cheaper than one by one between other things.
 """
 
 from __future__ import annotations
@@ -9,11 +11,10 @@ from __future__ import annotations
 import os
 import select
 import threading
-from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 MOST: Final = 4 << 20
 """Bytes of lines that wait to be written: seconds of a line a request, and little memory."""
@@ -25,8 +26,10 @@ serves requests each time it wakes."""
 LEAVE: Final = 1.0
 """Seconds that the end of the process waits for the last lines to be taken."""
 
-_Item = bytes | int | threading.Event | None
-"""A line, a number of lines that are missing here, whom to tell that it came so far, the end."""
+FACTS: Final = 9
+"""Of a line that is still to be made: who makes it, and of what."""
+RECKONED: Final = 512
+"""Bytes that such a line is counted as: a request's is shorter, unless its path is long."""
 
 
 class LogWriter:
@@ -42,7 +45,10 @@ class LogWriter:
         self._write = write
         self._lost = lost
         self._most = most
-        self._lines: deque[_Item] = deque()
+        self._lines: list[Any] = []
+        """Lines; facts of lines, one behind the other; numbers of lines that are missing here; whom
+        to tell that it came so far; the end (None). Who logs adds at the end and the thread takes
+        from the beginning, each in one operation."""
         # of who logs
         self._put = 0
         """Bytes."""
@@ -91,6 +97,18 @@ class LogWriter:
         if not self._called:
             self._rouse()
 
+    def put_facts(self, facts: tuple[Any, ...]) -> None:
+        """The same, of a line that is made when it is written. `facts`: so many as FACTS; the first
+        of them is called with the facts of several such lines, one list, and returns these."""
+        if self._put >= self._bound and not self._finds_room():
+            self._refused += 1
+            return
+        self._put += RECKONED
+        lines = self._lines
+        lines += facts  # a tuple each that lived on would be work for the garbage collector
+        if not self._called:
+            self._rouse()
+
     def refuse(self) -> None:
         """A line was not even made, since it was `full`."""
         self._refused += 1
@@ -135,11 +153,12 @@ class LogWriter:
         while True:
             self._hurry.wait(GATHER)
             if lines:
-                # those that come meanwhile may gather, too: each write gives the interpreter away
-                # and has to ask for it again
-                for some in _batches(lines):
-                    if self._write_batch(some):
-                        return
+                # those that come from here on may gather: each write gives the interpreter away and
+                # has to ask for it again
+                some = lines[:]
+                del lines[: len(some)]
+                if self._write_all(some):
+                    return
                 continue
             # whoever puts a line from here on calls; whoever did before is found without
             self._called = False
@@ -147,66 +166,68 @@ class LogWriter:
                 self._call.wait()
             self._call.clear()
 
-    def _write_batch(self, some: list[_Item]) -> bool:
+    def _write_all(self, some: list[Any]) -> bool:
         """True: the end is among them."""
-        if self._unsaid:
-            return self._write_mixed(some)
-        try:
-            data = b"".join(some)  # type: ignore[arg-type]  # nothing but lines, mostly
-        except TypeError:
-            return self._write_mixed(some)
-        self._deliver(data, size=len(data), lines=len(some))
+        batch: list[bytes] = []
+        size = at = 0
+        while at < len(some):
+            one, begin = some[at], at
+            at += 1
+            if isinstance(one, bytes):
+                batch.append(one)
+                size += len(one)
+            elif callable(one):
+                at = _end_of_run(some, begin, most=BATCH - len(batch))
+                batch += _made(one, some[begin:at])
+                size += (at - begin) // FACTS * RECKONED
+            else:
+                self._deliver(batch, size=size)
+                batch, size = [], 0
+                if one is None:
+                    return True
+                if isinstance(one, threading.Event):
+                    self._hurry.clear()
+                    one.set()
+                else:
+                    self._unsaid += one
+            if len(batch) >= BATCH:
+                self._deliver(batch, size=size)
+                batch, size = [], 0
+        self._deliver(batch, size=size)
         return False
 
-    def _write_mixed(self, some: list[_Item]) -> bool:
-        data: list[bytes] = []
-        flushed: list[threading.Event] = []
-        size = lines = said = 0
-        missing = self._unsaid  # those that came before
-        ended = False
-        for one in some:
-            match one:
-                case bytes():
-                    if missing:
-                        data.append(self._lost(missing).encode())
-                        said, missing = said + missing, 0
-                    data.append(one)
-                    lines, size = lines + 1, size + len(one)
-                case int():
-                    missing += one
-                case threading.Event():
-                    flushed.append(one)
-                case None:
-                    ended = True
-        if missing:
-            data.append(self._lost(missing).encode())
-            said += missing
-        self._unsaid = 0
-        self._deliver(b"".join(data), size=size, lines=lines, said=said)
-        if flushed:
-            self._hurry.clear()
-        for each in flushed:
-            each.set()
-        return ended
-
-    def _deliver(self, data: bytes, *, size: int, lines: int, said: int = 0) -> None:
-        """`size`: of what was put. `said`: lines whose loss is told in it."""
+    def _deliver(self, batch: list[bytes], *, size: int) -> None:
+        """And before these lines, how many are missing there. `size`: of what was put."""
+        lines, unsaid = len(batch), self._unsaid
+        if unsaid:
+            batch.insert(0, self._lost(unsaid).encode())
+        elif not batch:
+            return
         try:
-            self._write(data)
+            self._write(b"".join(batch))
         except (OSError, ValueError):
             self._failed += lines
-            self._unsaid += lines + said
+            self._unsaid = unsaid + lines
+        else:
+            self._unsaid = 0
         # not sooner: what is being written waits, too
         self._taken += size
 
 
-def _batches(lines: deque[_Item]) -> Iterator[list[_Item]]:
-    """Of what there is now."""
-    left = len(lines)
-    while left:
-        size = min(left, BATCH)
-        left -= size
-        yield [lines.popleft() for _ in range(size)]
+def _end_of_run(some: list[Any], begin: int, *, most: int) -> int:
+    """Behind the facts from `begin` on that the same one makes `most` lines of."""
+    make, at = some[begin], begin + FACTS
+    end = min(len(some), begin + most * FACTS)
+    while at < end and some[at] is make:
+        at += FACTS
+    return at
+
+
+def _made(make: Callable[[list[Any]], list[bytes]], facts: list[Any]) -> list[bytes]:
+    try:
+        return make(facts)
+    except Exception as error:  # never the problem of lines that others have logged
+        return [f"log lines cannot be made: {error!r}\n".encode(errors="backslashreplace")]
 
 
 def to_descriptor(descriptor: int) -> Callable[[bytes], None]:

@@ -48,35 +48,11 @@ _COLOURS = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 class Straight:
     """Where lines may go that are made without a record, as long as nobody else listens."""
 
-    __slots__ = (
-        "_layout",
-        "_layout_of",
-        "_second",
-        "in_json",
-        "moment",
-        "put",
-        "since",
-        "until",
-    )
+    __slots__ = ("in_json", "put", "put_facts")
 
     def __init__(self, writer: LogWriter, *, in_json: bool) -> None:
-        self.put = writer.put_encoded
+        self.put, self.put_facts = writer.put_encoded, writer.put_facts
         self.in_json = in_json
-        self._second, self._layout = -1, b""
-        self._layout_of = _moments_in if in_json else _local_moments_in
-        self.moment = b""
-        """As a line begins from `since` to before `until`: within one millisecond."""
-        self.since = self.until = 0.0
-
-    def turn_to(self, at: float) -> bytes:
-        """The moment as a line begins, now."""
-        second, millisecond = int(at), int(at % 1 * 1000)
-        if second != self._second:
-            self._second, self._layout = second, encoded(self._layout_of(second))
-        self.moment = made = self._layout % millisecond
-        self.since = at  # and no sooner: the clock may be set back
-        self.until = second + (millisecond + 1) / 1000
-        return made
 
 
 straight: Straight | None = None

@@ -2,9 +2,9 @@
 went.
 
 Never a body, a query, or a key (its name, at most). What the model answered is `info`, what failed
-is `warning`. Tens of thousands of these lines may be written in a second: they are made here, in
-one go, as the bytes that are written, and take logging's way through handlers and formatters only
-where others listen to it.
+is `warning`. Tens of thousands of these lines may be written in a second: they are made here, as
+the bytes that are written, those of the usual kind by the thread that writes, and take logging's
+way through handlers and formatters only where others listen to it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from time import time
 from typing import TYPE_CHECKING, Any, Final
 
 from activator.telemetry import logs
+from activator.telemetry.log_writer import FACTS
 from activator.telemetry.logs import REQUESTS, encoded, word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 LONGEST: Final = 512
 """Characters of a path."""
@@ -150,33 +151,10 @@ def answered(  # noqa: PLR0917  # called for each request
             return
         straight = logs.straight
         if straight is not None and len(_handlers) < 2 and not _own_handlers:
-            at = time()
-            if not straight.since <= at < straight.until:
-                straight.turn_to(at)
-            if straight.in_json:
-                line = _USUAL_JSON % (
-                    straight.moment,
-                    # one of ours has neither quotes nor backslashes, and few others have
-                    request_id if request_id.isalnum() else _id_in_json(request_id)[1:-1],
-                    of.in_json or _in_json(of),
-                    seconds,
-                    bytes_in,
-                    bytes_out,
-                    _quoted[replica],
-                    _quoted[remote],
-                )
-            else:
-                line = _USUAL_TEXT % (
-                    straight.moment,
-                    request_id if request_id.isalnum() else _id_in_text(request_id),
-                    of.in_text or _in_text(of),
-                    seconds,
-                    bytes_in,
-                    bytes_out,
-                    _where[replica],
-                    _words[remote],
-                )
-            straight.put(line)
+            make = _usual_in_json if straight.in_json else _usual_in_text
+            straight.put_facts(
+                (make, time(), of, request_id, seconds, bytes_in, bytes_out, replica, remote)
+            )
             return
     if is_logged(status, ""):
         request_ended(
@@ -191,6 +169,60 @@ def answered(  # noqa: PLR0917  # called for each request
             replica=replica,
             attempts=1,
         )
+
+
+def _usual_in_json(facts: list[Any]) -> list[bytes]:
+    """The lines of what `answered` put; they are made by the thread that writes them."""
+    return [
+        _USUAL_JSON
+        % (
+            moment,
+            # one of ours has neither quotes nor backslashes, and few others have
+            name if name.isalnum() else _id_in_json(name)[1:-1],
+            of.in_json or _in_json(of),
+            seconds,
+            bytes_in,
+            bytes_out,
+            _quoted[replica],
+            _quoted[remote],
+        )
+        for moment, of, name, seconds, bytes_in, bytes_out, replica, remote in _each(
+            facts, moment_of=logs.moment
+        )
+    ]
+
+
+def _usual_in_text(facts: list[Any]) -> list[bytes]:
+    return [
+        _USUAL_TEXT
+        % (
+            moment,
+            name if name.isalnum() else _id_in_text(name),
+            of.in_text or _in_text(of),
+            seconds,
+            bytes_in,
+            bytes_out,
+            _where[replica],
+            _words[remote],
+        )
+        for moment, of, name, seconds, bytes_in, bytes_out, replica, remote in _each(
+            facts, moment_of=logs.local_moment
+        )
+    ]
+
+
+def _each(facts: list[Any], *, moment_of: Callable[[float], str]) -> Iterator[tuple[Any, ...]]:
+    """The facts of each line, its moment as it is written. Most are of the millisecond of the one
+    before."""
+    moments: list[bytes] = []
+    moment, since, until = b"", 0.0, 0.0
+    for at in facts[1::FACTS]:
+        if not since <= at < until:
+            moment = encoded(moment_of(at))
+            since = at  # and no sooner: the clock may be set back
+            until = int(at) + (int(at % 1 * 1000) + 1) / 1000
+        moments.append(moment)
+    return zip(moments, *(facts[place::FACTS] for place in range(2, FACTS)), strict=True)
 
 
 def request_ended(
@@ -220,7 +252,7 @@ def request_ended(
         straight.put(
             _TEXT
             % (
-                straight.turn_to(at),
+                encoded(logs.local_moment(at)),
                 b"INFO   " if level == INFO else b"WARNING",
                 _id_in_text(request_id),
                 of.in_text or _in_text(of),
@@ -243,7 +275,7 @@ def request_ended(
         said = b"true" if cold else b"false"
         ending = _ENDING % (_quoted[reason], said, held, encoded(quoted(job)))
     line = _JSON % (
-        encoded(logs.moment(at)) if straight is None else straight.turn_to(at),
+        encoded(logs.moment(at)),
         b"info" if level == INFO else b"warning",
         _id_in_json(request_id),
         of.in_json or _in_json(of),

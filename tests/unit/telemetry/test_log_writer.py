@@ -6,14 +6,21 @@ import errno
 import os
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from activator.telemetry.log_writer import GATHER, LogWriter, to_descriptor
+from activator.telemetry.log_writer import (
+    BATCH,
+    FACTS,
+    GATHER,
+    RECKONED,
+    LogWriter,
+    to_descriptor,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 WITHIN = 5.0
 
@@ -145,6 +152,81 @@ def test_lines_that_come_while_others_are_written_gather(reader: Reader, writer:
     writer.flush(within=WITHIN)
     written = [one for one in reader.writes if one]
     assert written == [b"first\n", b"".join(b"line%05d\n" % number for number in range(5))]
+
+
+def facts(number: int, *, made: Callable[[list[Any]], list[bytes]]) -> tuple[Any, ...]:
+    return (made, number, *(None for _ in range(FACTS - 2)))
+
+
+def numbers(facts: list[Any]) -> list[bytes]:
+    return [b"made %d\n" % number for number in facts[1::FACTS]]
+
+
+def other_numbers(facts: list[Any]) -> list[bytes]:
+    return [b"other %d\n" % number for number in facts[1::FACTS]]
+
+
+def test_lines_that_are_made_later_are_where_they_were_put(reader: Reader) -> None:
+    writer = LogWriter(reader.write, lost=str)
+    writer.put_facts(facts(0, made=numbers))
+    writer.put("first\n")
+    for number in range(1, 4):
+        writer.put_facts(facts(number, made=numbers))
+    writer.put_facts(facts(4, made=other_numbers))
+    writer.put("last\n")
+    reader.reads.set()
+    writer.flush(within=WITHIN)
+    writer.close()
+    assert reader.lines == ["made 0", "first", "made 1", "made 2", "made 3", "other 4", "last"]
+
+
+def test_many_are_made_at_a_time_and_written_in_batches(reader: Reader) -> None:
+    made_at_a_time = []
+
+    def counted(facts: list[Any]) -> list[bytes]:
+        made_at_a_time.append(len(facts) // FACTS)
+        return numbers(facts)
+
+    writer = LogWriter(reader.write, lost=str)
+    writer.put("first\n")
+    assert reader.begun.wait(WITHIN)
+    for number in range(2 * BATCH + 10):
+        writer.put_facts(facts(number, made=counted))
+    reader.reads.set()
+    writer.flush(within=WITHIN)
+    writer.close()
+    assert reader.lines[1:] == [f"made {number}" for number in range(2 * BATCH + 10)]
+    assert made_at_a_time == [BATCH, BATCH, 10]
+    assert len(reader.writes) == 4
+
+
+def test_lines_that_are_not_made_yet_wait_up_to_the_bound_too(reader: Reader) -> None:
+    writer = LogWriter(reader.write, lost=lambda lines: f"{lines} lost\n", most=10 * RECKONED)
+    for number in range(30):
+        writer.put_facts(facts(number, made=numbers))
+    assert writer.full
+    assert writer.dropped == 20
+    reader.reads.set()
+    writer.flush(within=WITHIN)
+    assert not writer.full
+    writer.put_facts(facts(30, made=numbers))
+    writer.flush(within=WITHIN)
+    writer.close()
+    assert reader.lines == [*(f"made {number}" for number in range(10)), "20 lost", "made 30"]
+
+
+def test_who_cannot_make_lines_keeps_none_from_being_written(
+    reader: Reader, writer: LogWriter
+) -> None:
+    def fails(facts: list[Any]) -> list[bytes]:
+        raise LookupError("no facts")
+
+    reader.reads.set()
+    writer.put_facts(facts(0, made=fails))
+    writer.flush(within=WITHIN)
+    writer.put("later\n")
+    writer.flush(within=WITHIN)
+    assert reader.lines == ["log lines cannot be made: LookupError('no facts')", "later"]
 
 
 def test_a_flush_gives_up_once_for_all_while_nobody_reads(

@@ -347,15 +347,31 @@ def test_where_nothing_is_configured_nothing_is_written(capfd: pytest.CaptureFix
 @pytest.mark.parametrize("form", logs.FORMATS)
 def test_a_line_begins_with_the_moment_also_when_the_clock_is_set_back(form: logs.Format) -> None:
     moments = [5.0, 5.0004, 5.0009999, 5.001, 5.9999999, 6.0, 4.9999, 5.0002, 1.7e9 + 0.123, 5.0]
-    told = []
     with nobody_else_listens(), pytest.MonkeyPatch.context() as monkeypatch:
         logs.configure(form, stream=(stream := io.StringIO()))
         for at in moments:
             monkeypatch.setattr("activator.telemetry.requests.time", lambda at=at: at)
-            line = usual(stream)
-            told.append(json.loads(line)["ts"] if form == "json" else line.partition(" INFO")[0])
-    moment = logs.moment if form == "json" else logs.local_moment
-    assert told == [moment(at) for at in moments]
+            answered(LLAMA, b"abc", 200, 0.25, 10, 20, "m-1", "10.0.0.1")
+        logs.flush()
+    lines = stream.getvalue().splitlines()
+    if form == "json":
+        assert [json.loads(line)["ts"] for line in lines] == [logs.moment(at) for at in moments]
+    else:
+        told = [line.partition(" INFO")[0] for line in lines]
+        assert told == [logs.local_moment(at) for at in moments]
+
+
+def test_answers_and_all_else_that_is_logged_are_written_in_order() -> None:
+    with nobody_else_listens():
+        logs.configure("json", stream=(stream := io.StringIO()))
+        for number in range(3):
+            answered(LLAMA, b"%d" % number, 200, 0.25, 10, 20, "m-1", "10.0.0.1")
+            logging.getLogger("activator").info("between", extra={"request_id": f"{number}"})
+            answered(LLAMA, b"%d" % number, 503, 0.25, 10, 20, "m-1", "10.0.0.1")
+        logs.flush()
+    told = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [one["request_id"] for one in told] == [*"000111222"]
+    assert [one["level"] for one in told] == ["info", "info", "warning"] * 3
 
 
 def test_replicas_and_peers_without_end_are_not_remembered_without_end() -> None:
