@@ -32,31 +32,54 @@ def test_a_body_as_clients_send_it() -> None:
     assert body[value.start : value.end] == value.raw == b'"m/1"'
 
 
+AFTER = [
+    b'"model": "a", "model": "b"}',
+    b'"model": "a", "mod\\u0065l": "b"}',
+    b'"model": "a", "\\u006Dodel": "b"}',
+    b'"model": "a", "\\u006d\\u006F\\u0064\\u0065\\u006c": "b"}',
+    b'"model": "a"} more',
+    b'"model": "a", "x": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+    b'"model": "a", "x": ' + b"9" * 5000 + b"}",
+    b'"model": "a", "x": "' + b"x" * MOST + b'"}',
+    b'"model": "a", "x": oh no',
+]
+"""What follows a name may be odd."""
+
+
 @pytest.mark.parametrize(
     "body",
     [
-        b'{"model": "a", "model": "b"}',
-        b'{"model": "a", "mod\\u0065l": "b"}',
+        *(b'{"first": 1, ' + after for after in AFTER),
         b'{"mod\\u0065l": "b", "model": "a"}',
-        b'{"model": "a", "\\u006Dodel": "b"}',
-        b'{"model": "a", "\\u006d\\u006F\\u0064\\u0065\\u006c": "b"}',
         b'{"inner": {"model": "a"}}',
         b'{"kind": "model"}',
         b'["model"]',
         b'{"model": 1}',
         b'{"model": "a"',
-        b'{"model": "a"} more',
+        b'{"model": "a" "b"}',
         b'\xef\xbb\xbf{"model": "a"}',
         b'{"model": "\xff"}',
+        b'{"model": "\n"}',
+        b'{"model": "' + b"a" * 1000 + b'"}',
+        b'{"first": 1, "model": "' + b"a" * 1000 + b'"}',
+        b'{"model": ' + b" " * 1100 + b'"a"}',
+        b'{"model": "a"' + b" " * 1100 + b"}",
+        b'{"first": 1, "model": ' + b" " * 1100 + b'"a"}',
         '{"model": "a"}'.encode("utf-16"),
-        b'{"model": "a", "x": ' + b"[" * 5000 + b"]" * 5000 + b"}",
-        b'{"model": "a", "x": ' + b"9" * 5000 + b"}",
-        b'{"model": "a", "x": "' + b"x" * MOST + b'"}',
         b"",
     ],
 )
 def test_what_is_not_plain_is_left_to_who_looks_closely(body: bytes) -> None:
     assert model_of(body) is None
+
+
+@pytest.mark.parametrize("after", AFTER)
+def test_behind_a_name_that_stands_first_nothing_counts(after: bytes) -> None:
+    for before in (b"{", b" \r\n{ "):
+        found = model_of(before + after)
+
+        assert found is not None
+        assert found == ("a", looked_at_closely(before + after))
 
 
 def test_what_others_escape_hides_no_model() -> None:
@@ -123,11 +146,13 @@ def test_whatever_it_finds_who_looks_closely_finds_too(
         ),
         max_size=3,
     ),
+    is_first=st.booleans(),
 )
 def test_of_what_was_damaged_too(
-    said: dict[str, Any], spots: list[tuple[float, int, bytes]]
+    said: dict[str, Any], spots: list[tuple[float, int, bytes]], is_first: bool
 ) -> None:
-    body = json.dumps({**said, "model": "m"}).encode()
+    both = {"model": "m", **said} if is_first else {**said, "model": "m"}
+    body = json.dumps(both).encode()
     for where, cut, put in spots:
         at = int(where * len(body))
         body = body[:at] + put + body[at + cut :]
@@ -135,4 +160,5 @@ def test_of_what_was_damaged_too(
 
     if found is not None:
         assert found[1] == looked_at_closely(body)
+        assert found[1].whole
         assert json.loads(found[1].raw) == found[0]
