@@ -100,13 +100,15 @@ class Admitted(Conclusion):
 class ByModel(Conclusion):
     """Where a request belongs is for the model in its body to say."""
 
-    __slots__ = ("_is_kept", "is_plain", "prompt", "whole")
+    __slots__ = ("_is_kept", "is_plain", "is_quick", "prompt", "whole")
 
     def __init__(self, *, prompt: bool, whole: bool, is_plain: bool) -> None:
         """`prompt`, `whole`: as in BodyNeeded. `is_plain`: its body is JSON as it stands."""
         self.prompt = prompt
         self.whole = whole
         self.is_plain = is_plain
+        self.is_quick = is_plain and not prompt and not whole
+        """Nothing but the model is asked for, and of JSON."""
         self._is_kept = False
 
     def begin(self, head: RequestHead, proxy: Proxy) -> None:

@@ -71,9 +71,40 @@ def enter(proxy: Proxy, connection: ServerConnection, head: RequestHead) -> None
             exchange.start()
             return
         if isinstance(known, ByModel):
-            _Arrival(proxy, connection, head, known).peek(known)
+            if not _go_by_model(proxy, connection, head, known):
+                _Arrival(proxy, connection, head, known).peek(known)
             return
     _Arrival(proxy, connection, head).admit(None)
+
+
+def _go_by_model(
+    proxy: Proxy, connection: ServerConnection, head: RequestHead, known: ByModel
+) -> bool:
+    """Straight, where its body has come with it and names a model that others have named; False:
+    nothing was done."""
+    body = connection.whole_body
+    found = model_of(body) if body and known.is_quick else None
+    if found is None:
+        return False
+    model, value = found
+    admitted = proxy.known_models.get(known, model)
+    if admitted is None or admitted.model is not None:
+        return False
+    form = admitted.straight
+    if form is None:
+        return False
+    connection.take_body()
+    go_straight(
+        proxy,
+        connection,
+        head,
+        admitted,
+        form,
+        request_id=request_id(head),
+        arrived=proxy.clock(),
+        peeked=Peeked(model, value, None, Body.of(body), None),
+    )
+    return True
 
 
 class _Arrival:
@@ -163,7 +194,7 @@ class _Arrival:
 
     def peek(self, known: ByModel) -> None:
         body = self._connection.whole_body
-        if body and known.is_plain and not known.prompt and not known.whole:
+        if body and known.is_quick:
             found = model_of(body)
             if found is not None:
                 self._connection.take_body()
