@@ -200,6 +200,22 @@ def test_many_are_made_at_a_time_and_written_in_batches(reader: Reader) -> None:
     assert len(reader.writes) == 4
 
 
+def test_none_is_lost_or_overtaken_while_the_thread_takes_what_there_is(reader: Reader) -> None:
+    writer = LogWriter(reader.write, lost=str, most=1 << 30)
+    reader.reads.set()
+    for number in range(30_000):
+        if number % 7:
+            writer.put_facts(facts(number, made=numbers))
+        else:
+            writer.put(f"made {number}\n")
+        if number % 3000 == 0:
+            writer.flush(within=WITHIN)
+    writer.flush(within=WITHIN)
+    writer.close()
+    assert reader.lines == [f"made {number}" for number in range(30_000)]
+    assert len(reader.writes) > 10
+
+
 def test_lines_that_are_not_made_yet_wait_up_to_the_bound_too(reader: Reader) -> None:
     writer = LogWriter(reader.write, lost=lambda lines: f"{lines} lost\n", most=10 * RECKONED)
     for number in range(30):
