@@ -253,6 +253,10 @@ class Replica:
     async def refuse(self) -> None:
         """Refuse new connections; those that are open stay. The port stays ours."""
         if self._server is not None:
+            loop = asyncio.get_running_loop()
+            for each in self._server.sockets:
+                loop.remove_reader(each.fileno())
+            await asyncio.sleep(0)  # who was accepted just now: asyncio loses it if it closes first
             self._server.close()
             self._server = None
             self._placeholder = socket.socket()
