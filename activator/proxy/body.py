@@ -73,6 +73,14 @@ class Body:
         body.size = len(data)
         return body
 
+    @classmethod
+    def delivered(cls, size: int) -> Body:
+        """All of it has been sent on, once and for all."""
+        body = cls(complete=True)
+        body.size = size
+        body.forget()
+        return body
+
     def add(self, data: bytes) -> None:
         """More has come and is kept. Raises StoreUnavailable if it cannot be."""
         self.size += len(data)

@@ -63,8 +63,21 @@ def enter(proxy: Proxy, connection: ServerConnection, head: RequestHead) -> None
             own = head.own
             named = (usable_id(own[_ID]) if own and _ID in own else None) or new_request_id()
             arrived, form = proxy.clock(), known.straight
-            if form is not None:
+            if form is not None and not head.length:
                 go_straight(proxy, connection, head, known, form, request_id=named, arrived=arrived)
+                return
+            if form is not None and (body := connection.whole_body):
+                connection.take_body()
+                go_straight(
+                    proxy,
+                    connection,
+                    head,
+                    known,
+                    form,
+                    request_id=named,
+                    arrived=arrived,
+                    body=body,
+                )
                 return
             exchange = Exchange(proxy, connection, head, known, request_id=named, arrived=arrived)
             connection.receiver = exchange
@@ -254,9 +267,9 @@ class _Arrival:
         self._play(admitted, peeked)
 
     def _play_known(self, admitted: Admitted, peeked: Peeked) -> None:
-        form = admitted.straight
-        body = peeked.body
-        if form is None or body.size != self._head.length or admitted.model is not None:
+        form, body = admitted.straight, peeked.body
+        is_whole = body.size == self._head.length and body.spool is None
+        if form is None or admitted.model is not None or not is_whole:
             self._play(admitted, self._rewrite(admitted, peeked, None))
             return
         go_straight(
@@ -267,6 +280,7 @@ class _Arrival:
             form,
             request_id=self._id,
             arrived=self._arrived,
+            body=b"".join(body.pieces()),
             peeked=peeked,
         )
 

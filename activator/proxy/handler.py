@@ -95,9 +95,11 @@ class Exchange(Played):
         request_id: bytes,
         arrived: float,
         peeked: Peeked | None = None,
+        body: Body | None = None,
         ticket: Ticket | None = None,
     ) -> None:
         """`arrived`: when its head came, monotonic seconds. `peeked`: what has come of its body.
+        `body`: this too, where nobody has looked at it.
         `ticket`: for its slot; None: it has asked for none yet."""
         self._proxy = proxy
         self._connection = connection
@@ -111,7 +113,7 @@ class Exchange(Played):
         if peeked is not None:
             self._body = peeked.body
         else:
-            self._body = Body(complete=False) if head.length else NO_BODY
+            self._body = body or (Body(complete=False) if head.length else NO_BODY)
         self._attempt: Attempt | None = None
         self._passage: Passage | None = None
         """Of its body, if it has one, to where it is sent."""
@@ -344,6 +346,8 @@ class Exchange(Played):
         self._attempts = 1
         self._dispatched_at = since
         self._replica = replica
+        if self._head.length:  # the model may have worked on it
+            self._body = Body.delivered(self._head.length)
         self._attempt = Attempt.under_way(
             self._live, replica, self, self.whole, connection=connection, since=since
         )

@@ -72,6 +72,6 @@ def _may_go_straight(head: RequestHead, admitted: Admitted, proxy: Proxy) -> boo
     of what it says itself, and so is this."""
     if admitted.passive is not None or proxy.tracer is not None or head.websocket:
         return False
-    if admitted.by_model is not None:
+    if head.length:
         return head.length > 0 and head.method == b"POST"
-    return head.length == 0 and head.method in IDEMPOTENT and head.method != b"HEAD"
+    return head.method in IDEMPOTENT and head.method != b"HEAD"

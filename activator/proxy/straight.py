@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from activator.coordination.base import ASKED
 from activator.core.dispatch import Ticket, TicketState
+from activator.proxy.body import Body
 from activator.proxy.handler import Exchange
 from activator.proxy.played import count_tokens, subject_of
 from activator.proxy.stencils import fill_upstream, straight_head
@@ -38,8 +39,8 @@ class Straight(Ticket):
     """See the module; `go_straight` makes it."""
 
     __slots__ = (
-        "_admitted", "_asking", "_at", "_connection", "_head", "_id", "_peeked", "_proxy",
-        "_sent_at", "_upstream",
+        "_admitted", "_asking", "_at", "_body", "_connection", "_head", "_id", "_peeked",
+        "_proxy", "_sent_at", "_upstream",
     )  # fmt: skip
 
     _proxy: Proxy
@@ -47,8 +48,10 @@ class Straight(Ticket):
     _head: RequestHead
     _admitted: Admitted
     _id: bytes
+    _body: bytes
+    """All of it, until it is sent."""
     _peeked: Peeked | None
-    """What was read of its body, which is here as a whole; None: it has none."""
+    """What was read of it."""
     _at: LiveReplica
     _upstream: ClientConnection
     _sent_at: float
@@ -78,7 +81,7 @@ class Straight(Ticket):
         else:
             self._tell(head.status, now, len(body))
             self._connection.answer(said, body)
-        if self._peeked is not None:
+        if self._head.length:
             count_tokens(admitted, self._head, head, body)
 
     def _tell(self, status: int, now: float, sent: int) -> None:
@@ -108,6 +111,7 @@ class Straight(Ticket):
             request_id=self._id,
             arrived=self.arrived,
             peeked=self._peeked,
+            body=Body.of(self._body) if self._body and self._peeked is None else None,
             ticket=ticket,
         )
         return exchange
@@ -155,10 +159,11 @@ def go_straight(
     *,
     request_id: bytes,
     arrived: float,
+    body: bytes = b"",
     peeked: Peeked | None = None,
 ) -> None:
     """As far as it can. `form`: of its head for a replica. `arrived`: when its head came, monotonic
-    seconds. `peeked`: what was read of its body, which is here as a whole."""
+    seconds. `body`: all of it. `peeked`: what was read of that."""
     straight = _new(Straight)
     straight.urgency = admitted.urgency
     straight.affinity = admitted.affinity
@@ -173,6 +178,7 @@ def go_straight(
     straight._head = head
     straight._admitted = admitted
     straight._id = request_id
+    straight._body = body
     straight._peeked = peeked
     live = admitted.live
     gate = live.gate
@@ -186,7 +192,7 @@ def go_straight(
         return
     now = proxy.clock()
     at = live.replicas.get(replica.id)
-    upstream = None if at is None else at.connection_for(repeatable=peeked is None, now=now)
+    upstream = None if at is None else at.connection_for(repeatable=not body, now=now)
     if at is None or upstream is None:
         straight.become(straight).dispatch(replica)
         return
@@ -198,7 +204,9 @@ def go_straight(
         live.keys.begin(admitted.owner, now=now)
     upstream.set_deadline(now + live.answer_within)
     request = fill_upstream(form, head, request_id=request_id, peer=connection.peer)
-    if peeked is not None:
-        request += b"".join(peeked.body.chunks)
-        peeked.body.forget()  # from here on the model may have worked on it
+    if body:
+        request += body
+        straight._body = b""  # it is not sent again: the model may have worked on it
+        if peeked is not None:
+            peeked.body.forget()
     upstream.ask(request, head.method, straight)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from activator.aiokit.tasks import Tasks
+from activator.proxy.spool import IN_MEMORY
 from activator.proxy.straight import Straight
 from activator.telemetry.requests import RequestRecord
 from tests.replica import hello, says
@@ -205,6 +206,88 @@ async def test_an_activator_that_ends_answers_it_and_closes(ways: Ways) -> None:
 
         assert (reply.status, reply.get("connection")) == (200, b"close")
         assert (ways.whole, ways.became) == (1, 0)
+
+
+# --- with a body
+
+
+async def echoes(talk: Talk) -> None:
+    await talk.answer(200, await talk.body())
+
+
+def post(body: bytes) -> bytes:
+    return request("/infer", method="POST", body=body)
+
+
+async def test_a_body_that_came_with_its_head_goes_along(ways: Ways) -> None:
+    async with stage(echoes) as s:
+        client = await s.connect()
+        for number in range(1, BEFORE + 3):
+            client.send(post(b"x" * number))
+            assert (await client.reply()).body == b"x" * number
+
+        assert (ways.whole, ways.became) == (2, 0)
+        assert [bytes(heard.body) for heard in s.replica.requests] == [
+            b"x" * number for number in range(1, BEFORE + 3)
+        ]
+
+
+async def test_a_body_that_comes_later_is_passed_on_as_it_comes(ways: Ways) -> None:
+    async with stage(echoes) as s:
+        client = await warmed(s, post(b"hello"))
+        whole = post(b"hello")
+        for size in (len(whole) - 5, len(whole) - 2):
+            client.send(whole[:size])
+            await s.replica.heard(len(s.replica.requests) + 1)
+            client.send(whole[size:])
+            assert (await client.reply()).body == b"hello"
+
+        assert ways.whole == 0
+
+
+async def test_a_body_that_was_sent_is_not_sent_again(ways: Ways) -> None:
+    async with stage(echoes, replicas=2) as s:
+        client = await warmed(s, post(b"hello"), times=4 * BEFORE)
+        went, heard = ways.whole, sum(len(replica.requests) for replica in s.replicas)
+        assert went
+        for replica in s.replicas:
+            replica.behave = resets_after_the_body
+        client.send(post(b"hello"))
+
+        assert (await client.reply()).status == 502
+        assert sum(len(replica.requests) for replica in s.replicas) == heard + 1
+        assert ways.became >= 1
+
+
+async def resets_after_the_body(talk: Talk) -> None:
+    await talk.body()
+    talk.reset()
+
+
+@pytest.mark.usefixtures("each_store")
+async def test_a_body_is_held_where_there_is_no_slot_for_it(ways: Ways) -> None:
+    async with stage(echoes) as s:
+        client = await warmed(s, post(b"hello"))
+        s.live.gate.pause()
+        client.send(post(b"other"))
+        await s.until_held(1)
+        s.live.gate.resume()
+
+        assert (await client.reply()).body == b"other"
+        assert ways.became >= 1
+
+
+async def test_a_body_goes_over_a_new_connection_where_there_is_none(ways: Ways) -> None:
+    async with stage(echoes) as s:
+        client = await warmed(s, post(b"hello"))
+        s.replica.drop_connections()
+        (live,) = s.live.replicas.values()
+        pool: Any = live.pool
+        await eventually(lambda: not pool._idle)
+        client.send(post(b"other"))
+
+        assert (await client.reply()).body == b"other"
+        assert (ways.whole, ways.became) == (0, 1)
 
 
 # --- it cannot
@@ -501,6 +584,20 @@ async def test_a_chat_goes_straight_with_its_body(ways: Ways) -> None:
         tokens = {kind: n for (_, kind, _), n in s.live.metrics.tokens.items()}
         total = BEFORE + 3
         assert sorted(tokens.values()) == [3 * total, 4 * total]
+
+
+async def test_a_chat_too_long_for_memory_comes_through(ways: Ways) -> None:
+    long = "x" * (2 * IN_MEMORY)
+    async with stage(completes, **MODEL) as s:
+        client = await s.connect()
+        for number in range(BEFORE + 3):
+            client.send(chat("x" * number))
+            assert (await client.reply()).status == 200
+        went = ways.whole
+        client.send(chat(long))
+
+        assert (await client.reply()).json()["said"] == long
+        assert ways.whole == went > 0
 
 
 async def test_a_chat_that_was_sent_is_not_sent_again(ways: Ways) -> None:
