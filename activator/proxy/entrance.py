@@ -99,8 +99,7 @@ def _go_by_model(
     found = model_of(body) if body and known.is_quick else None
     if found is None:
         return False
-    model, value = found
-    admitted = proxy.known_models.get(known, model)
+    admitted = proxy.known_models.get(known, found[0])
     if admitted is None or admitted.model is not None:
         return False
     form = admitted.straight
@@ -115,7 +114,8 @@ def _go_by_model(
         form,
         request_id=request_id(head),
         arrived=proxy.clock(),
-        peeked=Peeked(model, value, None, Body.of(body), None),
+        body=body,
+        found=found,
     )
     return True
 
@@ -146,7 +146,7 @@ class _Arrival:
             if proxy.shut is not None and (why := proxy.shut()) is not None:
                 raise why
             if peeked is not None and (known := self._known(peeked)) is not None:
-                self._play_known(known, peeked)
+                self._play(known, self._rewrite(known, peeked, None))
                 return
             admitted = admit(
                 head,
@@ -265,24 +265,6 @@ class _Arrival:
         elif self._by_model is not None:
             self._by_model.keep(peeked.model, admitted, self._proxy.known_models)
         self._play(admitted, peeked)
-
-    def _play_known(self, admitted: Admitted, peeked: Peeked) -> None:
-        form, body = admitted.straight, peeked.body
-        is_whole = body.size == self._head.length and body.spool is None
-        if form is None or admitted.model is not None or not is_whole:
-            self._play(admitted, self._rewrite(admitted, peeked, None))
-            return
-        go_straight(
-            self._proxy,
-            self._connection,
-            self._head,
-            admitted,
-            form,
-            request_id=self._id,
-            arrived=self._arrived,
-            body=b"".join(body.pieces()),
-            peeked=peeked,
-        )
 
     def _play(self, admitted: Admitted, peeked: Peeked | None) -> None:
         exchange = Exchange(

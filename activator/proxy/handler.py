@@ -346,8 +346,6 @@ class Exchange(Played):
         self._attempts = 1
         self._dispatched_at = since
         self._replica = replica
-        if self._head.length:  # the model may have worked on it
-            self._body = Body.delivered(self._head.length)
         self._attempt = Attempt.under_way(
             self._live, replica, self, self.whole, connection=connection, since=since
         )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from activator.coordination.base import ASKED
 from activator.core.dispatch import Ticket, TicketState
+from activator.proxy.admission import Peeked
 from activator.proxy.body import Body
 from activator.proxy.handler import Exchange
 from activator.proxy.played import count_tokens, subject_of
@@ -23,9 +24,9 @@ from activator.telemetry.requests import answered
 if TYPE_CHECKING:
     from activator.core.endpoint import Replica
     from activator.errors import ActivatorError
-    from activator.proxy.admission import Peeked
     from activator.proxy.admitted import Admitted
     from activator.proxy.listener import Proxy
+    from activator.proxy.openai.toplevel import Value
     from activator.proxy.stencils import Stencil
     from activator.upstream.registry import LiveReplica
     from activator.wire.client import ClientConnection, Sink
@@ -39,7 +40,7 @@ class Straight(Ticket):
     """See the module; `go_straight` makes it."""
 
     __slots__ = (
-        "_admitted", "_asking", "_at", "_body", "_connection", "_head", "_id", "_peeked",
+        "_admitted", "_asking", "_at", "_body", "_connection", "_found", "_head", "_id",
         "_proxy", "_sent_at", "_upstream",
     )  # fmt: skip
 
@@ -50,8 +51,8 @@ class Straight(Ticket):
     _id: bytes
     _body: bytes
     """All of it, until it is sent."""
-    _peeked: Peeked | None
-    """What was read of it."""
+    _found: tuple[str, Value] | None
+    """Its model, and where that stands in it, if this has led to where it goes."""
     _at: LiveReplica
     _upstream: ClientConnection
     _sent_at: float
@@ -103,6 +104,12 @@ class Straight(Ticket):
 
     def become(self, ticket: Ticket | None) -> Exchange:
         """`ticket`: with its slot; None: it has none, and one that waits is kept small."""
+        body = peeked = None
+        if self._head.length:
+            # once it is sent it is not sent again: the model may have worked on it
+            body = Body.of(self._body) if self._body else Body.delivered(self._head.length)
+            if self._found is not None:
+                peeked = Peeked(*self._found, None, body, None)
         exchange = self._connection.receiver = Exchange(
             self._proxy,
             self._connection,
@@ -110,8 +117,8 @@ class Straight(Ticket):
             self._admitted,
             request_id=self._id,
             arrived=self.arrived,
-            peeked=self._peeked,
-            body=Body.of(self._body) if self._body and self._peeked is None else None,
+            peeked=peeked,
+            body=body,
             ticket=ticket,
         )
         return exchange
@@ -160,10 +167,10 @@ def go_straight(
     request_id: bytes,
     arrived: float,
     body: bytes = b"",
-    peeked: Peeked | None = None,
+    found: tuple[str, Value] | None = None,
 ) -> None:
     """As far as it can. `form`: of its head for a replica. `arrived`: when its head came, monotonic
-    seconds. `body`: all of it. `peeked`: what was read of that."""
+    seconds. `body`: all of it. `found`: its model, if this has led here, and where that stands."""
     straight = _new(Straight)
     straight.urgency = admitted.urgency
     straight.affinity = admitted.affinity
@@ -179,7 +186,7 @@ def go_straight(
     straight._admitted = admitted
     straight._id = request_id
     straight._body = body
-    straight._peeked = peeked
+    straight._found = found
     live = admitted.live
     gate = live.gate
     gate.arrive()
@@ -206,7 +213,5 @@ def go_straight(
     request = fill_upstream(form, head, request_id=request_id, peer=connection.peer)
     if body:
         request += body
-        straight._body = b""  # it is not sent again: the model may have worked on it
-        if peeked is not None:
-            peeked.body.forget()
+        straight._body = b""
     upstream.ask(request, head.method, straight)
