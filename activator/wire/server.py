@@ -317,8 +317,10 @@ class ServerConnection(asyncio.Protocol, Timed):
 
     def answer(self, head: bytes, body: bytes) -> None:
         """All of an answer: `begin_answer`, `send` and `finish` in one. `head` says, in its
-        Content-Length or otherwise, how long `body` is."""
+        Content-Length or otherwise, how long `body` is. Whoever receives the request is told
+        nothing more."""
         if not self.answer_at_once(head, body):
+            self.receiver = None  # it may be more than the client takes at once
             self.begin_answer(head, length=len(body), followed=True)
             self.send(body)
             self.finish()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 from collections import Counter
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -184,6 +185,34 @@ async def test_who_closes_afterwards_is_told_so(ways: Ways) -> None:
             assert await client.ended() == "eof"
 
         assert ways.whole == 1
+
+
+async def test_a_client_that_takes_its_last_answer_slowly_gets_all_of_it(ways: Ways) -> None:
+    body = b"x" * (48 << 10)
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    raw = request(headers={"Connection": "close"})
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    async with stage(says(answer)) as s:
+        for _ in range(BEFORE):
+            assert (await s.ask(raw)).body == body
+        client = await s.connect(buffer=1 << 10)
+        reader: Any = client.writer.transport
+        reader.pause_reading()
+        await eventually(lambda: s.proxy.connections == 1)
+        (connection,) = s.proxy._connections
+        connection._transport.set_write_buffer_limits(0)
+        sock = connection._transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        client.send(raw)
+        await eventually(lambda: count(s)[200, ""] == BEFORE + 1)
+        assert connection._full
+        reader.resume_reading()
+        reply = await client.reply()
+
+        assert (reply.body, reply.get("connection")) == (body, b"close")
+        assert ways.whole == 1
+    assert told == []
 
 
 async def test_an_activator_that_ends_answers_it_and_closes(ways: Ways) -> None:
