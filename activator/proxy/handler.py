@@ -22,13 +22,14 @@ from activator.proxy.detour import detour_of
 from activator.proxy.headers import downstream_head, interim_head
 from activator.proxy.holding import Holding
 from activator.proxy.openai.early import EarlyAnswer
-from activator.proxy.outbound import outbound_to
+from activator.proxy.outbound import outbound_head, outbound_to
 from activator.proxy.passage import Passage
 from activator.proxy.played import Played, count_tokens
 from activator.proxy.replies import plain_reply, preflight_reply, refusal
 from activator.proxy.retrying import Failures
-from activator.proxy.stencils import straight_head
-from activator.proxy.timing import timing
+from activator.proxy.sent import Sent
+from activator.proxy.stencils import straight_head, waited_head
+from activator.proxy.timing import timing, waits
 from activator.upstream.forward import IDEMPOTENT, Attempt, Ending, Failure
 from activator.wire.heads import CHUNKED
 from activator.wire.tunnel import Tunnel
@@ -114,7 +115,7 @@ class Exchange(Played):
             self._body = peeked.body
         else:
             self._body = body or (Body(complete=False) if head.length else NO_BODY)
-        self._attempt: Attempt | None = None
+        self._attempt: Attempt | Sent | None = None
         self._passage: Passage | None = None
         """Of its body, if it has one, to where it is sent."""
         self._replica: LiveReplica | None = None
@@ -295,7 +296,7 @@ class Exchange(Played):
             self._state = _RESUMING
             self._granted = replica
             connection.resume_body()
-        else:
+        elif not self._send_whole(replica):
             self.dispatch(replica)
 
     def refused(self, error: ActivatorError) -> None:
@@ -337,6 +338,42 @@ class Exchange(Played):
             parent=parent,
         )
         self._set_off(Attempt(live, live_replica, outbound, self, whole))
+
+    def _send_whole(self, replica: Replica) -> bool:
+        """To a replica with a connection at hand, all at once. False: it takes more to do."""
+        body, head, aside, live = self._body, self._head, self._aside, self._live
+        at = live.replicas.get(replica.id)
+        if at is None or aside is None or aside.early is not None or aside.trace is not None:
+            return False
+        if self._attempts or not body.complete or body.size > BEFORE_CONNECTED:
+            return False
+        if body.spool is not None or head.length == CHUNKED or head.websocket:
+            return False
+        now, method = self._proxy.clock(), head.method
+        is_repeatable = method in IDEMPOTENT
+        if method == b"HEAD":
+            return False
+        upstream = at.connection_for(repeatable=is_repeatable, now=now)
+        if upstream is None:
+            return False
+        admitted, connection = self._admitted, self._connection
+        self._state, self._attempts, self._dispatched_at, self._replica = _FORWARDING, 1, now, at
+        if admitted.owner:
+            live.keys.begin(admitted.owner, now=now)
+        self._attempt = sent = Sent(self, at, upstream, since=now)
+        said = outbound_head(replica, self._proxy, connection, head, admitted, request_id=self._id)
+        if body.chunks:
+            said = b"".join([said, *body.chunks])
+            if not is_repeatable:
+                body.forget()  # from here on the model may have worked on it
+        connection.resume_body()
+        upstream.set_deadline(now + live.answer_within)
+        upstream.ask(said, method, sent)
+        return True
+
+    @property
+    def now(self) -> float:
+        return self._proxy.clock()
 
     def take_over(
         self, replica: LiveReplica, connection: ClientConnection, *, since: float
@@ -457,22 +494,32 @@ class Exchange(Played):
             self.data = connection.send
         if early is None or not early.answered(head):
             connection.begin_answer(self._head_of(head), length=head.length, followed=followed)
-        if head.length == CHUNKED and self._attempt is not None:
+        if head.length == CHUNKED and isinstance(self._attempt, Attempt):
             if early is not None:
                 early.take_chunks(self._attempt)
             elif connection.takes_chunks:
                 self._attempt.pass_chunks(connection.send_chunk)
 
     def _head_of(self, head: ResponseHead) -> bytes:
-        if self._aside is None:
-            upstream = self._answered_at - self._dispatched_at
+        aside, upstream = self._aside, self._answered_at - self._dispatched_at
+        if aside is None:
             return straight_head(head, via=self._proxy.via, request_id=self._id, upstream=upstream)
+        holding = aside.holding
+        if holding is not None and aside.detour is None:
+            return waited_head(
+                head,
+                via=self._proxy.via,
+                request_id=self._id,
+                cold=holding.cold,
+                waits=waits(holding),
+                upstream=upstream,
+            )
         return downstream_head(
             head,
             via=self._proxy.via,
             request_id=self._id,
             cold=self._holding is not None and self._holding.cold,
-            timing=timing(self._holding, upstream=self._answered_at - self._dispatched_at),
+            timing=timing(self._holding, upstream=upstream),
             served_by="" if self._detour is None else self._detour.name,
         )
 
@@ -624,7 +671,7 @@ class Exchange(Played):
         if state == _ASKING:
             self._proxy.intake.leave(self)
         aside = self._aside
-        if aside is not None and aside.holding is not None:
+        if state == _HELD and aside is not None and aside.holding is not None:
             aside.holding.end()
         attempt, self._attempt = self._attempt, None
         self._passage = None
@@ -633,11 +680,14 @@ class Exchange(Played):
         live.gate.release(self._ticket)
         if self._body.spool is not None:
             self._body.forget()
-        if aside is not None and aside.early is not None:
-            aside.early.close()
-        if aside is not None and aside.detour is not None:
-            aside.detour.end()
-        elif admitted.passive is None:
+        detour = None
+        if aside is not None:
+            detour = aside.detour
+            if aside.early is not None:
+                aside.early.close()
+            if detour is not None:
+                detour.end()
+        if detour is None and admitted.passive is None:
             live.gate.leave(served=served)
         now = self._proxy.clock()
         sent = self._connection.sent + still_to_send

@@ -27,6 +27,31 @@ def outbound_to(
     identity: bool,
     parent: bytes | None,
 ) -> Outbound:
+    """As `outbound_head`."""
+    said = outbound_head(
+        replica,
+        proxy,
+        connection,
+        head,
+        admitted,
+        request_id=request_id,
+        identity=identity,
+        parent=parent,
+    )
+    return Outbound(said, head.method, head.length, head.websocket)
+
+
+def outbound_head(
+    replica: Replica,
+    proxy: Proxy,
+    connection: ServerConnection,
+    head: RequestHead,
+    admitted: Admitted,
+    *,
+    request_id: bytes,
+    identity: bool = False,
+    parent: bytes | None = None,
+) -> bytes:
     """`identity`: the answer is not to be compressed. `parent`: its `traceparent`, where it is
     traced."""
     note = head.note
@@ -44,26 +69,20 @@ def outbound_to(
             if stencil is not NONE and _may_go_straight(head, admitted, proxy):
                 admitted.straight = stencil
         if stencil is not NONE:
-            filled = fill_upstream(stencil, head, request_id=request_id, peer=connection.peer)
-            return Outbound(filled, head.method, head.length, head.websocket)
-    return Outbound(
-        head=upstream_head(
-            head,
-            target=admitted.target(head),
-            host=head.host or authority(replica),
-            via=proxy.via,
-            request_id=request_id,
-            peer=connection.peer,
-            tls=proxy.tls,
-            trusted=proxy.door.trusts(connection.peer),
-            credentials=admitted.credentials,
-            continued=connection.continued,
-            identity=identity,
-            parent=parent,
-        ),
-        method=head.method,
-        length=head.length,
-        websocket=head.websocket,
+            return fill_upstream(stencil, head, request_id=request_id, peer=connection.peer)
+    return upstream_head(
+        head,
+        target=admitted.target(head),
+        host=head.host or authority(replica),
+        via=proxy.via,
+        request_id=request_id,
+        peer=connection.peer,
+        tls=proxy.tls,
+        trusted=proxy.door.trusts(connection.peer),
+        credentials=admitted.credentials,
+        continued=connection.continued,
+        identity=identity,
+        parent=parent,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from activator.core.tokens import is_counted
 from activator.proxy.headers import downstream_head, new_traceparent, upstream_head
-from activator.proxy.timing import STRAIGHT
+from activator.proxy.timing import STRAIGHT, WAITED
 from activator.telemetry.spans import valid_traceparent
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def is_stream_of_tokens(head: ResponseHead) -> bool | None:
 class AnswerStencil:
     """`downstream_head` of all answers with this head to requests that went straight."""
 
-    __slots__ = ("form", "is_stream", "names")
+    __slots__ = ("form", "is_stream", "names", "waited")
 
     def __init__(self, head: ResponseHead, *, via: bytes) -> None:
         own = () if head.outline is None else head.outline.names
@@ -124,7 +124,43 @@ class AnswerStencil:
         form = whole.replace(b"%", b"%%").replace(b"\0upstream\0", b"%.1f")
         self.form = _NAMED_HOLE.sub(b"%b", form)
         """For `%`; the request's id and the milliseconds at the replica are its last."""
+        before, _, _ = self.form.rpartition(b"false\r\nServer-Timing: ")
+        self.waited = before + b"%b\r\nServer-Timing: " + WAITED + b"\r\n"
+        """The same for those that waited: the id, whether for a start, and milliseconds."""
         self.is_stream = is_stream_of_tokens(head)
+
+
+def _stencil_of(head: ResponseHead, *, via: bytes) -> AnswerStencil | None:
+    """None: it is not likely to come again, and a stencil is dearer than what is made with it."""
+    kept = head.outline or head
+    stencil = kept.note
+    if isinstance(stencil, AnswerStencil):
+        return stencil
+    if not head.is_kept:
+        return None
+    stencil = kept.note = AnswerStencil(head, via=via)
+    return stencil
+
+
+def waited_head(
+    head: ResponseHead,
+    *,
+    via: bytes,
+    request_id: bytes,
+    cold: bool,
+    waits: tuple[float, float],
+    upstream: float,
+) -> bytes:
+    """`downstream_head` of an answer to a request that waited; `waits` as of `timing.waits`."""
+    stencil = _stencil_of(head, via=via)
+    if stencil is None:
+        said = WAITED % (*waits, upstream * 1e3)
+        return downstream_head(head, via=via, request_id=request_id, cold=cold, timing=said)
+    is_cold = b"true" if cold else b"false"
+    if stencil.names:
+        own = map(head.own.__getitem__, stencil.names)
+        return stencil.waited % (*own, request_id, is_cold, *waits, upstream * 1e3)
+    return stencil.waited % (request_id, is_cold, *waits, upstream * 1e3)
 
 
 def straight_head(head: ResponseHead, *, via: bytes, request_id: bytes, upstream: float) -> bytes:
@@ -132,11 +168,10 @@ def straight_head(head: ResponseHead, *, via: bytes, request_id: bytes, upstream
     `upstream`: seconds at the replica."""
     stencil = (head.outline or head).note
     if not isinstance(stencil, AnswerStencil):
-        if not head.is_kept:
-            # it is not likely to come again, and a stencil is dearer than what is made with it
+        stencil = _stencil_of(head, via=via)
+        if stencil is None:
             timing = STRAIGHT + b"%.1f" % (upstream * 1e3)
             return downstream_head(head, via=via, request_id=request_id, cold=False, timing=timing)
-        stencil = (head.outline or head).note = AnswerStencil(head, via=via)
     if stencil.names:
         own = map(head.own.__getitem__, stencil.names)
         return stencil.form % (*own, request_id, upstream * 1e3)

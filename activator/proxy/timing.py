@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 STRAIGHT: Final = b"queue;dur=0, activate;dur=0, upstream;dur="
 """Of a request that did not wait; the milliseconds follow."""
+WAITED: Final = b"queue;dur=%.1f, activate;dur=%.1f, upstream;dur=%.1f"
 
 
 def overhead(
@@ -28,12 +29,14 @@ def overhead(
     return max(0.0, until - since - waited - failed - elsewhere)
 
 
+def waits(holding: Holding) -> tuple[float, float]:
+    """Milliseconds in line for a slot, and for a replica before that."""
+    woken_after = holding.woken_after
+    return (holding.waited - woken_after) * 1e3, woken_after * 1e3
+
+
 def timing(holding: Holding | None, *, upstream: float) -> bytes:
     """`upstream`: seconds at the replica until its answer began."""
     if holding is None:
         return STRAIGHT + b"%.1f" % (upstream * 1e3)
-    return b"queue;dur=%.1f, activate;dur=%.1f, upstream;dur=%.1f" % (
-        (holding.waited - holding.woken_after) * 1e3,
-        holding.woken_after * 1e3,
-        upstream * 1e3,
-    )
+    return WAITED % (*waits(holding), upstream * 1e3)

@@ -14,6 +14,7 @@ from activator.proxy.stencils import (
     is_stream_of_tokens,
     straight_head,
     upstream_stencil,
+    waited_head,
 )
 from activator.wire.heads import parse_response
 from activator.wire.incoming import Incoming
@@ -143,6 +144,27 @@ def test_the_stencil_of_an_answer_is_its_head_but_for_what_differs() -> None:
     assert head.note is stencil
 
 
+@pytest.mark.parametrize("cold", [True, False])
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_to_who_has_waited_the_same_stencil_says_so(cold: bool, is_kept: bool) -> None:
+    head = told(
+        "HTTP/1.1 200 OK",
+        "X-Odd: false 100%",
+        "Server-Timing: queue;dur=0, activate;dur=0, upstream;dur=1",
+        "Content-Length: 2",
+    )
+    head.is_kept = is_kept
+    timing = b"queue;dur=12.3, activate;dur=4000.0, upstream;dur=1234.5"
+    made = downstream_head(head, via=VIA, request_id=b"id-1", cold=cold, timing=timing)
+
+    for _ in range(2):
+        said = waited_head(
+            head, via=VIA, request_id=b"id-1", cold=cold, waits=(12.3, 4000.0), upstream=1.2345
+        )
+        assert said == made
+    assert isinstance(head.note, AnswerStencil) is is_kept
+
+
 def test_an_answer_says_of_its_own_what_it_says() -> None:
     known, lines = (
         KnownAnswers(),
@@ -159,6 +181,11 @@ def test_an_answer_says_of_its_own_what_it_says() -> None:
         timing = b"queue;dur=0, activate;dur=0, upstream;dur=0.5"
         said = straight_head(head, via=VIA, request_id=b"id-1", upstream=0.0005)
         assert said == downstream_head(head, via=VIA, request_id=b"id-1", cold=False, timing=timing)
+        said = waited_head(
+            head, via=VIA, request_id=b"id-1", cold=True, waits=(0.0, 2.0), upstream=0.0005
+        )
+        timing = b"queue;dur=0.0, activate;dur=2.0, upstream;dur=0.5"
+        assert said == downstream_head(head, via=VIA, request_id=b"id-1", cold=True, timing=timing)
         assert head.outline is not None
         stencils.append(head.outline.note)
     assert stencils[1] is stencils[2]
