@@ -107,14 +107,10 @@ class Pool:
 
     def give(self, connection: ClientConnection, *, now: float) -> None:
         """Back from a complete answer; closed if it is of no further use."""
-        if not connection.usable:
-            return
         if self._closed or len(self._idle) >= IDLE_CONNECTIONS:
             connection.close()
-            return
-        connection.resting_since = now
-        connection.set_deadline(now + REST)
-        self._idle.append(connection)
+        elif connection.rest(since=now, until=now + REST):
+            self._idle.append(connection)
 
     def close(self) -> None:
         """Close what rests; connections that carry a request end with it."""

@@ -240,6 +240,16 @@ class ClientConnection(asyncio.Protocol, Timed):
     def usable(self) -> bool:
         return self._state == _IDLE and not self._transport.is_closing()
 
+    def rest(self, *, since: float, until: float) -> bool:
+        """Between two requests, `until` then at most (loop time). False: it is of no more use."""
+        if self._state != _IDLE or self._transport.is_closing():
+            return False
+        self.resting_since = since
+        self.deadline = until
+        if until < self.looked_at:
+            self._deadlines.arm(self)
+        return True
+
     def begin(
         self,
         head: bytes,

@@ -28,6 +28,7 @@ class Incoming:
         "_known",
         "_limits",
         "head_begun",
+        "is_unlike",
         "rest",
         "unfinished",
         "whole",
@@ -43,6 +44,8 @@ class Incoming:
         self._decoder: Decoder | None = None
         self.rest = b""
         """What has not been looked at lies in it from `_at` on; empty if there is nothing."""
+        self.is_unlike = False
+        """What was added last is no head like one that is known: whoever added it has looked."""
         self.head_begun = False
         """Part of a head has come and been looked at; empty lines before it are none."""
         self.whole = b""
@@ -87,7 +90,8 @@ class Incoming:
         raw = data[at:end]
         head = self._known.get(raw)
         if head is None:
-            head = self._known.alike(raw)
+            head = None if self.is_unlike else self._known.alike(raw)
+            self.is_unlike = False
             if head is None:
                 head = parse_request(raw, self._limits)
                 self._known.learn(raw, head, self._limits)

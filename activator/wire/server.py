@@ -126,12 +126,15 @@ class ServerConnection(asyncio.Protocol, Timed):
             incoming = self._incoming
             kit = self._kit
             head = kit.known.get(data)
+            if head is None and data.endswith(b"\r\n\r\n"):
+                head = kit.known.alike(data)  # no two heads are alike to one
+                incoming.is_unlike = head is None
             if (
                 head is not None
                 and head.length == 0
                 and not (self._full or incoming.rest or incoming.unfinished is not None)
             ):
-                # what most reads bring: one whole request, as somebody has sent it before
+                # what most reads bring: one whole request, like one that was sent before
                 self._state = _ANSWER
                 self.head = head
                 self.received = self.sent = 0
