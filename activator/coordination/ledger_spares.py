@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from activator.coordination.ledger_entry import Entry
+from activator.core.dispatch import Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 PLENTY: Final = 8
 """Slots of a replica that must be free of everybody, spares too, before one is kept; of a limit
 beyond twice as many it is half. So the others mostly find one at once, although some are kept."""
+
+
+_NOBODYS: Final = Ticket()
+"""A spare one keeps nothing alive: a ticket may be all there is of a request."""
 
 
 def is_plenty(limit: int, busy: int) -> bool:
@@ -43,7 +48,7 @@ class Spares:
         self._least = 0
 
     def put(self, entry: Entry) -> None:
-        entry.phase = Entry.SPARE
+        entry.phase, entry.ticket = Entry.SPARE, _NOBODYS
         entry.granted = entry.decided = None
         self.kept.append(entry)
 

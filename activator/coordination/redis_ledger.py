@@ -59,7 +59,7 @@ class RedisLedger:
         self._by_seq: dict[str, Entry] = {}
         """Those that the store knows, or is about to."""
         self._seqs = count()
-        self._clock = kit.clock
+        self._clock = kit.exact_clock
         self._spares = Spares()
         self._can_be_plenty = False
         """One replica with a limit that leaves room for slots that are kept."""
@@ -420,7 +420,7 @@ class RedisLedger:
         entry.ticket = ticket
         self._entries[ticket] = entry
         if ticket.arrived < 0:
-            ticket.arrived = self._clock()
+            ticket.arrived = self._kit.clock()
         return self._begin_flight(entry, entry.at)
 
     def _keep(self, entry: Entry) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -65,6 +66,8 @@ class LedgerKit:
         self.link = link
         self.me = roster.me
         self.clock = clock
+        self.exact_clock: Callable[[], float] = time.monotonic
+        """Of the same base; a loop's own may stand still for a turn, however long that lasts."""
         self.call_at = call_at
         self.store_clock = StoreClock(link, clock=clock)
         self.tasks = Tasks("ledgers")

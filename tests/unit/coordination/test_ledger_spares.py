@@ -48,6 +48,7 @@ def test_the_one_kept_last_is_taken_first() -> None:
 
 def test_what_is_kept_knows_nobody_whom_it_was_for() -> None:
     kept = entry("a")
+    whose = kept.ticket
     kept.decided = lambda ticket, replica: None
     kept.granted = lambda ticket, replica: None
     spares = Spares()
@@ -57,6 +58,7 @@ def test_what_is_kept_knows_nobody_whom_it_was_for() -> None:
     assert kept.phase == Entry.SPARE
     assert kept.decided is None
     assert kept.granted is None
+    assert kept.ticket is not whose
 
 
 def test_only_what_was_never_needed_since_the_last_look_is_idle() -> None:
