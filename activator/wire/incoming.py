@@ -27,6 +27,7 @@ class Incoming:
         "_decoder",
         "_known",
         "_limits",
+        "found",
         "head_begun",
         "is_unlike",
         "rest",
@@ -44,8 +45,10 @@ class Incoming:
         self._decoder: Decoder | None = None
         self.rest = b""
         """What has not been looked at lies in it from `_at` on; empty if there is nothing."""
+        self.found: RequestHead | None = None
+        """The head that is added next, if whoever adds it has found it."""
         self.is_unlike = False
-        """What was added last is no head like one that is known: whoever added it has looked."""
+        """What is added next is no head like one that is known: whoever adds it has looked."""
         self.head_begun = False
         """Part of a head has come and been looked at; empty lines before it are none."""
         self.whole = b""
@@ -88,9 +91,10 @@ class Incoming:
             self._keep(data[at:])
             return None
         raw = data[at:end]
-        head = self._known.get(raw)
+        head, self.found = self.found or self._known.get(raw), None
         if head is None:
-            head = None if self.is_unlike else self._known.alike(raw)
+            if not self.is_unlike or len(raw) != len(data):
+                head = self._known.alike(raw)
             self.is_unlike = False
             if head is None:
                 head = parse_request(raw, self._limits)

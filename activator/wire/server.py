@@ -126,22 +126,21 @@ class ServerConnection(asyncio.Protocol, Timed):
             incoming = self._incoming
             kit = self._kit
             head = kit.known.get(data)
-            if head is None and data.endswith(b"\r\n\r\n"):
-                head = kit.known.alike(data)  # no two heads are alike to one
-                incoming.is_unlike = head is None
-            if (
-                head is not None
-                and head.length == 0
-                and not (self._full or incoming.rest or incoming.unfinished is not None)
-            ):
-                # what most reads bring: one whole request, like one that was sent before
-                self._state = _ANSWER
-                self.head = head
-                self.received = self.sent = 0
-                self._continued = self._body_paused = False
-                self.deadline = inf
-                kit.service.request(self, head)
-                return
+            if not (self._full or incoming.rest or incoming.unfinished is not None):
+                if head is None and data.endswith(b"\r\n\r\n"):
+                    head = kit.known.alike(data)  # no two heads are alike to one
+                    incoming.is_unlike = head is None
+                if head is not None:
+                    if head.length == 0:
+                        # what most reads bring: one whole request, like one that was sent before
+                        self._state = _ANSWER
+                        self.head = head
+                        self.received = self.sent = 0
+                        self._continued = self._body_paused = False
+                        self.deadline = inf
+                        kit.service.request(self, head)
+                        return
+                    incoming.found = head  # looked for once: a head that comes twice is kept
             incoming.add(data)
             self._advance()
         elif self._state == _BODY:

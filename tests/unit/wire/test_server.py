@@ -11,7 +11,7 @@ from activator.wire.heads import CHUNKED, HeadLimits
 from activator.wire.server import ServerLimits
 from tests.service import RecordingService
 from tests.unit.wire.corpus import REFUSED_BODIES, REFUSED_HEADS, Refused
-from tests.unit.wire.paper import cut
+from tests.unit.wire.paper import cut, paper_desk
 
 if TYPE_CHECKING:
     from tests.service import Heard
@@ -133,6 +133,32 @@ def test_a_body_that_was_taken_whole_is_not_told_again(desk: Desk, takes: bool) 
     assert served.written.count(b"HTTP/1.1 200") == 3
     assert served.is_open
     assert all(heard.connection.received == 5 for heard in service.heard)
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_heads_of_their_own_are_not_kept_one_by_one(*, apart: bool) -> None:
+    """Whether the body comes with its head or, as many clients send it, in a read of its own."""
+    with paper_desk() as desk:
+        for number in range(100):
+            head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nX-Request-Id: %d\r\n\r\n"
+            reads = [head % number, b"x"] if apart else [head % number + b"x"]
+            assert len(desk.serve(reads).whole) == 1
+        assert len(desk.known_requests) == 1
+
+
+def test_what_is_known_of_heads_is_not_lost_where_they_come_together() -> None:
+    get = b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: %d\r\n\r\n"
+    outlines: list[object] = []
+
+    def note(heard: Heard) -> None:
+        outlines.append(heard.head.outline)
+
+    with paper_desk() as desk:
+        for number in range(5):
+            pair = get % (2 * number) + get % (2 * number + 1)
+            desk.serve([pair], service=RecordingService(at_head=note))
+    assert len(outlines) == 10
+    assert len(set(outlines[1:])) == 1
 
 
 def test_a_body_that_nobody_receives_is_not_kept(desk: Desk) -> None:
