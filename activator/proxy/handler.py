@@ -371,10 +371,6 @@ class Exchange(Played):
         upstream.ask(said, method, sent)
         return True
 
-    @property
-    def now(self) -> float:
-        return self._proxy.clock()
-
     def take_over(
         self, replica: LiveReplica, connection: ClientConnection, *, since: float
     ) -> Attempt:
@@ -548,6 +544,47 @@ class Exchange(Played):
         self._end(code=head.status, reason="", still_to_send=len(body))
         count_tokens(self._admitted, self._head, head, body)
         self._connection.answer(said, body)
+
+    def whole_after_wait(
+        self, head: ResponseHead, body: bytes, at: LiveReplica, upstream: ClientConnection
+    ) -> None:
+        """`whole`, for a request that has waited and then was sent there whole: the rest of what
+        `_end` sees to cannot be."""
+        self._attempt = None
+        if self._body is not NO_BODY:
+            self._body.forget()
+        live, admitted, aside, now = self._live, self._admitted, self._aside, self._proxy.clock()
+        assert aside is not None
+        holding = aside.holding
+        assert holding is not None
+        gate, ticket, since = live.gate, self._ticket, self._dispatched_at
+        at.answered_by(upstream, now=now)
+        gate.answered(ticket)
+        live.retries.earn()
+        if at.unproven:
+            at.unproven = False
+            live.answered(at.replica.id)
+        said = waited_head(
+            head,
+            via=self._proxy.via,
+            request_id=self._id,
+            cold=holding.cold,
+            waits=waits(holding),
+            upstream=now - since,
+        )
+        self._state = _OVER
+        gate.release(ticket)
+        gate.served(now)
+        if admitted.owner:
+            live.keys.end(admitted.owner, now=now)
+        live.metrics.waited(holding.waited)
+        connection, sent = self._connection, len(body)
+        received = connection.received
+        in_proxy = max(0.0, since - self._arrived - holding.waited - aside.elsewhere)
+        is_told = connection.answer_at_once(said, body)  # the client does not wait for its line
+        self._tell(head.status, "", now, received=received, sent=sent, in_proxy=in_proxy)
+        if not is_told:
+            connection.answer(said, body)
 
     def ended(self, trailers: list[Field]) -> None:
         self._attempt = self._passage = None

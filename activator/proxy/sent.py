@@ -35,9 +35,7 @@ class Sent:
     # --- from the replica
 
     def whole(self, head: ResponseHead, body: bytes) -> None:
-        exchange = self._exchange
-        self._at.answered_by(self._upstream, now=exchange.now)
-        exchange.whole(head, body)
+        self._exchange.whole_after_wait(head, body, self._at, self._upstream)
 
     def in_steps(self) -> Attempt:
         attempt = self._exchange.take_over(self._at, self._upstream, since=self._since)

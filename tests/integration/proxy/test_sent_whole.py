@@ -165,6 +165,34 @@ async def test_who_waited_for_a_start_is_told_so(ways: Ways) -> None:
         assert ways.whole >= 2
 
 
+async def test_a_pipeline_is_answered_and_logged_in_its_order(
+    ways: Ways, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "activator.requests")
+    async with stage(concurrency=1) as s:
+        await s.ask(POST)
+        async with behind(s, POST + request("/refused", method="TRACE") + POST) as (client,):
+            pass
+        statuses = [(await client.reply()).status for _ in range(3)]
+
+        assert statuses == [200, 405, 200]
+        assert ways.whole == 1
+        lines: list[Any] = [one for one in caplog.records if isinstance(one, RequestRecord)]
+        assert [line.status for line in lines[-3:]] == statuses
+
+
+async def test_who_closes_afterwards_is_told_so(ways: Ways) -> None:
+    async with stage(concurrency=1) as s:
+        await s.ask(request())
+        async with behind(s, request(headers={"Connection": "close"})) as (client,):
+            pass
+        reply = await client.reply()
+
+        assert (reply.status, reply.get("connection")) == (200, b"close")
+        assert await client.ended() == "eof"
+        assert ways.whole == 1
+
+
 async def test_its_key_is_charged(ways: Ways, tmp_path: Path) -> None:
     path = tmp_path / "keys.txt"
     path.write_text(f"me:{sha256(b'secret').hexdigest()}\n")
