@@ -128,7 +128,9 @@ class Straight(Ticket):
         self._asking.waits_for_word()
 
     def decided(self, ticket: Ticket, replica: Replica | None) -> None:
-        self._asking.decided(ticket, replica)
+        asking = self._asking
+        del self._asking  # they hold each other, and would outlive the request
+        asking.decided(ticket, replica)
 
     def in_steps(self) -> Sink:
         return self.become(self).take_over(self._at, self._upstream, since=self._sent_at)

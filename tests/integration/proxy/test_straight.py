@@ -7,6 +7,7 @@ one takes the short way; a scenario that turned out to be played on the long one
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import socket
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from activator.aiokit.tasks import Tasks
+from activator.proxy.handler import Exchange
 from activator.proxy.spool import IN_MEMORY
 from activator.proxy.straight import Straight
 from activator.telemetry.requests import RequestRecord
@@ -345,6 +347,27 @@ async def test_without_a_slot_it_waits_for_its_turn(ways: Ways) -> None:
 
         assert s.replica.most_in_flight == 1
         assert ways.became >= 3
+
+
+@pytest.mark.usefixtures("each_store")
+async def test_nothing_of_it_is_left_to_be_collected(ways: Ways) -> None:
+    async with stage(concurrency=1) as s:
+        client = await warmed(s)
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            for _ in range(5):
+                client.send(request())
+                assert (await client.reply()).status == 200
+            gc.collect()
+            left = [one for one in gc.garbage if isinstance(one, (Straight, Exchange))]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+        assert not left
+        assert ways.whole + ways.became >= 5
 
 
 async def test_without_a_replica_it_is_held(ways: Ways) -> None:
