@@ -182,8 +182,8 @@ class Talk:
         except (StoreUnavailable, OtherVersion) as error:
             self._not_heard(error)
         else:
-            if not reply.is_member:
-                self._joined, self._retry_at = False, self._kit.clock()
+            if not reply.is_member:  # what we had passes on
+                self._joined, self._retry_at, self.fresh_until = False, self._kit.clock(), -inf
             elif not self._speaker.is_alone:
                 self._heard(batch, reply)
         if self._closed or not self._joined:

@@ -296,7 +296,8 @@ class RedisLedger:
         self._forget_spares()
         self._lined_up_in = None
         self._offer()
-        for entry in self._entries.values():
+        # what is in flight comes first: whoever asks or waits is given only what that leaves
+        for entry in sorted(self._entries.values(), key=_is_without):
             self._declare(entry, batch)
 
     # --- inside: with the store ------------------------------------------------------------------
@@ -695,3 +696,7 @@ class RedisLedger:
     def _load(self, name: str) -> int:
         busy = self._busy.get(name, 0) - len(self._spares.kept)  # they are all at one
         return max(self._mine.get(name, 0), busy)
+
+
+def _is_without(entry: Entry) -> bool:
+    return entry.phase != Entry.GRANTED

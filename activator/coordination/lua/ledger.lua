@@ -526,11 +526,14 @@ if not usual then
       at = at + 2
     elseif op == 'E' then  -- seq score excluded liked: a place in line
       local member = me .. ':' .. ARGV[at + 1]
-      call('HSET', tick, member, table.concat({'w', ARGV[at + 3], ARGV[at + 4], now}, '\t'))
-      if offered > 0 then
-        offered = offered - call('ZREM', off, member)
+      local kind = sub(call('HGET', tick, member) or '', 1, 1)
+      if kind ~= 'g' and kind ~= 'o' then  -- else it was given a slot, and is about to hear
+        call('HSET', tick, member, table.concat({'w', ARGV[at + 3], ARGV[at + 4], now}, '\t'))
+        if kind == 'm' then
+          offered = offered - call('ZREM', off, member)
+        end
+        waiting = waiting + call('ZADD', line, ARGV[at + 2], member)
       end
-      waiting = waiting + call('ZADD', line, ARGV[at + 2], member)
       at = at + 5
     elseif op == 'T' then  -- seq: take up an offer
       local member = me .. ':' .. ARGV[at + 1]

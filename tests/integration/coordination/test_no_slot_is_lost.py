@@ -1,0 +1,240 @@
+"""What activators say and hear crosses on its way: no slot is lost by it, and none given twice."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from activator.coordination import store_clock
+from activator.coordination.base import ASKED
+from activator.coordination.ledger_talk import FRESH
+from activator.core.dispatch import Ticket, TicketState
+from tests.integration.coordination.house import A, House, endpoint, house
+from tests.ledgers import settled
+from tests.redis_server import redis_server
+from tests.support import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from activator.core.endpoint import Replica
+
+LIMIT = 16
+
+
+def in_flight(h: House) -> int:
+    """To the store."""
+    record = h.server.ask("HGET", f"{h.prefix}:{{m}}:slots:state", "r:a")
+    return int(record.split()[0]) if record else 0
+
+
+def records(h: House, who: str) -> dict[str, str]:
+    """Of one activator's tickets, by seq, as the store has them."""
+    flat = h.server.ask("HGETALL", f"{h.prefix}:{{m}}:slots:tickets")
+    words = [each.decode() for each in flat]
+    of_all = zip(words[::2], words[1::2], strict=True)
+    return {seq.partition(":")[2]: of for seq, of in of_all if seq.startswith(f"{who}:")}
+
+
+async def said_by_now() -> None:
+    """What was said in this turn of the loop is on its way, and nothing of the answer is read."""
+    await asyncio.sleep(0)
+
+
+def until(so: Callable[[], bool]) -> None:
+    """Without a turn of the loop, so that no activator hears of it."""
+    deadline = time.monotonic() + 5.0
+    while not so():
+        assert time.monotonic() < deadline
+
+
+def stand_still(seconds: float) -> None:
+    """As a process that is stopped, with its loop."""
+    time.sleep(seconds)
+
+
+async def test_who_is_offered_a_slot_while_it_says_what_it_wishes_keeps_the_offer() -> None:
+    async with house("x", "y", model=endpoint()) as h:
+        running = h.line_up(0)
+        await h.grants(1)
+        waiting = h.line_up(1, Ticket(affinity=b"a user"))
+        await settled(*h.ledgers)
+        (seq,) = records(h, "y")
+
+        h.end(0, running)
+        await said_by_now()
+        until(lambda: records(h, "y")[seq] == "o\ta")
+        h.ledgers[1].offer([(A, False)])  # its wishes are told anew
+
+        assert (await h.grants(2))[-1] is waiting
+        h.end(1, waiting)
+        await settled(*h.ledgers)
+        assert in_flight(h) == 0
+
+
+async def test_who_is_given_a_slot_in_the_answer_to_a_late_offer_gets_it_once() -> None:
+    async with house("x", model=endpoint()) as h:
+        (ledger,) = h.ledgers
+        running = h.line_up(0)
+        await h.grants(1)
+        (first,) = records(h, "x")
+        waiting = h.line_up(0)
+        await settled(ledger)
+        (seq,) = records(h, "x").keys() - {first}
+
+        ledger.offered(seq, "a")  # of which it has declared since that it waits
+        h.end(0, running)
+
+        assert (await h.grants(2))[-1] is waiting
+        assert in_flight(h) == 1
+        h.end(0, waiting)
+        await settled(ledger)
+        assert in_flight(h) == 0
+        assert h.most == {"a": 1}
+
+
+async def keep(h: House, who: int, number: int) -> None:
+    tickets = [h.line_up(who) for _ in range(number)]
+    await eventually(lambda: all(each.state is TicketState.GRANTED for each in tickets))
+    for ticket in tickets:
+        h.end(who, ticket)
+    await settled(*h.ledgers)
+    assert in_flight(h) >= number
+
+
+async def test_what_runs_is_declared_before_anybody_asks_for_what_is_left() -> None:
+    async with house("x", "y", model=endpoint(concurrency=LIMIT)) as h:
+        here = h.ledgers[0]
+        await keep(h, 0, 2)
+        h.line_up(0)
+        for _ in range(LIMIT - 2):
+            h.line_up(1)
+        await eventually(lambda: h.running["a"] == LIMIT - 1)
+        asked: list[Replica | None] = []
+        asks = Ticket(exclude=("b",))
+
+        def decided(ticket: Ticket, replica: Replica | None) -> None:
+            asked.append(replica)
+            if replica is not None:
+                h._got(0, ticket, replica)
+
+        assert here.acquire_now(asks, decided) is ASKED
+        assert h.line_up(0).state is TicketState.GRANTED, "from what is kept"
+        here.catch_up()  # before the question has left
+
+        await eventually(lambda: bool(asked))
+        await settled(*h.ledgers)
+        assert h.most == {"a": LIMIT}
+        assert asked == [None]
+
+
+async def test_whom_the_store_does_not_know_any_more_gives_nothing_from_what_it_kept() -> None:
+    with redis_server() as server:
+        model = endpoint(concurrency=LIMIT)
+        async with house("x", "y", model=model, server=server) as h:
+            here = h.ledgers[0]
+            stand_still(store_clock.FRESH)  # before it joins it has to ask for the time
+            await keep(h, 0, 1)
+            h.activators[1].roster.silence("x")
+            await settled(h.ledgers[1])
+            answers: list[Replica | None] = []
+
+            def is_given_nothing() -> bool:
+                ticket = Ticket()
+                said = here.acquire_now(ticket, lambda _, r: answers.append(r))
+                if said is ASKED:
+                    return True
+                here.release(ticket)
+                return False
+
+            before = h.calls()
+            here.silent("nobody")  # it says something
+            await said_by_now()
+            until(lambda: h.calls() > before)
+            server.ask("CLIENT", "PAUSE", 1500, "ALL")  # it hears this answer, and no other
+
+            await eventually(is_given_nothing, within=FRESH / 2)
+            assert answers == []
+            await eventually(lambda: answers == [A])
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_in_any_disorder_limits_hold_and_at_the_end_every_slot_is_free(seed: int) -> None:
+    dice = Random(seed)
+    limit = dice.choice((2, 8, 9, 16))
+    async with house("x", "y", "z", model=endpoint(concurrency=limit)) as h:
+        going: set[asyncio.Task[None]] = set()
+        loop = asyncio.get_running_loop()
+        for _ in range(1200):
+            who = dice.randrange(3)
+            match dice.randrange(40):
+                case 0:
+                    h.ledgers[who].catch_up()
+                case 1:
+                    h.ledgers[who].offer([(A, False)])
+                case 2:
+                    h.ledgers[who].hold()
+                    loop.call_later(dice.random() * 0.01, h.ledgers[who].resume)
+                case 3:
+                    h.ledgers[who].offer([])
+                    loop.call_later(dice.random() * 0.01, h.ledgers[who].offer, [(A, False)])
+                case 4:
+                    h.server.ask("SCRIPT", "FLUSH")
+                case _ if len(going) < 2 * limit:
+                    task = loop.create_task(a_request(h, who, dice))
+                    going.add(task)
+                    task.add_done_callback(going.discard)
+            await asyncio.sleep(dice.choice((0, 0, 0, 0.001)))
+        await eventually(lambda: not going, within=10.0)
+
+        assert h.most["a"] <= limit
+        assert h.running["a"] == 0
+        for ledger in h.ledgers:  # nothing is kept any more
+            ledger.hold()
+        await settled(*h.ledgers)
+        assert in_flight(h) == 0
+
+
+async def a_request(h: House, who: int, dice: Random) -> None:
+    """In one of the ways in which they come and go."""
+    ledger = h.ledgers[who]
+    ticket = Ticket(
+        urgency=dice.choice((0, 3, 3, 7)),
+        affinity=dice.choice((None, b"a user")),
+        exclude=dice.choice(((), (), (), ("b",))),
+    )
+    has_slot = asyncio.Event()
+
+    def granted(ticket: Ticket, replica: Replica) -> None:
+        h._got(who, ticket, replica)
+        has_slot.set()
+
+    def line_up() -> None:
+        replica = ledger.acquire(ticket, granted)
+        if replica is not None:
+            granted(ticket, replica)
+
+    def decided(ticket: Ticket, replica: Replica | None) -> None:
+        if replica is None:
+            line_up()
+        else:
+            granted(ticket, replica)
+
+    if dice.random() < 0.2:
+        line_up()
+    else:
+        said = ledger.acquire_now(ticket, decided)
+        if said is not ASKED:
+            decided(ticket, said)
+    if dice.random() < 0.1:
+        await asyncio.sleep(0)
+        if not has_slot.is_set():
+            ledger.withdraw(ticket)
+            return
+    await has_slot.wait()
+    await asyncio.sleep(dice.choice((0, 0, dice.random() * 0.005)))
+    h.end(who, ticket)
