@@ -526,8 +526,16 @@ if not usual then
       at = at + 2
     elseif op == 'E' then  -- seq score excluded liked: a place in line
       local member = me .. ':' .. ARGV[at + 1]
-      local kind = sub(call('HGET', tick, member) or '', 1, 1)
-      if kind ~= 'g' and kind ~= 'o' then  -- else it was given a slot, and is about to hear
+      local record = call('HGET', tick, member) or ''
+      local kind = sub(record, 1, 1)
+      if kind == 'g' or kind == 'o' then  -- it has a slot, and may have let the news of it pass
+        if kind == 'o' then
+          call('HSET', tick, member, 'g' .. sub(record, 2))
+          offered = offered - call('ZREM', off, member)
+        end
+        grants[#grants + 1] = ARGV[at + 1]
+        grants[#grants + 1] = sub(record, 3)
+      else
         call('HSET', tick, member, table.concat({'w', ARGV[at + 3], ARGV[at + 4], now}, '\t'))
         if kind == 'm' then
           offered = offered - call('ZREM', off, member)

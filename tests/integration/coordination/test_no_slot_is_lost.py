@@ -11,6 +11,8 @@ import pytest
 
 from activator.coordination import store_clock
 from activator.coordination.base import ASKED
+from activator.coordination.ledger_entry import Entry
+from activator.coordination.ledger_ops import Batch, Reply
 from activator.coordination.ledger_talk import FRESH
 from activator.core.dispatch import Ticket, TicketState
 from tests.integration.coordination.house import A, House, endpoint, house
@@ -21,6 +23,7 @@ from tests.support import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from activator.coordination.redis_ledger import RedisLedger
     from activator.core.endpoint import Replica
 
 LIMIT = 16
@@ -95,6 +98,30 @@ async def test_who_is_given_a_slot_in_the_answer_to_a_late_offer_gets_it_once() 
         await settled(ledger)
         assert in_flight(h) == 0
         assert h.most == {"a": 1}
+
+
+async def test_who_takes_up_an_offer_and_then_hears_that_it_missed_another_gets_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with house("x", "y", model=endpoint()) as h:
+        here = h.ledgers[0]
+        running = h.line_up(1)
+        await h.grants(1)
+        waiting = h.line_up(0)
+        await settled(*h.ledgers)
+        is_offered = here.offered
+
+        def offered(seq: str, replica: str) -> None:
+            is_offered(seq, replica)
+            here.follow(Batch(), Reply(True, missed=[seq]))  # asked before it stood still
+
+        monkeypatch.setattr(here, "offered", offered)
+        h.end(1, running)
+
+        assert (await h.grants(2))[-1] is waiting
+        h.end(0, waiting)
+        await settled(*h.ledgers)
+        assert in_flight(h) == 0
 
 
 async def keep(h: House, who: int, number: int) -> None:
@@ -184,6 +211,8 @@ async def test_in_any_disorder_limits_hold_and_at_the_end_every_slot_is_free(see
                     loop.call_later(dice.random() * 0.01, h.ledgers[who].offer, [(A, False)])
                 case 4:
                     h.server.ask("SCRIPT", "FLUSH")
+                case 5 | 6:
+                    late_news(h.ledgers[who], dice)
                 case _ if len(going) < 2 * limit:
                     task = loop.create_task(a_request(h, who, dice))
                     going.add(task)
@@ -197,6 +226,13 @@ async def test_in_any_disorder_limits_hold_and_at_the_end_every_slot_is_free(see
             ledger.hold()
         await settled(*h.ledgers)
         assert in_flight(h) == 0
+
+
+def late_news(ledger: RedisLedger, dice: Random) -> None:
+    """Of a slot that one was offered and did not take up in time, which passed on since."""
+    waiting = [entry.seq for entry in ledger._entries.values() if entry.phase == Entry.WAITING]
+    if waiting:
+        ledger.offered(dice.choice(waiting), "a")
 
 
 async def a_request(h: House, who: int, dice: Random) -> None:
