@@ -413,8 +413,8 @@ class Exchange(Played):
         elif failure.unreachable and self._replica is not None:
             self._live.unreachable(self._replica.replica.id, failure.detail)
         if failure.ending == Ending.MIDWAY:
-            self._end(code=self._status, reason="broken_off")
             early = self._early
+            self._end(code=self._status, reason="broken_off")
             if early is None or not early.break_off(UpstreamUnreachable(failure.detail)):
                 self._connection.abort()
         elif self._may_repeat(failure.ending):
@@ -583,15 +583,16 @@ class Exchange(Played):
         in_proxy = max(0.0, since - self._arrived - holding.waited - aside.elsewhere)
         is_told = connection.answer_at_once(said, body)  # the client does not wait for its line
         self._tell(head.status, "", now, received=received, sent=sent, in_proxy=in_proxy)
+        self._aside = None
         if not is_told:
             connection.answer(said, body)
 
     def ended(self, trailers: list[Field]) -> None:
         self._attempt = self._passage = None
-        connection = self._connection
+        connection, early = self._connection, self._early
         self._end(code=self._status, reason="" if self._detour is None else "fallback")
-        if self._early is not None:
-            trailers = self._early.ended(trailers)
+        if early is not None:
+            trailers = early.ended(trailers)
         connection.finish(trailers)
 
     def upgraded(self, head: ResponseHead, rest: bytes, connection: ClientConnection) -> None:
@@ -688,9 +689,10 @@ class Exchange(Played):
 
     def _fail(self, error: ActivatorError) -> None:
         """Answer with an error; nothing of the replica's has been passed on."""
-        if self._early is not None and self._early.begun:
+        early = self._early
+        if early is not None and early.begun:
             self._end(code=error.status, reason=error.reason)
-            self._early.say(error)
+            early.say(error)
             return
         dialect = self._live.endpoint.dialect
         answer = refusal(self._head, error, request_id=self._id, dialect=dialect)
@@ -736,3 +738,4 @@ class Exchange(Played):
             in_proxy = self._tell_aside(aside, code, reason, sent=sent, until=until)
         received = self._connection.received
         self._tell(code, reason, now, received=received, sent=sent, in_proxy=in_proxy)
+        self._aside = None  # what is in it holds this, too: both would outlive the request

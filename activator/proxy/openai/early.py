@@ -191,6 +191,7 @@ class EarlyAnswer(Timed):
         """It has ended, or begins at the replica: no sign of life any more."""
         self.deadline = inf
         self._proxy.deadlines.forget(self)
+        self._place, self._give_up = _nowhere, _unasked  # whoever has it is not to be held by it
         if self._reading is not None:
             self._reading.stop()
             self._reading = None
@@ -303,6 +304,15 @@ def comment(live: LiveEndpoint, place: int | None) -> bytes:
     if eta is not None:
         said += f", ready in about {eta:.0f} s"
     return said.encode() + b"\n"
+
+
+def _nowhere() -> int | None:
+    """Nobody asks after a place any more."""
+    return None
+
+
+def _unasked(error: ActivatorError) -> None:
+    """Nobody gives up what has ended."""
 
 
 def _event(said: bytes) -> bytes:

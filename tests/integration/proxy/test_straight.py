@@ -349,27 +349,6 @@ async def test_without_a_slot_it_waits_for_its_turn(ways: Ways) -> None:
         assert ways.became >= 3
 
 
-@pytest.mark.usefixtures("each_store")
-async def test_nothing_of_it_is_left_to_be_collected(ways: Ways) -> None:
-    async with stage(concurrency=1) as s:
-        client = await warmed(s)
-        gc.collect()
-        gc.disable()
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        try:
-            for _ in range(5):
-                client.send(request())
-                assert (await client.reply()).status == 200
-            gc.collect()
-            left = [one for one in gc.garbage if isinstance(one, (Straight, Exchange))]
-        finally:
-            gc.set_debug(0)
-            gc.garbage.clear()
-            gc.enable()
-        assert not left
-        assert ways.whole + ways.became >= 5
-
-
 async def test_without_a_replica_it_is_held(ways: Ways) -> None:
     async with stage() as s:
         client = await warmed(s)
@@ -696,3 +675,33 @@ async def test_a_chat_that_is_answered_in_a_stream_is_passed_on(ways: Ways) -> N
 
         assert (await client.reply()).body == event + b"data: [DONE]\n\n"
         assert ways.became >= 1
+
+
+# --- it is over
+
+
+@pytest.mark.usefixtures("each_store")
+@pytest.mark.parametrize("is_chat", [False, True])
+async def test_nothing_of_it_is_left_to_be_collected(*, is_chat: bool) -> None:
+    """Nor of those that have waited for it."""
+    raw = chat("x") if is_chat else request()
+    endpoint = MODEL if is_chat else {}
+    async with stage(completes if is_chat else hello, concurrency=1, **endpoint) as s:
+        clients = [await warmed(s, raw) for _ in range(3)]
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            for _ in range(4):
+                for client in clients:
+                    client.send(raw)
+                for client in clients:
+                    assert (await client.reply()).status == 200
+            gc.collect()
+            left = [one for one in gc.garbage if isinstance(one, (Straight, Exchange))]
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+        assert not left
+        assert sum(s.live.metrics.waits.counts) > 0
