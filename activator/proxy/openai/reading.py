@@ -101,8 +101,9 @@ class Reading:
             self._told()
 
     def stop(self) -> None:
-        """Read no further, unless it is to `resume`."""
+        """Read no further, unless it is to `resume`; nobody is told, nor held, until then."""
         self._stopped = True
+        self._told = _nobody
 
     def resume(self, told: Callable[[], None]) -> None:
         """Read on for another owner; `told` may be called before this returns."""
@@ -131,6 +132,10 @@ class Reading:
         if scanner.pending and not self._stopped and not self._waits:
             self._waits = True
             self._turns.wait(self)
+
+
+def _nobody() -> None:
+    """Its owner has had enough."""
 
 
 def _scanner(head: RequestHead, wanted: Mapping[str, int]) -> TopLevel | Multipart:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import weakref
 
 from activator.proxy.openai.reading import AT_ONCE, Reading, Turns
 from activator.proxy.openai.slices import SLICE
@@ -40,6 +41,18 @@ async def test_a_short_body_is_read_as_it_comes() -> None:
 
     assert (body.model, body.told) == ("m", 1)
     assert not body.reading.over
+
+
+async def test_whoever_has_had_enough_is_not_held_by_it() -> None:
+    body = Body(turns())
+    owner, reading = weakref.ref(body), body.reading
+
+    reading.feed(b'{"model":"m",')
+    reading.stop()
+    del body
+
+    assert owner() is None
+    assert "model" in reading.found
 
 
 async def test_of_a_long_one_only_as_much_as_does_no_harm() -> None:
