@@ -238,7 +238,7 @@ def keep(record: Record, file: Path = RECORDS) -> None:
 
 MEANING: Final = {
     "request_us": "CPU µs of the activator for a plain request of 200 B, 16 connections",
-    "limited_us": "the same, where slots are shared over Redis",
+    "limited_us": "the same, where slots are shared over Redis and too few are free to keep any",
     "chat_us": "beyond it for a chat request of 2 KiB found by its model",
     "chunk_us": "CPU µs of the interpreter for a chunk of a stream",
     "kernel_us": "of a plain request, in system calls",

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 TITLE: Final = "an endpoint with a limit whose slots are counted in Redis"
 LIMITED, UNLIMITED, BARE = "limited", "unlimited", "bare round trip"
+ASKING: Final = "asking"
+ASKING_LIMIT: Final = 7
+"""Too small a limit for slots to be kept: each request asks Redis, which is what its pace tells."""
 RATE_LIMIT: Final = 8000.0
 """Requests/s of one core."""
 ADDED_LIMIT: Final = 2.5
@@ -83,16 +86,21 @@ def run(lab: Lab) -> Result:
                 [
                     contestants.static(UNLIMITED, upstream),
                     contestants.static(LIMITED, upstream, concurrency=contestants.LIMIT),
+                    contestants.static(ASKING, upstream, concurrency=ASKING_LIMIT),
                 ],
                 store={"url": redis},
             )
         )
-        field = [activator.contestant(host, host=host) for host in (UNLIMITED, LIMITED)]
-        for each in field:
+        unlimited, limited, asking = (
+            activator.contestant(host, host=host) for host in (UNLIMITED, LIMITED, ASKING)
+        )
+        for each in (unlimited, limited, asking):
             activator.wait_for(each.host, within=contestants.READY_WITHIN, state="active")
             steady(each, path="/small", rate=500.0, seconds=0.5)
         port = int(redis.rpartition(":")[2])
-        paces = [_pace(lab, plan, field, rate=rate, redis=port) for rate in plan.rates]
+        steadily = [unlimited, asking]
+        paces = [_pace(lab, plan, steadily, rate=rate, redis=port) for rate in plan.rates]
+        field = [unlimited, limited]
         if wrk.installed():
             cases = [
                 Case("200 B, varied" if varied else "200 B", "/small", count, varied=varied)

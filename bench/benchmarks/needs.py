@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 TITLE: Final = "what an activator and its Redis need"
 BODY: Final = 4096
 CONNECTIONS: Final = 16
-LIMIT: Final = 256
-"""Slots of the limited endpoint: nobody waits for one."""
+LIMIT: Final = CONNECTIONS
+"""Slots of the limited endpoint: nobody waits for one, and too few are free for any to be kept,
+which would cost Redis nothing: a place is reckoned with what it must bear."""
 ROOM: Final = {"queue": {"maxRequests": 100_000, "maxBytes": "2GiB"}}
 FEW: Final = 10
 """Endpoints beside which many are measured."""
