@@ -12,7 +12,8 @@
 --                    "a:ACTIVATOR" -> its replicas, after a "\t" while it is held: it has them, and
 --                    is given nothing there; "v" -> version of all this; "m" -> "BORN GRACE WAITING
 --                    OFFERED": the name of this ledger's life, ms until which nobody is given
---                    anything, and the sizes of line and off, which spare the usual call a look;
+--                    anything (0: that was never so, 1: it is over), and the sizes of line and off,
+--                    which spare the usual call a look;
 --                    "k" -> list of activators that keep slots of theirs for requests to come: to the
 --                    ledger these are in flight. Who does is told when somebody finds none, and is
 --                    on the list no more
@@ -136,7 +137,7 @@ local answers = {}
 local at = 5
 
 -- Slots to take and to give back, as long as it is only that, and a free one for each that is asked for.
-local usual = paced == 0 and sub(kept, -6) == ' 0 0 0'
+local usual = paced == 0 and (sub(kept, -6) == ' 0 0 0' or sub(kept, -6) == ' 1 0 0')
 
 -- a first write that needs no memory: after it a full Redis refuses none, so that slots go on being
 -- exact while what waits in it is worked off. Giving back is such a write itself
@@ -674,6 +675,9 @@ if not usual then
       by(oldest[2] + OFFER_MS)
     end
     wake = soonest or wake
+  end
+  if now >= grace and grace > 0 then
+    grace = 1
   end
   kept = string.format('%s %d %d %d', born, grace, waiting, offered)
   call('HSET', state, 'm', kept)

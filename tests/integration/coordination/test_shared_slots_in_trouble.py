@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
+from activator.coordination.base import ASKED
 from activator.coordination.ledger_ops import VERSION
 from activator.coordination.ledger_talk import AWAY_CHECK
 from activator.core.dispatch import Ticket
@@ -15,6 +17,9 @@ from tests.support import eventually
 
 if TYPE_CHECKING:
     import pytest
+
+    from activator.core.endpoint import Replica
+    from tests.integration.coordination.house import House
 
 # --- activators that end
 
@@ -99,6 +104,32 @@ async def test_an_empty_store_after_a_restart_grants_nothing_before_all_have_dec
             h.end(1, mine)
             assert (await h.grants(3))[-1] is newcomer
             assert h.most == {"a": 2}
+
+
+async def test_a_store_that_has_forgotten_gives_slots_in_few_steps_again() -> None:
+    with redis_server() as server:
+        async with house("x", "y", model=endpoint(concurrency=2), server=server) as h:
+            server.ask("FLUSHALL")
+            ticket = h.line_up(0)
+            await h.grants(1)
+            h.end(0, ticket)
+            await settled(*h.ledgers)
+            asked, looked = h.calls(), h.commands("time")
+
+            for number in range(2, 32):
+                ticket = Ticket()
+                assert h.ledgers[0].acquire_now(ticket, partial(took, h)) is ASKED
+                await h.grants(number)
+                h.end(0, ticket)
+                await settled(*h.ledgers)
+
+            assert h.calls() - asked >= 2 * 30
+            assert h.commands("time") - looked < 10, "which only the dearer way asks for"
+
+
+def took(h: House, ticket: Ticket, replica: Replica | None) -> None:
+    assert replica is not None
+    h._got(0, ticket, replica)
 
 
 async def test_without_the_store_each_keeps_to_its_share() -> None:
