@@ -146,7 +146,7 @@ class _Arrival:
             if proxy.shut is not None and (why := proxy.shut()) is not None:
                 raise why
             if peeked is not None and (known := self._known(peeked)) is not None:
-                self._play(known, self._rewrite(known, peeked, None))
+                self._play_known(known, peeked)
                 return
             admitted = admit(
                 head,
@@ -265,6 +265,31 @@ class _Arrival:
         elif self._by_model is not None:
             self._by_model.keep(peeked.model, admitted, self._proxy.known_models)
         self._play(admitted, peeked)
+
+    def _play_known(self, admitted: Admitted, peeked: Peeked) -> None:
+        form, model, value, body = admitted.straight, peeked.model, peeked.value, peeked.body
+        if (
+            form is None
+            or admitted.model is not None
+            or model is None
+            or value is None
+            or body.spool is not None
+            or body.size != self._head.length
+        ):
+            self._play(admitted, self._rewrite(admitted, peeked, None))
+            return
+        # many clients send the body in a write of its own: it has come in a read of its own
+        go_straight(
+            self._proxy,
+            self._connection,
+            self._head,
+            admitted,
+            form,
+            request_id=self._id,
+            arrived=self._arrived,
+            body=b"".join(body.chunks),
+            found=(model, value),
+        )
 
     def _play(self, admitted: Admitted, peeked: Peeked | None) -> None:
         exchange = Exchange(

@@ -644,6 +644,8 @@ class Exchange(Played):
         return True
 
     def body_ended(self, trailers: list[Field]) -> None:
+        if self._body.complete:
+            return  # it was whole when this was made of it
         self._body.end(trailers)
         if self._early is not None:
             self._early.whole()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -47,6 +47,32 @@ async def test_it_answers_at_once_and_the_replica_as_soon_as_it_is_ready() -> No
             assert outcomes(s) == {"served": 1}
             assert s.live.metrics.requests == {(200, "fallback"): 1, (200, ""): 1}
             assert told(s, "fell_back") == [f"{to['url'][8:]} answers until a replica is ready"]
+
+
+async def test_a_chat_whose_body_comes_later_goes_there_once() -> None:
+    """Others like it have gone straight to a replica before, and none is ready any more."""
+    headers = {"Content-Type": "application/json"}
+    chat = request("/v1/chat", method="POST", headers=headers, body=b'{"model":"chat"}')
+    begun = chat.index(b"\r\n\r\n") + 4
+    async with cloud() as service:
+        to = {"url": f"https://localhost:{service.port}"}
+        options: dict[str, Any] = {"dialect": "openai", "match": {"models": ["chat"]}}
+        async with stage(fallback=to, **options) as s:
+            client = await s.connect()
+            for _ in range(4):
+                client.send(chat)
+                assert (await client.reply()).body == b"hello"
+            await s.replica.refuse()
+            s.replica.drop_connections()
+            await s.until_cold()
+            for number in range(1, 4):
+                client.send(chat[:begun])
+                await eventually(lambda: s.proxy.busy == 1)
+                client.send(chat[begun:])
+                reply = await client.reply()
+                assert (reply.body, served_by(reply)) == (b"from far", to["url"][8:].encode())
+                assert len(service.requests) == number
+            assert outcomes(s) == {"served": 3}
 
 
 async def test_however_soon_it_has_answered_the_start_is_ordered() -> None:

@@ -631,6 +631,25 @@ async def test_a_chat_too_long_for_memory_comes_through(ways: Ways) -> None:
         assert ways.whole == went > 0
 
 
+@pytest.mark.usefixtures("each_store")
+@pytest.mark.parametrize("apart", [0, 5])
+async def test_a_chat_goes_straight_whose_body_comes_later(ways: Ways, apart: int) -> None:
+    """As of clients that write it after the head: in a read of its own, or in two."""
+    async with stage(completes, **MODEL) as s:
+        client = await s.connect()
+        for number in range(BEFORE + 3):
+            raw = chat("x" * number)
+            begun = raw.index(b"\r\n\r\n") + 4 + apart
+            client.send(raw[:begun])
+            await eventually(lambda: s.proxy.busy == 1)
+            client.send(raw[begun:])
+            reply = await client.reply()
+            assert (reply.status, reply.json()["said"]) == (200, "x" * number)
+
+        assert ways.whole >= 2
+        assert count(s) == {(200, ""): BEFORE + 3}
+
+
 async def test_a_chat_that_was_sent_is_not_sent_again(ways: Ways) -> None:
     async with stage(completes, replicas=2, **MODEL) as s:
         client = await s.connect()
