@@ -14,25 +14,31 @@ from activator.coordination.base import ASKED
 from activator.core.endpoint import Dialect
 from activator.errors import ActivatorError, UpstreamTimeout, UpstreamUnreachable
 from activator.proxy.admitted import Preflight
+from activator.proxy.answering import Answering
 from activator.proxy.body import NO_BODY, Body
 from activator.proxy.browser.navigation import is_navigation
 from activator.proxy.browser.page import is_shown, show_page, why_not_yet
 from activator.proxy.browser.visits import visit
 from activator.proxy.detour import detour_of
-from activator.proxy.headers import downstream_head, interim_head
 from activator.proxy.holding import Holding
 from activator.proxy.openai.early import EarlyAnswer
 from activator.proxy.outbound import outbound_head, outbound_to
 from activator.proxy.passage import Passage
-from activator.proxy.played import Played, count_tokens
+from activator.proxy.played import (
+    ASKING,
+    DETOUR,
+    FORWARDING,
+    HELD,
+    NEW,
+    OVER,
+    RESUMING,
+    TUNNEL,
+)
 from activator.proxy.replies import plain_reply, preflight_reply, refusal
 from activator.proxy.retrying import Failures
 from activator.proxy.sent import Sent
-from activator.proxy.stencils import straight_head, waited_head
-from activator.proxy.timing import timing, waits
 from activator.upstream.forward import IDEMPOTENT, Attempt, Ending, Failure
 from activator.wire.heads import CHUNKED
-from activator.wire.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,38 +59,12 @@ CLIENT_LEFT: Final = 499
 """nginx's code for it: seen in metrics only, since nobody is there to read an answer."""
 
 
-# The states: plain numbers of the module, for they are compared several times a request.
-_NEW: Final = 0
-_ASKING: Final = 1
-"""Whoever keeps the slots is asked whether it must wait."""
-_HELD: Final = 2
-_RESUMING: Final = 3
-"""It has a slot; its body, which was left in the socket, must flow again first."""
-_FORWARDING: Final = 4
-_TUNNEL: Final = 5
-_OVER: Final = 6
-_DETOUR: Final = 7
-"""It gets ready to go to the fallback."""
-
-
-class Exchange(Played):
+class Exchange(Answering):
     """See the module."""
 
-    __slots__ = (
-        "_attempt",
-        "_body",
-        "_granted",
-        "_passage",
-        "_state",
-        "_status",
-        "_ticket",
-        "data",
-    )
+    __slots__ = ("_granted",)
 
     _granted: Replica
-    data: Callable[[bytes], None]
-    """Takes the bytes of the answer, once it has begun: whatever stands between here and the client
-    is passed over, since a stream comes this way with every token."""
 
     def __init__(
         self,
@@ -115,11 +95,9 @@ class Exchange(Played):
             self._body = peeked.body
         else:
             self._body = body or (Body(complete=False) if head.length else NO_BODY)
-        self._attempt: Attempt | Sent | None = None
-        self._passage: Passage | None = None
-        """Of its body, if it has one, to where it is sent."""
-        self._replica: LiveReplica | None = None
-        self._state = _NEW
+        self._attempt = self._passage = None
+        self._replica = None
+        self._state = NEW
         self._attempts = 0
         self._dispatched_at = 0.0
         self._aside = None
@@ -148,7 +126,7 @@ class Exchange(Played):
 
     def waits_for_word(self) -> None:
         """`decided` is called: whoever keeps the slots was asked."""
-        self._state = _ASKING
+        self._state = ASKING
         length = self._head.length
         if length:
             room = BEFORE_CONNECTED if length == CHUNKED else min(length, BEFORE_CONNECTED)
@@ -163,7 +141,7 @@ class Exchange(Played):
         self._connection.resume_body()
 
     def decided(self, ticket: Ticket, replica: Replica | None) -> None:
-        if self._state == _ASKING and self._head.length:
+        if self._state == ASKING and self._head.length:
             self._proxy.intake.leave(self)
         passive = self._admitted.passive
         if replica is not None:
@@ -191,7 +169,7 @@ class Exchange(Played):
         )
         if detour is None:
             return False
-        self._state = _DETOUR
+        self._state = DETOUR
         self._beside.detour = detour
         self._live.gate.leave_for_elsewhere()
         self._wait_aloud()
@@ -202,7 +180,7 @@ class Exchange(Played):
         aside = self._beside
         detour, early = aside.detour, aside.early
         assert detour is not None
-        self._state = _FORWARDING
+        self._state = FORWARDING
         self._attempts += 1
         self._dispatched_at = self._proxy.clock()
         aside.elsewhere = detour.whole_at - self._arrived
@@ -233,7 +211,7 @@ class Exchange(Played):
         if is_shown(self._live) and is_navigation(self._head):
             self._show_page()
             return
-        self._state = _HELD
+        self._state = HELD
         holding = self._beside.holding = self._new_holding()
         self._wait_aloud()
         try:
@@ -293,7 +271,7 @@ class Exchange(Played):
             self._pass_over(failures, replica)
         elif connection.body_paused and (connection.continued or not self._head.expects_continue):
             # behind unread bytes nobody can see whether the client has left: they must flow first
-            self._state = _RESUMING
+            self._state = RESUMING
             self._granted = replica
             connection.resume_body()
         elif not self._send_whole(replica):
@@ -306,7 +284,7 @@ class Exchange(Played):
 
     def dispatch(self, replica: Replica) -> None:
         """It has a slot there."""
-        self._state = _FORWARDING
+        self._state = FORWARDING
         self._attempts += 1
         self._dispatched_at = self._proxy.clock()
         live, admitted = self._live, self._admitted
@@ -357,7 +335,7 @@ class Exchange(Played):
         if upstream is None:
             return False
         admitted, connection = self._admitted, self._connection
-        self._state, self._attempts, self._dispatched_at, self._replica = _FORWARDING, 1, now, at
+        self._state, self._attempts, self._dispatched_at, self._replica = FORWARDING, 1, now, at
         if admitted.owner:
             live.keys.begin(admitted.owner, now=now)
         self._attempt = sent = Sent(self, at, upstream, since=now)
@@ -375,7 +353,7 @@ class Exchange(Played):
         self, replica: LiveReplica, connection: ClientConnection, *, since: float
     ) -> Attempt:
         """It was sent to this replica, `since` then, body and all, and is counted everywhere."""
-        self._state = _FORWARDING
+        self._state = FORWARDING
         self._attempts = 1
         self._dispatched_at = since
         self._replica = replica
@@ -455,179 +433,24 @@ class Exchange(Played):
             self._fail(UpstreamUnreachable(detail, retry_after=1))
 
     def _wait_again(self) -> None:
-        self._state = _HELD
+        self._state = HELD
         holding = self._holding
         if holding is None:
             holding = self._beside.holding = self._new_holding()
         self._wait_aloud()
         holding.begin_again()
 
-    # --- the answer -----------------------------------------------------------------------------
-
-    def interim(self, head: ResponseHead) -> None:
-        if self._connection.answering or self._detour is not None:
-            # it has begun with a sign of life: nothing may precede it any more; or it may turn out
-            # that the fallback has no answer
-            return
-        if head.status != 100:
-            self._connection.send_interim(interim_head(head))
-        elif self._head.expects_continue:
-            self._connection.send_continue()
-
-    def answered(self, head: ResponseHead, *, followed: bool) -> None:
-        if self._detour is not None:
-            passed_on = self._detour.answered(head)
-            if passed_on is None:
-                return
-            head = passed_on
-        self._note_answer(head.status)
-        self._body.forget()
-        connection, early = self._connection, None
-        if self._live.endpoint.dialect is Dialect.OPENAI:
-            early = self._beside.early = self._early or self._new_early()
-            self.data = early.data
-        else:
-            self.data = connection.send
-        if early is None or not early.answered(head):
-            connection.begin_answer(self._head_of(head), length=head.length, followed=followed)
-        if head.length == CHUNKED and isinstance(self._attempt, Attempt):
-            if early is not None:
-                early.take_chunks(self._attempt)
-            elif connection.takes_chunks:
-                self._attempt.pass_chunks(connection.send_chunk)
-
-    def _head_of(self, head: ResponseHead) -> bytes:
-        aside, upstream = self._aside, self._answered_at - self._dispatched_at
-        if aside is None:
-            return straight_head(head, via=self._proxy.via, request_id=self._id, upstream=upstream)
-        holding = aside.holding
-        if holding is not None and aside.detour is None:
-            return waited_head(
-                head,
-                via=self._proxy.via,
-                request_id=self._id,
-                cold=holding.cold,
-                waits=waits(holding),
-                upstream=upstream,
-            )
-        return downstream_head(
-            head,
-            via=self._proxy.via,
-            request_id=self._id,
-            cold=self._holding is not None and self._holding.cold,
-            timing=timing(self._holding, upstream=upstream),
-            served_by="" if self._detour is None else self._detour.name,
-        )
-
-    def _note_answer(self, status: int) -> None:
-        self._status = status
-        aside = self._aside
-        if aside is not None and aside.trace is not None:
-            aside.trace.answered(status)
-        self._answered_at = self._proxy.clock()
-        if aside is not None and aside.detour is not None:
-            return
-        live, replica = self._live, self._replica
-        live.gate.answered(self._ticket)
-        live.retries.earn()
-        if replica is not None and replica.unproven:
-            replica.unproven = False
-            live.answered(replica.replica.id)
-
-    def whole(self, head: ResponseHead, body: bytes) -> None:
-        """`answered`, `data` and `ended`, for an answer that nothing was sent before."""
-        self._attempt = self._passage = None
-        if self._body is not NO_BODY:
-            self._body.forget()
-        self._note_answer(head.status)
-        said = self._head_of(head)
-        self._end(code=head.status, reason="", still_to_send=len(body))
-        count_tokens(self._admitted, self._head, head, body)
-        self._connection.answer(said, body)
-
-    def whole_after_wait(
-        self, head: ResponseHead, body: bytes, at: LiveReplica, upstream: ClientConnection
-    ) -> None:
-        """`whole`, for a request that has waited and then was sent there whole: the rest of what
-        `_end` sees to cannot be."""
-        self._attempt = None
-        if self._body is not NO_BODY:
-            self._body.forget()
-        live, admitted, aside, now = self._live, self._admitted, self._aside, self._proxy.clock()
-        assert aside is not None
-        holding = aside.holding
-        assert holding is not None
-        gate, ticket, since = live.gate, self._ticket, self._dispatched_at
-        at.answered_by(upstream, now=now)
-        gate.answered(ticket)
-        live.retries.earn()
-        if at.unproven:
-            at.unproven = False
-            live.answered(at.replica.id)
-        said = waited_head(
-            head,
-            via=self._proxy.via,
-            request_id=self._id,
-            cold=holding.cold,
-            waits=waits(holding),
-            upstream=now - since,
-        )
-        self._state = _OVER
-        gate.release(ticket)
-        gate.served(now)
-        if admitted.owner:
-            live.keys.end(admitted.owner, now=now)
-        live.metrics.waited(holding.waited)
-        connection, sent = self._connection, len(body)
-        received = connection.received
-        in_proxy = max(0.0, since - self._arrived - holding.waited - aside.elsewhere)
-        is_told = connection.answer_at_once(said, body)  # the client does not wait for its line
-        self._tell(head.status, "", now, received=received, sent=sent, in_proxy=in_proxy)
-        self._aside = None
-        if not is_told:
-            connection.answer(said, body)
-
-    def ended(self, trailers: list[Field]) -> None:
-        self._attempt = self._passage = None
-        connection, early = self._connection, self._early
-        self._end(code=self._status, reason="" if self._detour is None else "fallback")
-        if early is not None:
-            trailers = early.ended(trailers)
-        connection.finish(trailers)
-
-    def upgraded(self, head: ResponseHead, rest: bytes, connection: ClientConnection) -> None:
-        self._attempt = None
-        self._state = _TUNNEL
-        self._note_answer(head.status)
-        tunnel = Tunnel(
-            self._connection, connection, clock=self._proxy.clock, ended=self._tunnel_ended
-        )
-        self._live.gate.open_tunnel(tunnel)
-        connection.become_tunnel(tunnel)
-        switch = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
-        self._connection.become_tunnel(self._head_of(head) + switch, tunnel)
-        if rest:
-            tunnel.moved(connection, rest)
-
-    def _tunnel_ended(self, tunnel: Tunnel) -> None:
-        self._live.gate.close_tunnel(tunnel)
-        self._end(code=self._status, reason="")
-
-    def upstream_writable(self, *, ok: bool) -> None:
-        if self._passage is not None:
-            self._passage.writable(ok=ok)
-
     # --- from the client ------------------------------------------------------------------------
 
     def body(self, data: bytes) -> None:
         state = self._state
-        if state in (_FORWARDING, _ASKING):
+        if state in (FORWARDING, ASKING):
             passage = self._passage
             if passage is not None and passage.is_open:
                 passage.send(data)
             elif self._keep(data) and self._body.size > BEFORE_CONNECTED:
                 self._connection.pause_body()
-        elif state == _RESUMING:
+        elif state == RESUMING:
             if self._keep(data):
                 self.dispatch(self._granted)
         elif (keeper := self._detour or self._holding) is not None:
@@ -649,11 +472,11 @@ class Exchange(Played):
         self._body.end(trailers)
         if self._early is not None:
             self._early.whole()
-        if self._state == _RESUMING:
+        if self._state == RESUMING:
             self.dispatch(self._granted)
-        elif self._state == _DETOUR and self._detour is not None:
+        elif self._state == DETOUR and self._detour is not None:
             self._detour.whole()
-        elif self._state == _HELD and self._holding is not None:
+        elif self._state == HELD and self._holding is not None:
             self._holding.whole()
         elif self._passage is not None and self._passage.is_open:
             self._passage.finish()
@@ -704,15 +527,15 @@ class Exchange(Played):
     def _end(self, *, code: int, reason: str, still_to_send: int = 0) -> None:
         """Everything is given back, whatever the ending; the connection is left to the caller,
         who sends so many bytes more."""
-        if self._state == _OVER:
+        if self._state == OVER:
             return
         live, admitted, state = self._live, self._admitted, self._state
-        self._state = _OVER
-        served = state in (_FORWARDING, _TUNNEL)
-        if state == _ASKING:
+        self._state = OVER
+        served = state in (FORWARDING, TUNNEL)
+        if state == ASKING:
             self._proxy.intake.leave(self)
         aside = self._aside
-        if state == _HELD and aside is not None and aside.holding is not None:
+        if state == HELD and aside is not None and aside.holding is not None:
             aside.holding.end()
         attempt, self._attempt = self._attempt, None
         self._passage = None

@@ -5,7 +5,7 @@ Traces, metrics, tokens and its line in the log; what becomes of it is `handler`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from activator.core.endpoint import Dialect
 from activator.core.tokens import tokens_of
@@ -26,6 +26,20 @@ if TYPE_CHECKING:
     from activator.upstream.registry import LiveEndpoint, LiveReplica
     from activator.wire.heads import RequestHead, ResponseHead
     from activator.wire.server import ServerConnection
+
+
+# The states: plain numbers of the module, for they are compared several times a request.
+NEW: Final = 0
+ASKING: Final = 1
+"""Whoever keeps the slots is asked whether it must wait."""
+HELD: Final = 2
+RESUMING: Final = 3
+"""It has a slot; its body, which was left in the socket, must flow again first."""
+FORWARDING: Final = 4
+TUNNEL: Final = 5
+OVER: Final = 6
+DETOUR: Final = 7
+"""It gets ready to go to the fallback."""
 
 
 class Played:

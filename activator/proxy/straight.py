@@ -67,11 +67,7 @@ class Straight(Ticket):
         live, now = admitted.live, proxy.clock()
         gate = live.gate
         at.answered_by(self._upstream, now=now)
-        gate.answered(self)
-        live.retries.earn()
-        if at.unproven:
-            at.unproven = False
-            live.answered(at.replica.id)
+        live.first_byte(self, at)
         said = straight_head(head, via=proxy.via, request_id=self._id, upstream=now - self._sent_at)
         gate.release(self)
         gate.served(now)

@@ -43,9 +43,10 @@ COLD_START_BUCKETS = (
 )
 """Seconds: a process takes tenths, a large model on a new node half an hour."""
 
-UNCOUNTED: Final = 3 * 128
+UNCOUNTED: Final = 3 * 1024
 """Places in the list of what has not been counted yet, three a request: of the whole process, so
-that ten thousand endpoints that are asked now and then keep nothing more."""
+that ten thousand endpoints that are asked now and then keep nothing more; and so many that where
+a hundred are asked by turns there are some of each, by which counting many at a time gains."""
 FEW: Final = 8
 """Numbers that are found their buckets one by one sooner than they are sorted."""
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from activator.aiokit.tasks import Tasks
     from activator.core.catalogue import ModelCard
+    from activator.core.dispatch import Ticket
     from activator.core.effects import FailedStart
     from activator.core.endpoint import Endpoint, Fallback
     from activator.queueing.jobs import Claim
@@ -217,6 +218,14 @@ class LiveEndpoint:
         self.gate.offer(offered)
         if warms:
             self.warmed()
+
+    def first_byte(self, ticket: Ticket, at: LiveReplica) -> None:
+        """Of the answer to a request that has a slot there."""
+        self.gate.answered(ticket)
+        self.retries.earn()
+        if at.unproven:
+            at.unproven = False
+            self.answered(at.replica.id)
 
     def reconfigure(self, endpoint: Endpoint) -> None:
         before, self.endpoint = self.endpoint, endpoint
