@@ -19,6 +19,7 @@ import pytest
 from activator.proxy.sent import Sent
 from activator.telemetry.requests import RequestRecord
 from activator.upstream.pool import Pool
+from tests.answers import chunks, hint, pieces, until_close
 from tests.replica import hello, says
 from tests.stage import request, stage
 from tests.support import eventually
@@ -262,34 +263,6 @@ async def test_without_a_connection_one_is_opened(
 
 
 # --- something else comes back
-
-
-async def pieces(talk: Talk) -> None:
-    await talk.body()
-    for piece in (b"HTTP/1.1 200 OK\r\nConte", b"nt-Length: 5\r\n\r\n", b"he", b"llo"):
-        talk.send(piece)
-        await talk.drain()
-        await asyncio.sleep(0.005)
-
-
-async def chunks(talk: Talk) -> None:
-    await talk.body()
-    talk.begin_chunks()
-    for piece in (b"hel", b"lo", b""):
-        talk.chunk(piece)
-        await talk.drain()
-
-
-async def until_close(talk: Talk) -> None:
-    await talk.body()
-    talk.send(b"HTTP/1.1 200 OK\r\n\r\nhello")
-    await talk.close()
-
-
-async def hint(talk: Talk) -> None:
-    await talk.body()
-    talk.send(b"HTTP/1.1 103 Early Hints\r\nLink: </s>\r\n\r\n")
-    await hello(talk)
 
 
 @pytest.mark.parametrize("raw", [request(), POST], ids=["GET", "POST"])

@@ -22,6 +22,7 @@ from activator.proxy.handler import Exchange
 from activator.proxy.spool import IN_MEMORY
 from activator.proxy.straight import Straight
 from activator.telemetry.requests import RequestRecord
+from tests.answers import chunks, hint, pieces, until_close
 from tests.replica import hello, says
 from tests.stage import NAME, request, stage
 from tests.support import eventually
@@ -376,34 +377,6 @@ async def test_without_a_connection_one_is_opened(ways: Ways) -> None:
 
 
 # --- something else comes back
-
-
-async def pieces(talk: Talk) -> None:
-    await talk.body()
-    for piece in (b"HTTP/1.1 200 OK\r\nConte", b"nt-Length: 5\r\n\r\n", b"he", b"llo"):
-        talk.send(piece)
-        await talk.drain()
-        await asyncio.sleep(0.005)
-
-
-async def chunks(talk: Talk) -> None:
-    await talk.body()
-    talk.begin_chunks()
-    for piece in (b"hel", b"lo", b""):
-        talk.chunk(piece)
-        await talk.drain()
-
-
-async def until_close(talk: Talk) -> None:
-    await talk.body()
-    talk.send(b"HTTP/1.1 200 OK\r\n\r\nhello")
-    await talk.close()
-
-
-async def hint(talk: Talk) -> None:
-    await talk.body()
-    talk.send(b"HTTP/1.1 103 Early Hints\r\nLink: </s>\r\n\r\n")
-    await hello(talk)
 
 
 @pytest.mark.parametrize(
