@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from activator.proxy.sent import Sent
 from activator.telemetry.requests import RequestRecord
 from activator.upstream.pool import Pool
 from tests.answers import chunks, hint, pieces, until_close
+from tests.calls import calls
 from tests.replica import hello, says
 from tests.stage import request, stage
 from tests.support import eventually
@@ -40,16 +40,7 @@ class Ways:
     whole answer."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self._count: Counter[str] = Counter()
-        for name in ("__init__", "whole", "in_steps", "abort"):
-            patch.setattr(Sent, name, self._counting(name, getattr(Sent, name)))
-
-    def _counting(self, name: str, told: Any) -> Any:
-        def counted(*args: Any, **more: Any) -> Any:
-            self._count[name] += 1
-            return told(*args, **more)
-
-        return counted
+        self._count = calls(patch, Sent, "__init__", "whole", "in_steps", "abort")
 
     @property
     def sent(self) -> int:

@@ -11,7 +11,6 @@ import gc
 import json
 import logging
 import socket
-from collections import Counter
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from activator.proxy.spool import IN_MEMORY
 from activator.proxy.straight import Straight
 from activator.telemetry.requests import RequestRecord
 from tests.answers import chunks, hint, pieces, until_close
+from tests.calls import calls
 from tests.replica import hello, says
 from tests.stage import NAME, request, stage
 from tests.support import eventually
@@ -42,16 +42,7 @@ class Ways:
     """How many requests went straight, and how many of these became something else."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self._count: Counter[str] = Counter()
-        for name in ("whole", "become"):
-            patch.setattr(Straight, name, self._counting(name, getattr(Straight, name)))
-
-    def _counting(self, name: str, told: Any) -> Any:
-        def counted(*args: Any, **more: Any) -> Any:
-            self._count[name] += 1
-            return told(*args, **more)
-
-        return counted
+        self._count = calls(patch, Straight, "whole", "become")
 
     @property
     def whole(self) -> int:
