@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from activator.app.stores import Times
     from activator.drivers.base import Driver
     from activator.proxy.listener import Proxy
+    from activator.upstream.gate import Gate
     from activator.upstream.registry import LiveEndpoint
     from tests.replica import Behaviour
 
@@ -232,7 +233,7 @@ async def stage(
         await s.app.start()
         if ready and not from_zero:
             await eventually(lambda: len(s.live.replicas) == replicas)
-            await eventually(partial(_is_settled, s.live.gate))
+            await eventually(partial(gives_slots, s.live.gate))
         yield s
         if checked and not s.stopped:
             await s.at_rest()
@@ -308,8 +309,9 @@ def _config(
     }
 
 
-def _is_settled(gate: Any) -> bool:
-    return bool(getattr(gate._ledger, "is_settled", True))
+def gives_slots(gate: Gate) -> bool:
+    """What it is asked next is given, if it is free: with a store, that has been heard."""
+    return not gate.full and bool(getattr(gate._ledger, "is_settled", True))
 
 
 def _slots_taken(ledger: Any) -> int:

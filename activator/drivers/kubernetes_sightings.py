@@ -44,6 +44,8 @@ class _Life:
         self.phase, self.since = phase, now
         if phase in _TIMED:
             self.reached.setdefault(phase, now)
+        elif phase is Phase.STARTED:  # one look may see both, as what is told comes together
+            self.reached.setdefault(Phase.PULLED, now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import openai
 
 from tests.replica import PROBE_PATH, Replica, Talk, hello
-from tests.stage import Stage, request, stage
+from tests.stage import Stage, gives_slots, request, stage
 from tests.support import eventually
 
 if TYPE_CHECKING:
@@ -77,7 +77,10 @@ class House:
         self.stage.rewrite()
         registry = self.stage.app.registry
         await eventually(
-            lambda: all((live := registry.get(name)) and live.replicas for name in self.replicas)
+            lambda: all(
+                (live := registry.get(name)) and live.replicas and gives_slots(live.gate)
+                for name in self.replicas
+            )
         )
 
     async def asked(self, model: str | None, **headers: str) -> str:
