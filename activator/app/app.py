@@ -290,6 +290,7 @@ class App:
             metrics=self.metrics,
             deadlines=self._deadlines,
             hangups=self._hangups,
+            outbox=self._kit.outbox,
             limits=_server_limits(server.limits),
             openai=self.settings.openai,
             most_connections=server.limits.connections,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from activator.aiokit.deadlines import Deadlines
+    from activator.aiokit.outbox import Outbox
     from activator.config.settings import OpenAI
     from activator.coordination.base import Quotas
     from activator.errors import ActivatorError
@@ -93,6 +94,7 @@ class Proxy:
         metrics: Metrics,
         deadlines: Deadlines,
         hangups: HangupWatch,
+        outbox: Outbox,
         limits: ServerLimits,
         openai: OpenAI,
         most_connections: int = 0,
@@ -135,7 +137,12 @@ class Proxy:
         self._certificate = certificate
         self._most_connections = most_connections
         self._kit = ServerKit(
-            loop=loop, service=self, deadlines=deadlines, hangups=hangups, limits=limits
+            loop=loop,
+            service=self,
+            deadlines=deadlines,
+            hangups=hangups,
+            outbox=outbox,
+            limits=limits,
         )
         self._connections: dict[ServerConnection, None] = {}
         """As a set of thousands would be, at a third of the memory."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from activator.aiokit.outbox import Outbox
 from activator.wire.client import ClientConnection
 from activator.wire.heads import HeadLimits
 from activator.wire.known import KnownAnswers
@@ -46,6 +47,8 @@ class UpstreamKit:
     """Of answers' heads: wider than for clients, since a replica is ours."""
 
     known: KnownAnswers = field(default_factory=KnownAnswers)
+    outbox: Outbox = field(default_factory=Outbox)
+    """Of the connections to clients, too."""
 
     def trusting(self) -> ssl.SSLContext:
         """For servers that are not ours: they prove who they are to the system's authorities, or
@@ -131,6 +134,7 @@ class Pool:
             deadlines=self._kit.deadlines,
             on_closed=self._forget,
             known=self._kit.known,
+            outbox=self._kit.outbox,
         )
 
     def _forget(self, connection: ClientConnection) -> None:

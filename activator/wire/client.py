@@ -12,6 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from activator.aiokit.deadlines import Deadlines, Timed
+from activator.aiokit.outbox import Outbox
 from activator.wire.farewell import Farewell
 from activator.wire.framing import USUAL_CHUNKS, Decoder, chunk, decoder, last_chunk
 from activator.wire.heads import (
@@ -113,6 +114,7 @@ class ClientConnection(asyncio.Protocol, Timed):
         "_method",
         "_moving",
         "_on_closed",
+        "_outbox",
         "_passing",
         "_paused",
         "_quick",
@@ -136,10 +138,13 @@ class ClientConnection(asyncio.Protocol, Timed):
         deadlines: Deadlines,
         on_closed: Callable[[ClientConnection], None],
         known: KnownAnswers | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
-        """`known`: what other connections with these limits share with it."""
+        """`known`: what other connections with these limits share with it. `outbox`: of all
+        connections of the loop."""
         self._limits = limits
         self._known = KnownAnswers() if known is None else known
+        self._outbox = Outbox() if outbox is None else outbox
         self._deadlines = deadlines
         self._on_closed = on_closed
         self._transport: asyncio.Transport
@@ -274,14 +279,14 @@ class ClientConnection(asyncio.Protocol, Timed):
         if followed:
             self._head = head
         else:
-            self._transport.write(head)
+            self._outbox.write(self._transport, head)
 
     def ask(self, request: bytes, method: bytes, quick: Quick) -> None:
         """Send a whole request (not HEAD, no upgrade), body included, all at once."""
         self._quick = quick
         self._state = _HEAD
         self._method = method
-        self._transport.write(request)
+        self._outbox.write(self._transport, request)
 
     def in_steps(self) -> Sink | None:
         """Who hears of what is not a whole answer; None: nobody has asked for anything."""
@@ -299,7 +304,7 @@ class ClientConnection(asyncio.Protocol, Timed):
             framed = chunk(data) if self._chunked else data
             if self._head:
                 framed, self._head = self._head + framed, b""
-            self._transport.write(framed)
+            self._outbox.write(self._transport, framed)
 
     def finish(self, trailers: list[Field]) -> None:
         """The request's body is complete."""
@@ -307,9 +312,9 @@ class ClientConnection(asyncio.Protocol, Timed):
         if self._state == _CLOSED:
             return
         if self._chunked:
-            self._transport.write(self._head + last_chunk(trailers))
+            self._outbox.write(self._transport, self._head + last_chunk(trailers))
         elif self._head:
-            self._transport.write(self._head)
+            self._outbox.write(self._transport, self._head)
         self._head = b""
 
     def pause(self) -> None:
@@ -376,7 +381,7 @@ class ClientConnection(asyncio.Protocol, Timed):
     # --- as the end of a tunnel -----------------------------------------------------------------
 
     def write_raw(self, data: bytes) -> None:
-        self._transport.write(data)
+        self._outbox.write(self._transport, data)
 
     def pause_raw(self) -> None:
         self.pause()
@@ -555,6 +560,7 @@ class ClientConnection(asyncio.Protocol, Timed):
             sink.lost(lost)
 
     def _let_go(self) -> None:
+        self._outbox.flush()
         self._state = _CLOSED
         self._unfinished, self._decoder = None, None
         self._chunks_to = self._passing = None

@@ -233,13 +233,13 @@ class ServerConnection(asyncio.Protocol, Timed):
         wanted = self.head.expects_continue and not self._continued and not self._answering
         if wanted and self._state == _BODY:
             self._continued = True
-            self._transport.write(CONTINUE)
+            self._write(CONTINUE)
             self._run_body_clock()
 
     def send_interim(self, head: bytes) -> None:
         """A 1xx head without its empty line; HTTP/1.0 clients get none (RFC 9110 §15.2)."""
         if self.head.minor == 1:
-            self._transport.write(head + b"\r\n")
+            self._write(head + b"\r\n")
 
     def begin_answer(
         self, head: bytes, *, length: int, followed: bool = False, last: bool = False
@@ -270,7 +270,7 @@ class ServerConnection(asyncio.Protocol, Timed):
         if followed:
             self._head = head + b"\r\n"
         else:
-            self._transport.write(head + b"\r\n")
+            self._write(head + b"\r\n")
 
     def send(self, data: bytes) -> None:
         """Body bytes; the caller keeps to the length it announced."""
@@ -281,7 +281,7 @@ class ServerConnection(asyncio.Protocol, Timed):
                 data = b"%x\r\n%b\r\n" % (size, data)
             if self._head:
                 data, self._head = self._head + data, b""
-            self._transport.write(data)
+            self._write(data)
 
     @property
     def takes_chunks(self) -> bool:
@@ -291,7 +291,7 @@ class ServerConnection(asyncio.Protocol, Timed):
     def send_chunk(self, chunk: bytes, size: int) -> None:
         """Where it `takes_chunks` and the head is sent: body bytes, so many, in their chunk."""
         self.sent += size
-        self._transport.write(chunk)
+        self._kit.outbox.write(self._transport, chunk)
 
     def answer_at_once(self, head: bytes, body: bytes) -> bool:
         """All of an answer to a whole request, where nothing is to be said or done beside it: as
@@ -311,7 +311,7 @@ class ServerConnection(asyncio.Protocol, Timed):
         self._state = _HEAD
         self.receiver = None
         self.sent = len(body)
-        self._transport.write(b"%b\r\n%b" % (head, body))
+        kit.outbox.write(self._transport, b"%b\r\n%b" % (head, body))
         at = self.deadline = kit.loop.time() + keep_alive
         if at < self.looked_at:
             kit.deadlines.arm(self)
@@ -330,9 +330,9 @@ class ServerConnection(asyncio.Protocol, Timed):
     def finish(self, trailers: list[Field] | None = None) -> None:
         """The answer is complete. What is left of the request is thrown away."""
         if self._chunked:
-            self._transport.write(self._head + last_chunk(trailers or []))
+            self._write(self._head + last_chunk(trailers or []))
         elif self._head:
-            self._transport.write(self._head)
+            self._write(self._head)
         self._head = b""
         self.receiver = None
         self._answering = False
@@ -375,7 +375,7 @@ class ServerConnection(asyncio.Protocol, Timed):
         self.gulp()
         rest = self._incoming.take()
         self._apply_reading()
-        self._transport.write(head + b"\r\n")
+        self._write(head + b"\r\n")
         if rest:
             tunnel.moved(self, rest)
 
@@ -383,7 +383,7 @@ class ServerConnection(asyncio.Protocol, Timed):
 
     def write_raw(self, data: bytes) -> None:
         self.sent += len(data)
-        self._transport.write(data)
+        self._write(data)
 
     def pause_raw(self) -> None:
         self._body_paused = True
@@ -621,7 +621,11 @@ class ServerConnection(asyncio.Protocol, Timed):
             self._told = True
             self._kit.service.closed(self)
 
+    def _write(self, data: bytes) -> None:
+        self._kit.outbox.write(self._transport, data)
+
     def _let_go(self) -> None:
+        self._kit.outbox.flush()
         self._state = _CLOSED
         self._incoming.drop()
         self.deadline = inf

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from activator.aiokit.outbox import Outbox
 from activator.wire.heads import Field, HeadLimits, RequestHead
 from activator.wire.known import KnownRequests
 from activator.wire.sipping import make_cup
@@ -81,3 +82,4 @@ class ServerKit:
     tls: bool = False
     cup: memoryview = field(default_factory=make_cup)
     known: KnownRequests = field(default_factory=KnownRequests)
+    outbox: Outbox = field(default_factory=Outbox)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from activator.aiokit import outbox
 from tests import stage
 from tests.redis_server import fresh_prefix, shared_server
 
@@ -25,3 +26,10 @@ def each_store(request: pytest.FixtureRequest) -> Iterator[None]:
     stage.store.reset(before)
     lasting = [key for key in shared_server().keys(prefix) if shared_server().ask("PTTL", key) < 0]
     assert lasting == []
+
+
+@pytest.fixture(params=["at once", "together"])
+def each_write(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once as where little comes in, once with all writes of a turn together, however few."""
+    if request.param == "together":
+        monkeypatch.setattr(outbox, "TRIED_AGAIN", 0)

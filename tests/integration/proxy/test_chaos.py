@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tests.rawclient import Reply
     from tests.replica import Behaviour, Talk
 
+pytestmark = pytest.mark.usefixtures("each_write")
+
 KNOWN = {200, 502, 503, 504}
 CLIENTS = 60
 WEBSOCKET = {"Connection": "Upgrade", "Upgrade": "websocket"}

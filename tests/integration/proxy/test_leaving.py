@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.rawclient import RawClient
     from tests.replica import Talk
 
-pytestmark = pytest.mark.usefixtures("each_store")
+pytestmark = pytest.mark.usefixtures("each_store", "each_write")
 
 GRACE = 1.0
 """Seconds that CONTRACT gives."""

@@ -9,6 +9,8 @@ import pytest
 from tests.replica import Talk, hello, says
 from tests.stage import request, stage
 
+pytestmark = pytest.mark.usefixtures("each_write")
+
 
 async def test_a_head_answer_has_its_length_and_no_body() -> None:
     async with stage(says(b"HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n")) as s:

@@ -12,6 +12,8 @@ from tests.replica import Talk, hello
 from tests.stage import request, stage
 from tests.support import eventually
 
+pytestmark = pytest.mark.usefixtures("each_write")
+
 
 async def test_what_is_held_is_told_so() -> None:
     async with stage(ready=False) as s:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from tests.replica import Behaviour, Talk
     from tests.stage import Stage
 
+pytestmark = pytest.mark.usefixtures("each_write")
+
 BEFORE = 2
 """Requests that a head needs: once may be never again, twice is kept."""
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.replica import Talk
 
+pytestmark = pytest.mark.usefixtures("each_write")
+
 
 def certificate(folder: Path, *, name: str) -> dict[str, str]:
     """A new pair for `name`, in place of the one before; the `tls` keys that point to it."""

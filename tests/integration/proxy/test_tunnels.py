@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tests.rawclient import RawClient
     from tests.replica import Talk
 
+pytestmark = pytest.mark.usefixtures("each_write")
+
 HANDSHAKE = request(
     "/ws",
     headers={"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "k"},

@@ -37,3 +37,9 @@ async def test_a_warm_request_over_a_pooled_connection_creates_no_task() -> None
 
         assert during == before
         assert s.replica.connections == 1
+
+
+async def test_clients_and_replicas_are_written_to_together() -> None:
+    """It takes the writes of both to tell how many come together."""
+    async with stage() as s:
+        assert s.app._kit.outbox is s.proxy._kit.outbox

@@ -11,6 +11,8 @@ from tests.rawclient import Cut, RawClient
 from tests.service import Heard, RecordingService, listening
 from tests.support import eventually
 
+pytestmark = pytest.mark.usefixtures("each_write")
+
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 GET_1_0 = b"GET / HTTP/1.0\r\n"
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import resource
 
+import pytest
+
 from tests.service import Heard, RecordingService, listening
 from tests.support import eventually
+
+pytestmark = pytest.mark.usefixtures("each_write")
 
 PIECE = bytes(1 << 16)
 MOST_IN_KERNEL = 16 << 20

@@ -10,6 +10,8 @@ from tests.rawclient import RawClient
 from tests.service import Heard, House, RecordingService, listening
 from tests.support import eventually
 
+pytestmark = pytest.mark.usefixtures("each_write")
+
 WITHIN = 1.0
 
 Leave = Callable[[RawClient], None]

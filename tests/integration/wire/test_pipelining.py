@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from itertools import pairwise
 
+import pytest
+
 from activator.wire.server import PIPELINE_BYTES
 from tests.service import Heard, RecordingService, listening
 from tests.support import eventually
+
+pytestmark = pytest.mark.usefixtures("each_write")
 
 
 def later(heard: Heard) -> None:

@@ -17,6 +17,8 @@ from tests.support import eventually
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.usefixtures("each_write")
+
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 FOLDER = Path(__file__).parent
 

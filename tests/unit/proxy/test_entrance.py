@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from activator.aiokit.deadlines import Deadlines
+from activator.aiokit.outbox import Outbox
 from activator.aiokit.tasks import Tasks
 from activator.config.settings import OpenAI
 from activator.coordination.memory_quotas import MemoryQuotas
@@ -80,6 +81,7 @@ class Hall:
             metrics=self.metrics,
             deadlines=self.deadlines,
             hangups=self.hangups,
+            outbox=Outbox(),
             limits=ServerLimits(),
             openai=OpenAI(),
         )

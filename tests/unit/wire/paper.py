@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from activator.aiokit.deadlines import Deadlines
+from activator.aiokit.outbox import Outbox
 from activator.wire.client import ClientConnection, Lost
 from activator.wire.hangup import HangupWatch
 from activator.wire.heads import CHUNKED, HeadLimits, ResponseHead
@@ -18,6 +19,7 @@ from tests.service import RecordingService
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from activator.aiokit.outbox import Transport
     from activator.wire.heads import Field
 
 
@@ -63,6 +65,13 @@ class PaperTransport(asyncio.Transport):
         if not self.is_closed:
             self.is_closed = True
             self.protocol.connection_lost(None)
+
+
+class AtOnce(Outbox):
+    """No loop turns between what is played here, so that no turn of it ends."""
+
+    def write(self, transport: Transport, data: bytes) -> None:
+        transport.write(data)
 
 
 class Asked:
@@ -183,6 +192,7 @@ class Desk:
             hangups=self.hangups,
             limits=limits or ServerLimits(),
             known=KnownRequests() if limits else self.known_requests,
+            outbox=AtOnce(),
         )
 
     def serve(
