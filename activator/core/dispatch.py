@@ -113,7 +113,7 @@ class Dispatcher:
         if slots is None or slots.in_flight >= slots.limit:
             return None
         state = ticket.state
-        if state is not _NEW and state is not _DONE:
+        if state is not _DONE and state is not _NEW:
             raise ValueError(f"a ticket that is {state.name} cannot be submitted")
         ticket.state = _GRANTED
         replica = ticket.replica = slots.replica

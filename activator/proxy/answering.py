@@ -145,7 +145,7 @@ class Answering(Played, ABC):
         holding = aside.holding
         assert holding is not None
         gate, ticket, since = live.gate, self._ticket, self._dispatched_at
-        at.answered_by(upstream, now=now)
+        at.answered_by(upstream, now)
         live.first_byte(ticket, at)
         said = waited_head(
             head,
@@ -164,7 +164,7 @@ class Answering(Played, ABC):
         connection, sent = self._connection, len(body)
         received = connection.received
         in_proxy = max(0.0, since - self._arrived - holding.waited - aside.elsewhere)
-        is_told = connection.answer_at_once(said, body)  # the client does not wait for its line
+        is_told = connection.answer_at_once(said, body, now)  # its line can wait
         self._tell(head.status, "", now, received=received, sent=sent, in_proxy=in_proxy)
         self._aside = None
         if not is_told:

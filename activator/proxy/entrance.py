@@ -64,20 +64,11 @@ def enter(proxy: Proxy, connection: ServerConnection, head: RequestHead) -> None
             named = (usable_id(own[_ID]) if own and _ID in own else None) or new_request_id()
             arrived, form = proxy.clock(), known.straight
             if form is not None and not head.length:
-                go_straight(proxy, connection, head, known, form, request_id=named, arrived=arrived)
+                go_straight(proxy, connection, head, known, named, arrived)
                 return
             if form is not None and (body := connection.whole_body):
                 connection.take_body()
-                go_straight(
-                    proxy,
-                    connection,
-                    head,
-                    known,
-                    form,
-                    request_id=named,
-                    arrived=arrived,
-                    body=body,
-                )
+                go_straight(proxy, connection, head, known, named, arrived, body)
                 return
             exchange = Exchange(proxy, connection, head, known, request_id=named, arrived=arrived)
             connection.receiver = exchange
@@ -111,10 +102,9 @@ def _go_by_model(
         connection,
         head,
         admitted,
-        form,
-        request_id=request_id(head),
-        arrived=proxy.clock(),
-        body=body,
+        request_id(head),
+        proxy.clock(),
+        body,
         found=found,
     )
     return True
@@ -284,10 +274,9 @@ class _Arrival:
             self._connection,
             self._head,
             admitted,
-            form,
-            request_id=self._id,
-            arrived=self._arrived,
-            body=b"".join(body.chunks),
+            self._id,
+            self._arrived,
+            b"".join(body.chunks),
             found=(model, value),
         )
 

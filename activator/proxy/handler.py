@@ -345,8 +345,7 @@ class Exchange(Answering):
             if not is_repeatable:
                 body.forget()  # from here on the model may have worked on it
         connection.resume_body()
-        upstream.set_deadline(now + live.answer_within)
-        upstream.ask(said, method, sent)
+        upstream.ask(said, method, sent, now + live.answer_within)
         return True
 
     def take_over(

@@ -69,7 +69,7 @@ def outbound_head(
             if stencil is not NONE and _may_go_straight(head, admitted, proxy):
                 admitted.straight = stencil
         if stencil is not NONE:
-            return fill_upstream(stencil, head, request_id=request_id, peer=connection.peer)
+            return fill_upstream(stencil, head, request_id, connection.peer)
     return upstream_head(
         head,
         target=admitted.target(head),

@@ -77,7 +77,7 @@ def _holed(fields: list[Field], own: tuple[bytes, ...]) -> list[Field]:
     return holed
 
 
-def fill_upstream(stencil: Stencil, head: RequestHead, *, request_id: bytes, peer: str) -> bytes:
+def fill_upstream(stencil: Stencil, head: RequestHead, request_id: bytes, peer: str) -> bytes:
     form, names, is_ours = stencil
     if is_ours:
         if not names:
@@ -89,6 +89,14 @@ def fill_upstream(stencil: Stencil, head: RequestHead, *, request_id: bytes, pee
     parent = valid_traceparent(own.get(_TRACE)) or new_traceparent()
     values = map(own.__getitem__, names)
     return form % (head.query, *values, request_id, peer.encode(), parent)
+
+
+def form_for_all(stencil: Stencil) -> bytes | None:
+    """Of one that has no places for values of the client's own fields, and names the trace by the
+    request: for `%`, too. Open are the query, the id, the peer, the id again and the first half of
+    it. None: `fill_upstream` has more to do."""
+    form, names, is_ours = stencil
+    return form if is_ours and not names else None
 
 
 def is_stream_of_tokens(head: ResponseHead) -> bool | None:
@@ -163,7 +171,7 @@ def waited_head(
     return stencil.waited % (request_id, is_cold, *waits, upstream * 1e3)
 
 
-def straight_head(head: ResponseHead, *, via: bytes, request_id: bytes, upstream: float) -> bytes:
+def straight_head(head: ResponseHead, via: bytes, request_id: bytes, upstream: float) -> bytes:
     """`downstream_head` of an answer to a request that neither waited nor was sent twice.
     `upstream`: seconds at the replica."""
     stencil = (head.outline or head).note

@@ -1,5 +1,6 @@
 """A request that goes straight: to a replica with room for it, over a connection at hand, and its
-answer comes back whole. To a warm endpoint most are so; all that one of them needs is one object.
+answer comes back whole. To a warm endpoint most are so; all that one of them needs is one object,
+which its connection keeps for the next.
 
 A `Straight` is its client's `Receiver`, its replica's `Quick` and the ticket of its slot in one.
 Whatever else becomes of it (no slot, no connection, an answer in pieces, a client that leaves, a
@@ -18,7 +19,7 @@ from activator.proxy.admission import Peeked
 from activator.proxy.body import Body
 from activator.proxy.handler import Exchange
 from activator.proxy.played import count_tokens, subject_of
-from activator.proxy.stencils import fill_upstream, straight_head
+from activator.proxy.stencils import fill_upstream, form_for_all, straight_head
 from activator.telemetry.requests import answered
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from activator.proxy.admitted import Admitted
     from activator.proxy.listener import Proxy
     from activator.proxy.openai.toplevel import Value
-    from activator.proxy.stencils import Stencil
     from activator.upstream.registry import LiveReplica
     from activator.wire.client import ClientConnection, Sink
     from activator.wire.heads import Field, RequestHead, ResponseHead
@@ -40,7 +40,7 @@ class Straight(Ticket):
     """See the module; `go_straight` makes it."""
 
     __slots__ = (
-        "_admitted", "_asking", "_at", "_body", "_connection", "_found", "_head", "_id",
+        "_admitted", "_asking", "_at", "_body", "_connection", "_form", "_found", "_head", "_id",
         "_proxy", "_sent_at", "_upstream",
     )  # fmt: skip
 
@@ -53,6 +53,8 @@ class Straight(Ticket):
     """All of it, until it is sent."""
     _found: tuple[str, Value] | None
     """Its model, and where that stands in it, if this has led to where it goes."""
+    _form: bytes | None
+    """`form_for_all` of its head for a replica."""
     _at: LiveReplica
     _upstream: ClientConnection
     _sent_at: float
@@ -64,42 +66,38 @@ class Straight(Ticket):
 
     def whole(self, head: ResponseHead, body: bytes) -> None:
         admitted, at, proxy = self._admitted, self._at, self._proxy
-        live, now = admitted.live, proxy.clock()
-        gate = live.gate
-        at.answered_by(self._upstream, now=now)
+        live, now, connection = admitted.live, proxy.clock(), self._connection
+        gate, arrived, asked = live.gate, self.arrived, self._head
+        at.answered_by(self._upstream, now)
+        del self._upstream  # it may be closed long before the next request
         live.first_byte(self, at)
-        said = straight_head(head, via=proxy.via, request_id=self._id, upstream=now - self._sent_at)
+        said = straight_head(head, proxy.via, self._id, now - self._sent_at)
         gate.release(self)
         gate.served(now)
         if admitted.owner:
             live.keys.end(admitted.owner, now=now)
-        if self._connection.answer_at_once(said, body):
-            self._tell(head.status, now, len(body))  # the client does not wait for it
-        else:
-            self._tell(head.status, now, len(body))
-            self._connection.answer(said, body)
-        if self._head.length:
-            count_tokens(admitted, self._head, head, body)
-
-    def _tell(self, status: int, now: float, sent: int) -> None:
-        admitted, arrived = self._admitted, self.arrived
-        seconds = now - arrived
-        admitted.live.metrics.request(status, "", seconds, self._sent_at - arrived)
+        is_told = connection.answer_at_once(said, body, now)  # its line can wait
+        live.metrics.request(head.status, "", now - arrived, self._sent_at - arrived)
         answered(
-            admitted.subject or subject_of(admitted, self._head),
+            admitted.subject or subject_of(admitted, asked),
             self._id,
-            status,
-            seconds,
-            self._connection.received,
-            sent,
-            self._at.replica.id,
-            self._connection.peer,
+            head.status,
+            now - arrived,
+            connection.received,
+            len(body),
+            at.replica.id,
+            connection.peer,
         )
+        if not is_told:
+            connection.answer(said, body)  # this may be the next request when it returns
+        if asked.length:
+            count_tokens(admitted, asked, head, body)
 
     # --- what an Exchange is for
 
     def become(self, ticket: Ticket | None) -> Exchange:
         """`ticket`: with its slot; None: it has none, and one that waits is kept small."""
+        self._connection.note = None
         body = peeked = None
         if self._head.length:
             # once it is sent it is not sent again: the model may have worked on it
@@ -122,11 +120,6 @@ class Straight(Ticket):
     def wait_for_word(self) -> None:
         self._asking = self.become(self)
         self._asking.waits_for_word()
-
-    def decided(self, ticket: Ticket, replica: Replica | None) -> None:
-        asking = self._asking
-        del self._asking  # they hold each other, and would outlive the request
-        asking.decided(ticket, replica)
 
     def in_steps(self) -> Sink:
         return self.become(self).take_over(self._at, self._upstream, since=self._sent_at)
@@ -152,43 +145,32 @@ class Straight(Ticket):
         """As `body`."""
 
 
-_new: Final = Straight.__new__
-
-
-def go_straight(
+def go_straight(  # noqa: PLR0917  # called for each request
     proxy: Proxy,
     connection: ServerConnection,
     head: RequestHead,
     admitted: Admitted,
-    form: Stencil,
-    *,
     request_id: bytes,
     arrived: float,
     body: bytes = b"",
     found: tuple[str, Value] | None = None,
 ) -> None:
-    """As far as it can. `form`: of its head for a replica. `arrived`: when its head came, monotonic
-    seconds. `body`: all of it. `found`: its model, if this has led here, and where that stands."""
-    straight = _new(Straight)
-    straight.urgency = admitted.urgency
-    straight.affinity = admitted.affinity
-    straight.passive = False
-    straight.exclude = ()
-    straight.arrived = arrived
-    straight.state = _NEW
-    straight.replica = straight.entry = None
+    """As far as it can; it may go `straight`. `arrived`: when its head came, monotonic seconds.
+    `body`: all of it. `found`: its model, if this has led here, and where that stands."""
+    straight: Straight | None = connection.note  # type: ignore[assignment]  # nobody else's
+    if straight is None or straight._admitted is not admitted:
+        straight = _begun(proxy, connection, admitted)
     straight.seq = -1
-    straight._proxy = proxy
-    straight._connection = connection
+    straight.arrived = arrived
     straight._head = head
-    straight._admitted = admitted
     straight._id = request_id
-    straight._body = body
-    straight._found = found
     live = admitted.live
     gate = live.gate
     gate.arrive()
-    replica = gate.acquire_now(straight, straight.decided)
+    if body:
+        straight._body = body
+        straight._found = found
+    replica = gate.acquire_now(straight, _decided)
     if replica is None:
         straight.become(None).must_wait()
         return
@@ -197,8 +179,7 @@ def go_straight(
         return
     now = proxy.clock()
     at = live.replicas.get(replica.id)
-    upstream = None if at is None else at.connection_for(repeatable=not body, now=now)
-    if at is None or upstream is None:
+    if at is None or (upstream := at.connection_for(repeatable=not body, now=now)) is None:
         straight.become(straight).dispatch(replica)
         return
     straight._at = at
@@ -207,9 +188,46 @@ def go_straight(
     connection.receiver = straight
     if admitted.owner:
         live.keys.begin(admitted.owner, now=now)
-    upstream.set_deadline(now + live.answer_within)
-    request = fill_upstream(form, head, request_id=request_id, peer=connection.peer)
+    form = straight._form
+    if form is not None:
+        peer = connection.peer.encode()
+        request = form % (head.query, request_id, peer, request_id, request_id[:16])
+    else:
+        assert admitted.straight is not None
+        request = fill_upstream(admitted.straight, head, request_id, connection.peer)
     if body:
         request += body
         straight._body = b""
-    upstream.ask(request, head.method, straight)
+    upstream.ask(request, head.method, straight, now + live.answer_within)
+
+
+def _decided(ticket: Ticket, replica: Replica | None) -> None:
+    """One for all: a method would be bound anew for each."""
+    assert isinstance(ticket, Straight)
+    asking = ticket._asking
+    del ticket._asking  # they hold each other, and would outlive the request
+    asking.decided(ticket, replica)
+
+
+_new: Final = Straight.__new__
+
+
+def _begun(proxy: Proxy, connection: ServerConnection, admitted: Admitted) -> Straight:
+    """What all requests that are admitted with this have in common on this connection. The next
+    one takes the same object: it is nobody's any more once it is answered as a `whole`, and
+    given up as soon as it has `become` something else."""
+    assert admitted.straight is not None
+    straight = connection.note = _new(Straight)
+    straight.urgency = admitted.urgency
+    straight.affinity = admitted.affinity
+    straight.passive = False
+    straight.exclude = ()
+    straight.state = _NEW
+    straight.replica = straight.entry = None
+    straight._proxy = proxy
+    straight._connection = connection
+    straight._admitted = admitted
+    straight._form = form_for_all(admitted.straight)
+    straight._body = b""
+    straight._found = None
+    return straight

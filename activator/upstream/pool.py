@@ -80,15 +80,15 @@ class Pool:
         """The connection that rested least, if it may carry the request."""
         idle = self._idle
         while idle:
-            connection = idle[-1]
-            if not connection.usable:
-                idle.pop()
-                continue
-            rested = now - connection.resting_since
-            if not repeatable and rested > min(FRESH, connection.keep_alive_for - ANNOUNCED_MARGIN):
+            connection = idle.pop()
+            if connection.usable:
+                if repeatable:
+                    return connection
+                rested = now - connection.resting_since
+                if rested <= min(FRESH, connection.keep_alive_for - ANNOUNCED_MARGIN):
+                    return connection
+                idle.append(connection)
                 return None  # the others have rested longer
-            idle.pop()
-            return connection
         return None
 
     async def connect(self, *, within: float) -> ClientConnection:
@@ -108,11 +108,11 @@ class Pool:
         self._open.add(connection)
         return connection
 
-    def give(self, connection: ClientConnection, *, now: float) -> None:
+    def give(self, connection: ClientConnection, now: float) -> None:
         """Back from a complete answer; closed if it is of no further use."""
         if self._closed or len(self._idle) >= IDLE_CONNECTIONS:
             connection.close()
-        elif connection.rest(since=now, until=now + REST):
+        elif connection.rest(now, now + REST):
             self._idle.append(connection)
 
     def close(self) -> None:

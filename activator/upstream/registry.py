@@ -70,11 +70,11 @@ class LiveReplica:
             self._owed += 1
         return connection
 
-    def answered_by(self, connection: ClientConnection, *, now: float) -> None:
+    def answered_by(self, connection: ClientConnection, now: float) -> None:
         """As `answered`; the connection is given back."""
         self.moved_at = now
         self._owed -= 1
-        self.pool.give(connection, now=now)
+        self.pool.give(connection, now)
 
     @property
     def last_byte(self) -> float:
@@ -89,23 +89,26 @@ class RetryBudget:
     """Bounds requests that are sent twice although the first replica may have worked on them:
     a tenth of what is sent, and a few at once, so that a sick endpoint is not hit twice as hard."""
 
-    __slots__ = ("_left",)
+    __slots__ = ("_left", "is_full")
 
     MOST = 10.0
     EARNED = 0.1
 
     def __init__(self) -> None:
         self._left = self.MOST
+        self.is_full = True
+        """There is nothing to `earn`."""
 
     def earn(self) -> None:
         """A request has been answered."""
-        if self._left < self.MOST:
-            self._left = min(self.MOST, self._left + self.EARNED)
+        self._left = min(self.MOST, self._left + self.EARNED)
+        self.is_full = self._left >= self.MOST
 
     def take(self) -> bool:
         if self._left < 1:
             return False
         self._left -= 1
+        self.is_full = False
         return True
 
 
@@ -222,7 +225,9 @@ class LiveEndpoint:
     def first_byte(self, ticket: Ticket, at: LiveReplica) -> None:
         """Of the answer to a request that has a slot there."""
         self.gate.answered(ticket)
-        self.retries.earn()
+        retries = self.retries
+        if not retries.is_full:
+            retries.earn()
         if at.unproven:
             at.unproven = False
             self.answered(at.replica.id)

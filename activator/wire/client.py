@@ -245,9 +245,10 @@ class ClientConnection(asyncio.Protocol, Timed):
     def usable(self) -> bool:
         return self._state == _IDLE and not self._transport.is_closing()
 
-    def rest(self, *, since: float, until: float) -> bool:
-        """Between two requests, `until` then at most (loop time). False: it is of no more use."""
-        if self._state != _IDLE or self._transport.is_closing():
+    def rest(self, since: float, until: float) -> bool:
+        """Between two requests, `until` then at most (loop time). False: it is of no more use. One
+        that breaks meanwhile is not `usable`: whoever takes it looks."""
+        if self._state != _IDLE:
             return False
         self.resting_since = since
         self.deadline = until
@@ -281,8 +282,12 @@ class ClientConnection(asyncio.Protocol, Timed):
         else:
             self._outbox.write(self._transport, head)
 
-    def ask(self, request: bytes, method: bytes, quick: Quick) -> None:
-        """Send a whole request (not HEAD, no upgrade), body included, all at once."""
+    def ask(self, request: bytes, method: bytes, quick: Quick, until: float) -> None:
+        """Send a whole request (not HEAD, no upgrade), body included, all at once. `until`: as
+        `set_deadline`."""
+        self.deadline = until
+        if until < self.looked_at:
+            self._deadlines.arm(self)
         self._quick = quick
         self._state = _HEAD
         self._method = method

@@ -72,19 +72,17 @@ class _Head:
     """
 
     __slots__ = (
-        "connection", "fields", "first", "folded", "is_kept", "keep_alive", "length", "minor",
-        "note", "own",
+        "_fields", "_first", "_own", "connection", "folded", "is_kept", "keep_alive", "length",
+        "minor", "note",
     )  # fmt: skip
 
     def __init__(self, minor: int, fields: list[Field]) -> None:
         self.minor = minor
         self.folded = b""
         """The fields while nobody looks at them: what follows the first CRLF."""
-        self.fields = fields
-        self.first = _first_of(fields)
-        self.own = NOTHING_OWN
-        """Values of fields that differ from message to message; whether or not they are here, they
-        are among the fields (`wire.outline`)."""
+        self._fields = fields
+        self._first = _first_of(fields)
+        self._own = NOTHING_OWN
         self.length = 0
         self.keep_alive = minor == 1
         self.connection: frozenset[bytes] = _NO_OPTIONS
@@ -100,21 +98,49 @@ class _Head:
         if not self.folded:
             self.folded = b"".join([b"\r\n" + line for _, _, line in self.fields])
             self.first  # noqa: B018 - there to be deleted, whether it was asked for or not
-            del self.fields, self.first
+            del self._fields, self._first
 
-    if not TYPE_CHECKING:  # for a checker every name would be an attribute
+    # what is not there is made when it is asked for. No `__getattr__`: with one, the interpreter
+    # takes the long way to every attribute of a head
 
-        def __getattr__(self, name: str) -> object:
-            """Only asked for what is not there: the fields, once they are folded."""
-            if name not in ("fields", "first"):
-                raise AttributeError(name)
-            if name == "first":
-                self.first = _first_of(self.fields)
-                return self.first
+    @property
+    def fields(self) -> list[Field]:
+        try:
+            return self._fields
+        except AttributeError:
             _, _, lines = self.folded.partition(b"\r\n")
-            self.fields = _split(lines)
+            self._fields = _split(lines)
             self.folded = b""
-            return self.fields
+            return self._fields
+
+    @fields.setter
+    def fields(self, fields: list[Field]) -> None:
+        self._fields = fields
+
+    @property
+    def first(self) -> dict[bytes, Field]:
+        """The first field of each name."""
+        try:
+            return self._first
+        except AttributeError:
+            self._first = _first_of(self.fields)
+            return self._first
+
+    @property
+    def own(self) -> dict[bytes, bytes]:
+        """Values of fields that differ from message to message; whether or not they are here, they
+        are among the fields (`wire.outline`)."""
+        try:
+            return self._own
+        except AttributeError:
+            return self._find_own()
+
+    @own.setter
+    def own(self, own: dict[bytes, bytes]) -> None:
+        self._own = own
+
+    def _find_own(self) -> dict[bytes, bytes]:
+        raise AttributeError("own")
 
     def get(self, name: bytes) -> bytes | None:
         """The value of the first field of this lower-case name."""
@@ -154,18 +180,15 @@ class RequestHead(_Head):
 
     def fold(self) -> None:
         if self.own:
-            del self.own  # values that its fields have, too
+            del self._own  # values that its fields have, too
         super().fold()
         self.method = _METHODS.get(self.method, self.method)
 
-    if not TYPE_CHECKING:  # as above
-
-        def __getattr__(self, name: str) -> object:
-            if name != "own":
-                return super().__getattr__(name)
-            first = self.first
-            self.own = {each: first[each][1] for each in self.outline.names}
-            return self.own
+    def _find_own(self) -> dict[bytes, bytes]:
+        assert self.outline is not None
+        first = self.first
+        self._own = {each: first[each][1] for each in self.outline.names}
+        return self._own
 
 
 class ResponseHead(_Head):

@@ -104,7 +104,7 @@ class Outline(_Common[RequestHead]):
         """The head that these bytes are; None: it is to be read as a whole."""
         like, names = self._like, self.names
         head = _new_request(RequestHead)
-        head.own = own = dict(zip(names, values, strict=True)) if names else like.own
+        head._own = own = dict(zip(names, values, strict=True)) if names else like.own
         if self._has_length:
             size = own[_LENGTH]
             if _SIZE.fullmatch(size) is None:
@@ -137,7 +137,7 @@ class AnswerOutline(_Common[ResponseHead]):
         """As `Outline`'s; there is no query."""
         like = self._like
         head = _new_answer(ResponseHead)
-        head.own = own = dict(zip(self.names, values, strict=True))
+        head._own = own = dict(zip(self.names, values, strict=True))
         if self._has_length:
             size = own[_LENGTH]
             if _SIZE.fullmatch(size) is None:

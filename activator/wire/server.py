@@ -68,6 +68,7 @@ class ServerConnection(asyncio.Protocol, Timed):
         "_will_close",
         "body_at_hand",
         "head",
+        "note",
         "peer",
         "received",
         "receiver",
@@ -99,6 +100,9 @@ class ServerConnection(asyncio.Protocol, Timed):
         """All of the request's body, if just that has come with its head, until it is told."""
         self.deadline = self.looked_at = inf
         self.head: RequestHead
+        self.note: object = None
+        """What the service keeps of one request for the next on this connection, while there may
+        be one and memory is not scarce."""
         self.receiver: Receiver | None = None
         self.tunnel: Tunnel | None = None
         self.peer = ""
@@ -293,9 +297,9 @@ class ServerConnection(asyncio.Protocol, Timed):
         self.sent += size
         self._kit.outbox.write(self._transport, chunk)
 
-    def answer_at_once(self, head: bytes, body: bytes) -> bool:
+    def answer_at_once(self, head: bytes, body: bytes, now: float) -> bool:
         """All of an answer to a whole request, where nothing is to be said or done beside it: as
-        `answer`. False: nothing was done."""
+        `answer`. False: nothing was done. `now`: loop time."""
         asked, kit = self.head, self._kit
         service, keep_alive = kit.service, kit.limits.keep_alive
         if (
@@ -312,7 +316,7 @@ class ServerConnection(asyncio.Protocol, Timed):
         self.receiver = None
         self.sent = len(body)
         kit.outbox.write(self._transport, b"%b\r\n%b" % (head, body))
-        at = self.deadline = kit.loop.time() + keep_alive
+        at = self.deadline = now + keep_alive
         if at < self.looked_at:
             kit.deadlines.arm(self)
         return True
@@ -321,7 +325,7 @@ class ServerConnection(asyncio.Protocol, Timed):
         """All of an answer: `begin_answer`, `send` and `finish` in one. `head` says, in its
         Content-Length or otherwise, how long `body` is. Whoever receives the request is told
         nothing more."""
-        if not self.answer_at_once(head, body):
+        if not self.answer_at_once(head, body, self._kit.loop.time()):
             self.receiver = None  # it may be more than the client takes at once
             self.begin_answer(head, length=len(body), followed=True)
             self.send(body)
@@ -401,6 +405,7 @@ class ServerConnection(asyncio.Protocol, Timed):
 
     def sip(self) -> None:
         """Read a little at a time, if no body is being read."""
+        self.note = None
         if self._state == _HEAD and not self._sipping and not self._transport.is_closing():
             self._sipping = True
             hand_over(self._transport, Sipping(self, self._kit.cup), reading=self._reading)
@@ -627,6 +632,7 @@ class ServerConnection(asyncio.Protocol, Timed):
     def _let_go(self) -> None:
         self._kit.outbox.flush()
         self._state = _CLOSED
+        self.note = None
         self._incoming.drop()
         self.deadline = inf
         self._kit.deadlines.forget(self)

@@ -99,6 +99,23 @@ async def test_a_connection_that_was_closed_meanwhile_is_not_taken() -> None:
     assert pool.take(repeatable=True, now=NOW) is older
 
 
+async def test_a_connection_that_is_breaking_is_not_taken_although_it_does_not_know_yet() -> None:
+    up = Upstream()
+    pool = Pool(ONE, up.kit)
+    older = await rested(pool)
+    breaking = await pool.connect(within=1.0)
+    up.wire.closed = True
+    pool.give(breaking, now=NOW)
+    assert pool.take(repeatable=True, now=NOW) is older
+    assert pool.take(repeatable=True, now=NOW) is None
+
+    pool.give(older, now=NOW)
+    pool.give(breaking, now=NOW)
+    up.wire.breaks()
+    assert pool._idle == [older]
+    assert pool._open == {older}
+
+
 async def test_a_connection_rests_for_a_while_only() -> None:
     up = Upstream()
     pool = Pool(ONE, up.kit)

@@ -89,7 +89,9 @@ def test_a_request_that_joins_others_is_no_progress() -> None:
 
 def test_repetitions_are_a_tenth_of_what_is_answered_and_a_few_at_once() -> None:
     budget = RetryBudget()
+    assert budget.is_full
     assert [budget.take() for _ in range(11)] == [True] * 10 + [False]
+    assert not budget.is_full
 
     for _ in range(9):
         budget.earn()
@@ -104,6 +106,17 @@ def test_a_budget_does_not_grow_without_end() -> None:
     for _ in range(10_000):
         budget.earn()
 
+    assert [budget.take() for _ in range(11)].count(True) == 10
+
+
+def test_a_budget_is_full_again_once_all_of_it_is_earned() -> None:
+    budget = RetryBudget()
+    assert budget.take()
+    for _ in range(20):
+        if not budget.is_full:
+            budget.earn()
+
+    assert budget.is_full
     assert [budget.take() for _ in range(11)].count(True) == 10
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from itertools import pairwise
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from activator.aiokit.deadlines import Deadlines
@@ -249,7 +250,7 @@ class Desk:
             transport.set_protocol(connection)
             connection.connection_made(transport)
             if in_a_hurry:
-                connection.ask(b"", method, InAHurry(asked))
+                connection.ask(b"", method, InAHurry(asked), inf)
             else:
                 connection.begin(b"", method=method, length=0, upgrade=upgrade, sink=asked)
             for data in reads:
