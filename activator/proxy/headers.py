@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import re
+from binascii import hexlify
 from typing import TYPE_CHECKING, Final
 
 from activator.errors import Loop
@@ -44,7 +45,21 @@ _ID: Final = b"x-request-id"
 _FORWARDED: Final = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b"
 _REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
 
+AT_ONCE: Final = 128
+"""Ids that are made at a time: one by one they are twice as dear."""
+
 _dice = random.Random(os.urandom(16))
+_ids: list[bytes] = []
+"""Made, and not given to a request yet."""
+_take_id = _ids.pop
+
+
+def _begin_anew() -> None:
+    _dice.seed(os.urandom(16))
+    _ids.clear()
+
+
+os.register_at_fork(after_in_child=_begin_anew)  # or both would give their requests the same ids
 
 
 def via_name() -> bytes:
@@ -69,7 +84,11 @@ def usable_id(given: bytes | None) -> bytes | None:
 
 def new_request_id() -> bytes:
     """128 random bits; unique, not secret."""
-    return b"%032x" % _dice.getrandbits(128)
+    try:
+        return _take_id()
+    except IndexError:
+        _ids.extend(hexlify(_dice.randbytes(16 * AT_ONCE), b" ", 16).split(b" "))
+        return _take_id()
 
 
 def new_traceparent() -> bytes:

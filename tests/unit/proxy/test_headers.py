@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from activator.proxy.headers import (
+    AT_ONCE,
     downstream_head,
     interim_head,
     is_loop,
@@ -245,8 +248,24 @@ def test_an_unusable_request_id_is_replaced(value: str) -> None:
 
 
 def test_request_ids_do_not_repeat() -> None:
-    assert len({new_request_id() for _ in range(1000)}) == 1000
+    made = [new_request_id() for _ in range(10 * AT_ONCE)]
+    assert len(set(made)) == len(made)
+    assert all(re.fullmatch(rb"[0-9a-f]{32}", one) for one in made)
     assert via_name() != via_name()
+
+
+def test_a_fork_gives_out_other_request_ids() -> None:
+    script = (
+        "import os\n"
+        "from activator.proxy.headers import AT_ONCE, new_request_id\n"
+        "new_request_id()\n"
+        "child = os.fork()\n"
+        "made = [new_request_id() for _ in range(2 * AT_ONCE)]\n"
+        "child and os.waitpid(child, 0)\n"
+        "print(*map(bytes.decode, made))\n"
+    )
+    made = subprocess.check_output([sys.executable, "-c", script], text=True).split()
+    assert len(set(made)) == len(made) == 4 * AT_ONCE
 
 
 @pytest.mark.parametrize(
