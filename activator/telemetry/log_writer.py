@@ -99,7 +99,8 @@ class LogWriter:
 
     def put_facts(self, facts: tuple[Any, ...]) -> None:
         """The same, of a line that is made when it is written. `facts`: so many as FACTS; the first
-        of them is called with the facts of several such lines, one list, and returns these."""
+        of them is called with the facts of several such lines, one list that is its own, and
+        returns these lines, one behind the other."""
         if self._put >= self._bound and not self._finds_room():
             self._refused += 1
             return
@@ -169,20 +170,23 @@ class LogWriter:
     def _write_all(self, some: list[Any]) -> bool:
         """True: the end is among them."""
         batch: list[bytes] = []
-        size = at = 0
+        lines = size = at = 0
         while at < len(some):
             one, begin = some[at], at
             at += 1
             if isinstance(one, bytes):
                 batch.append(one)
+                lines += 1
                 size += len(one)
             elif callable(one):
-                at = _end_of_run(some, begin, most=BATCH - len(batch))
-                batch += _made(one, some[begin:at])
-                size += (at - begin) // FACTS * RECKONED
+                at = _end_of_run(some, begin, most=BATCH - lines)
+                batch.append(_made(one, some[begin:at]))
+                made = (at - begin) // FACTS
+                lines += made
+                size += made * RECKONED
             else:
-                self._deliver(batch, size=size)
-                batch, size = [], 0
+                self._deliver(batch, lines=lines, size=size)
+                batch, lines, size = [], 0, 0
                 if one is None:
                     return True
                 if isinstance(one, threading.Event):
@@ -190,15 +194,16 @@ class LogWriter:
                     one.set()
                 else:
                     self._unsaid += one
-            if len(batch) >= BATCH:
-                self._deliver(batch, size=size)
-                batch, size = [], 0
-        self._deliver(batch, size=size)
+            if lines >= BATCH:
+                self._deliver(batch, lines=lines, size=size)
+                batch, lines, size = [], 0, 0
+        self._deliver(batch, lines=lines, size=size)
         return False
 
-    def _deliver(self, batch: list[bytes], *, size: int) -> None:
-        """And before these lines, how many are missing there. `size`: of what was put."""
-        lines, unsaid = len(batch), self._unsaid
+    def _deliver(self, batch: list[bytes], *, lines: int, size: int) -> None:
+        """And before these lines, how many are missing there. `lines`: so many they are; `size`: of
+        what was put."""
+        unsaid = self._unsaid
         if unsaid:
             batch.insert(0, self._lost(unsaid).encode())
         elif not batch:
@@ -218,16 +223,19 @@ def _end_of_run(some: list[Any], begin: int, *, most: int) -> int:
     """Behind the facts from `begin` on that the same one makes `most` lines of."""
     make, at = some[begin], begin + FACTS
     end = min(len(some), begin + most * FACTS)
-    while at < end and some[at] is make:
+    makers = some[begin:end:FACTS]
+    if makers.count(make) == len(makers):  # nearly always: nothing else was logged meanwhile
+        return end
+    while some[at] is make:
         at += FACTS
     return at
 
 
-def _made(make: Callable[[list[Any]], list[bytes]], facts: list[Any]) -> list[bytes]:
+def _made(make: Callable[[list[Any]], bytes], facts: list[Any]) -> bytes:
     try:
         return make(facts)
     except Exception as error:  # never the problem of lines that others have logged
-        return [f"log lines cannot be made: {error!r}\n".encode(errors="backslashreplace")]
+        return f"log lines cannot be made: {error!r}\n".encode(errors="backslashreplace")
 
 
 def to_descriptor(descriptor: int) -> Callable[[bytes], None]:

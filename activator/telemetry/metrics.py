@@ -98,18 +98,25 @@ class Histogram:
         self.total += value
 
     def observe_all(self, values: list[float]) -> None:
-        """Each of them; sorts them where that is cheaper than to look for each one's bucket."""
+        """Each of them; most are in one bucket, and to sort the others is cheaper than to look for
+        each one's."""
         counts, bounds = self.counts, self.bounds
         self.total += sum(values)
         if len(values) < FEW:
             for value in values:
                 counts[bisect_left(bounds, value)] += 1
             return
-        values.sort()
-        begin, count = 0, len(values)
+        least = bisect_left(bounds, min(values))
+        if least == bisect_left(bounds, max(values)):
+            counts[least] += len(values)
+            return
+        others = list(filter(bounds[least].__lt__, values))
+        counts[least] += len(values) - len(others)
+        others.sort()
+        begin, count = 0, len(others)
         while begin < count:
-            bucket = bisect_left(bounds, values[begin])
-            end = count if bucket == len(bounds) else bisect_right(values, bounds[bucket], begin)
+            bucket = bisect_left(bounds, others[begin])
+            end = count if bucket == len(bounds) else bisect_right(others, bounds[bucket], begin)
             counts[bucket] += end - begin
             begin = end
 

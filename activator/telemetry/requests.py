@@ -10,7 +10,9 @@ way through handlers and formatters only where others listen to it.
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
 from json.encoder import encode_basestring as quoted
+from operator import attrgetter
 from time import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +21,7 @@ from activator.telemetry.log_writer import FACTS
 from activator.telemetry.logs import REQUESTS, encoded, word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 LONGEST: Final = 512
 """Characters of a path."""
@@ -27,6 +29,8 @@ BROKEN_OFF: Final = "broken_off"
 REMEMBERED: Final = 1024
 """Replicas, peers and the like: they are the same again and again."""
 INFO: Final = logging.INFO
+OPEN: Final = FACTS - 1
+"""In the layout of a usual line: the facts but for who makes it."""
 
 
 class _Written(dict[str, bytes]):
@@ -47,6 +51,7 @@ class _Written(dict[str, bytes]):
 _words = _Written(word)
 _quoted = _Written(quoted)
 _where = _Written(lambda replica: replica and f"replica={word(replica)} ")
+_text_in_json, _text_in_text = attrgetter("in_json"), attrgetter("in_text")
 _log = logging.getLogger(REQUESTS)
 _is_enabled = _log.isEnabledFor
 _handlers, _own_handlers = logging.getLogger().handlers, _log.handlers
@@ -153,7 +158,7 @@ def answered(  # noqa: PLR0917  # called for each request
         if straight is not None and len(_handlers) < 2 and not _own_handlers:
             make = _usual_in_json if straight.in_json else _usual_in_text
             straight.put_facts(
-                (make, time(), of, request_id, seconds, bytes_in, bytes_out, replica, remote)
+                (make, time(), request_id, of, seconds, bytes_in, bytes_out, replica, remote)
             )
             return
     if is_logged(status, ""):
@@ -171,58 +176,71 @@ def answered(  # noqa: PLR0917  # called for each request
         )
 
 
-def _usual_in_json(facts: list[Any]) -> list[bytes]:
+def _usual_in_json(facts: list[Any]) -> bytes:
     """The lines of what `answered` put; they are made by the thread that writes them."""
-    return [
-        _USUAL_JSON
-        % (
-            moment,
-            # one of ours has neither quotes nor backslashes, and few others have
-            name if name.isalnum() else _id_in_json(name)[1:-1],
-            of.in_json or _in_json(of),
-            seconds,
-            bytes_in,
-            bytes_out,
-            _quoted[replica],
-            _quoted[remote],
-        )
-        for moment, of, name, seconds, bytes_in, bytes_out, replica, remote in _each(
-            facts, moment_of=logs.moment
-        )
-    ]
+    return _lines(
+        facts,
+        layout=_USUAL_JSON,
+        moment_of=logs.moment,
+        # one of ours has neither quotes nor backslashes, and few others have
+        written_id=lambda request_id: _id_in_json(request_id)[1:-1],
+        text_of=_text_in_json,
+        make_text=_in_json,
+        where=_quoted,
+        words=_quoted,
+    )
 
 
-def _usual_in_text(facts: list[Any]) -> list[bytes]:
-    return [
-        _USUAL_TEXT
-        % (
-            moment,
-            name if name.isalnum() else _id_in_text(name),
-            of.in_text or _in_text(of),
-            seconds,
-            bytes_in,
-            bytes_out,
-            _where[replica],
-            _words[remote],
-        )
-        for moment, of, name, seconds, bytes_in, bytes_out, replica, remote in _each(
-            facts, moment_of=logs.local_moment
-        )
-    ]
+def _usual_in_text(facts: list[Any]) -> bytes:
+    return _lines(
+        facts,
+        layout=_USUAL_TEXT,
+        moment_of=logs.local_moment,
+        written_id=_id_in_text,
+        text_of=_text_in_text,
+        make_text=_in_text,
+        where=_where,
+        words=_words,
+    )
 
 
-def _each(facts: list[Any], *, moment_of: Callable[[float], str]) -> Iterator[tuple[Any, ...]]:
-    """The facts of each line, its moment as it is written. Most are of the millisecond of the one
-    before."""
+def _lines(
+    facts: list[Any],
+    *,
+    layout: bytes,
+    moment_of: Callable[[float], str],
+    written_id: Callable[[bytes], bytes],
+    text_of: Callable[[Subject], bytes],
+    make_text: Callable[[Subject], bytes],
+    where: _Written,
+    words: _Written,
+) -> bytes:
+    """Each fact in all lines before the next: so all is done in loops that are not Python's. In the
+    end `facts` are what the layout has open, line by line."""
+    del facts[::FACTS]
+    moments = _moments(facts[::OPEN], moment_of=moment_of)
+    facts[::OPEN] = moments
+    ids = facts[1::OPEN]
+    if not all(map(bytes.isalnum, ids)):
+        facts[1::OPEN] = map(written_id, ids)
+    subjects = facts[2::OPEN]
+    texts = list(map(text_of, subjects))
+    facts[2::OPEN] = texts if all(texts) else map(make_text, subjects)
+    facts[6::OPEN] = map(where.__getitem__, facts[6::OPEN])
+    facts[7::OPEN] = map(words.__getitem__, facts[7::OPEN])
+    return layout * len(moments) % tuple(facts)
+
+
+def _moments(times: list[float], *, moment_of: Callable[[float], str]) -> list[bytes]:
+    """Each as it is written. Most are of the millisecond of the one before."""
     moments: list[bytes] = []
-    moment, since, until = b"", 0.0, 0.0
-    for at in facts[1::FACTS]:
-        if not since <= at < until:
-            moment = encoded(moment_of(at))
-            since = at  # and no sooner: the clock may be set back
-            until = int(at) + (int(at % 1 * 1000) + 1) / 1000
-        moments.append(moment)
-    return zip(moments, *(facts[place::FACTS] for place in range(2, FACTS)), strict=True)
+    is_in_order = times == sorted(times)  # else the clock was set back
+    while (begin := len(moments)) < len(times):
+        at, end = times[begin], begin + 1
+        if is_in_order:
+            end = bisect_left(times, int(at) + (int(at % 1 * 1000) + 1) / 1000, end)
+        moments += [encoded(moment_of(at))] * (end - begin)
+    return moments
 
 
 def request_ended(

@@ -154,16 +154,16 @@ def test_lines_that_come_while_others_are_written_gather(reader: Reader, writer:
     assert written == [b"first\n", b"".join(b"line%05d\n" % number for number in range(5))]
 
 
-def facts(number: int, *, made: Callable[[list[Any]], list[bytes]]) -> tuple[Any, ...]:
+def facts(number: int, *, made: Callable[[list[Any]], bytes]) -> tuple[Any, ...]:
     return (made, number, *(None for _ in range(FACTS - 2)))
 
 
-def numbers(facts: list[Any]) -> list[bytes]:
-    return [b"made %d\n" % number for number in facts[1::FACTS]]
+def numbers(facts: list[Any]) -> bytes:
+    return b"".join(b"made %d\n" % number for number in facts[1::FACTS])
 
 
-def other_numbers(facts: list[Any]) -> list[bytes]:
-    return [b"other %d\n" % number for number in facts[1::FACTS]]
+def other_numbers(facts: list[Any]) -> bytes:
+    return b"".join(b"other %d\n" % number for number in facts[1::FACTS])
 
 
 def test_lines_that_are_made_later_are_where_they_were_put(reader: Reader) -> None:
@@ -183,7 +183,7 @@ def test_lines_that_are_made_later_are_where_they_were_put(reader: Reader) -> No
 def test_many_are_made_at_a_time_and_written_in_batches(reader: Reader) -> None:
     made_at_a_time = []
 
-    def counted(facts: list[Any]) -> list[bytes]:
+    def counted(facts: list[Any]) -> bytes:
         made_at_a_time.append(len(facts) // FACTS)
         return numbers(facts)
 
@@ -234,7 +234,7 @@ def test_lines_that_are_not_made_yet_wait_up_to_the_bound_too(reader: Reader) ->
 def test_who_cannot_make_lines_keeps_none_from_being_written(
     reader: Reader, writer: LogWriter
 ) -> None:
-    def fails(facts: list[Any]) -> list[bytes]:
+    def fails(facts: list[Any]) -> bytes:
         raise LookupError("no facts")
 
     reader.reads.set()

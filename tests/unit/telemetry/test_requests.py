@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import shlex
+import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from activator.telemetry import logs
+from activator.telemetry.log_writer import GATHER, MOST, RECKONED
 from activator.telemetry.requests import (
     LONGEST,
     REMEMBERED,
@@ -194,10 +198,15 @@ def nobody_else_listens() -> Iterator[None]:
         root.handlers[:] = others
 
 
-def usual(stream: io.StringIO, *, status: int = 200, request_id: bytes = b"abc") -> str:
+def tell(*, status: int = 200, request_id: bytes = b"abc", remote: str = "10.0.0.1") -> None:
+    """That it was answered."""
+    answered(LLAMA, request_id, status, 0.25, 10, 20, "m-1", remote)
+
+
+def usual(stream: io.StringIO, *, status: int = 200) -> str:
     """What is written of an answer."""
     before = len(stream.getvalue())
-    answered(LLAMA, request_id, status, 0.25, 10, 20, "m-1", "10.0.0.1")
+    tell(status=status)
     logs.flush()
     return stream.getvalue()[before:]
 
@@ -244,35 +253,73 @@ ids = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1)
 sizes = st.integers(0, 1 << 50)
 
 
+answers = st.fixed_dictionaries(
+    {
+        "of": subjects,
+        "request_id": ids,
+        "status": st.sampled_from([200, 200, 200, 204, 404, 500]),
+        "seconds": st.floats(min_value=0, max_value=1e6),
+        "bytes_in": sizes,
+        "bytes_out": sizes,
+        "replica": texts,
+        "remote": texts,
+    }
+)
+
+
 @pytest.mark.parametrize("form", logs.FORMATS)
-def test_the_usual_line_is_like_the_others(form: logs.Format) -> None:
-    @given(
-        of=subjects,
-        facts=st.fixed_dictionaries(
-            {
-                "request_id": ids,
-                "status": st.sampled_from([200, 200, 204, 404, 500]),
-                "seconds": st.floats(min_value=0, max_value=1e6),
-                "bytes_in": sizes,
-                "bytes_out": sizes,
-                "replica": texts,
-                "remote": texts,
-            }
-        ),
-        at=st.floats(min_value=0, max_value=4e9),
-    )
-    def check(of: Subject, facts: dict[str, Any], at: float) -> None:
-        monkeypatch.setattr("activator.telemetry.requests.time", lambda: at)
+def test_usual_lines_that_are_made_together_are_like_the_others(form: logs.Format) -> None:
+    @given(told=st.lists(st.tuples(answers, st.floats(min_value=0, max_value=4e9)), max_size=9))
+    def check(told: list[tuple[dict[str, Any], float]]) -> None:
         before = len(stream.getvalue())
-        answered(of, **facts)
-        request_ended(of, reason="", attempts=1, **facts)
-        logs.flush()
-        one, other = stream.getvalue()[before:].splitlines(keepends=True)
-        assert one == other
+        for each in answered, ended:
+            for facts, at in told:
+                monkeypatch.setattr("activator.telemetry.requests.time", lambda at=at: at)
+                each(**facts)
+            logs.flush()
+        lines = stream.getvalue()[before:].splitlines(keepends=True)
+        assert lines[: len(told)] == lines[len(told) :]
+        assert len(lines) == 2 * len(told)
+
+    def ended(**facts: Any) -> None:
+        request_ended(reason="", attempts=1, **facts)
 
     with nobody_else_listens(), pytest.MonkeyPatch.context() as monkeypatch:
         logs.configure(form, stream=(stream := io.StringIO()))
         check()
+
+
+def test_answers_are_written_without_anybody_asking() -> None:
+    with nobody_else_listens():
+        logs.configure(stream=(stream := io.StringIO()))
+        for number in range(1, 4):
+            time.sleep(5 * GATHER)  # the thread is at rest again
+            tell()
+            until = time.monotonic() + 5.0
+            while stream.getvalue().count("\n") < number:
+                assert time.monotonic() < until
+                time.sleep(GATHER)
+
+
+def test_answers_beyond_what_may_wait_are_lost_and_said_to_be() -> None:
+    read, write = os.pipe()
+    with nobody_else_listens(), open(write, "w") as unread, open(read) as reader:
+        logs.configure(stream=unread)
+        most = MOST // RECKONED
+        for _ in range(most + 7):
+            tell()
+        assert logs.dropped() == 7
+        taking = threading.Thread(target=lambda: lines.extend(reader))
+        lines: list[str] = []
+        taking.start()
+        logs.flush()
+        tell()
+        logs.flush()
+        logs.configure()
+        unread.close()
+        taking.join()
+    assert len(lines) == most + 2
+    assert "7 log lines were lost" in lines[-2]
 
 
 def test_what_others_listen_to_comes_as_a_record(caplog: pytest.LogCaptureFixture) -> None:
@@ -340,7 +387,7 @@ def test_answers_are_among_the_lines_that_can_be_chosen(
 def test_where_nothing_is_configured_nothing_is_written(capfd: pytest.CaptureFixture[str]) -> None:
     with nobody_else_listens(), pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(logs, "straight", None)
-        answered(LLAMA, b"abc", 200, 0.25, 10, 20, "m-1", "10.0.0.1")
+        tell()
     assert capfd.readouterr() == ("", "")
 
 
@@ -351,7 +398,7 @@ def test_a_line_begins_with_the_moment_also_when_the_clock_is_set_back(form: log
         logs.configure(form, stream=(stream := io.StringIO()))
         for at in moments:
             monkeypatch.setattr("activator.telemetry.requests.time", lambda at=at: at)
-            answered(LLAMA, b"abc", 200, 0.25, 10, 20, "m-1", "10.0.0.1")
+            tell()
         logs.flush()
     lines = stream.getvalue().splitlines()
     if form == "json":
@@ -365,9 +412,9 @@ def test_answers_and_all_else_that_is_logged_are_written_in_order() -> None:
     with nobody_else_listens():
         logs.configure("json", stream=(stream := io.StringIO()))
         for number in range(3):
-            answered(LLAMA, b"%d" % number, 200, 0.25, 10, 20, "m-1", "10.0.0.1")
+            tell(request_id=b"%d" % number)
             logging.getLogger("activator").info("between", extra={"request_id": f"{number}"})
-            answered(LLAMA, b"%d" % number, 503, 0.25, 10, 20, "m-1", "10.0.0.1")
+            tell(request_id=b"%d" % number, status=503)
         logs.flush()
     told = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [one["request_id"] for one in told] == [*"000111222"]
@@ -378,7 +425,7 @@ def test_replicas_and_peers_without_end_are_not_remembered_without_end() -> None
     with nobody_else_listens():
         logs.configure("json", stream=(stream := io.StringIO()))
         for number in range(REMEMBERED + 10):
-            answered(LLAMA, b"abc", 200, 0.25, 10, 20, "m-1", f"peer {number}")
+            tell(remote=f"peer {number}")
         logs.flush()
     told = [json.loads(line)["remote"] for line in stream.getvalue().splitlines()]
     assert told == [f"peer {number}" for number in range(REMEMBERED + 10)]
