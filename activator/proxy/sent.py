@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Sent:
     """An Exchange's in an Attempt's place; wire's `Quick`."""
 
-    __slots__ = ("_at", "_attempt", "_exchange", "_since", "_upstream")
+    __slots__ = ("_at", "_exchange", "_since", "_upstream")
 
     def __init__(
         self, exchange: Exchange, at: LiveReplica, upstream: ClientConnection, *, since: float
@@ -30,7 +30,6 @@ class Sent:
         self._at = at
         self._upstream = upstream
         self._since = since
-        self._attempt: Attempt
 
     # --- from the replica
 
@@ -38,9 +37,7 @@ class Sent:
         self._exchange.whole_after_wait(head, body, self._at, self._upstream)
 
     def in_steps(self) -> Attempt:
-        attempt = self._exchange.take_over(self._at, self._upstream, since=self._since)
-        self._attempt = attempt
-        return attempt
+        return self._exchange.take_over(self._at, self._upstream, since=self._since)
 
     # --- from the client
 
@@ -49,8 +46,7 @@ class Sent:
         self._upstream.close()
 
     def pause(self) -> None:
-        self._upstream.in_steps()
-        self._attempt.pause()
+        """Its answer has not begun as long as it is one."""
 
     def resume(self) -> None:
-        """It was never paused."""
+        """As `pause`."""

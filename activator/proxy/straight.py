@@ -131,9 +131,7 @@ class Straight(Ticket):
         receiver.client_left()
 
     def writable(self, *, ok: bool) -> None:
-        self._upstream.in_steps()
-        assert self._connection.receiver is not None
-        self._connection.receiver.writable(ok=ok)
+        """Its answer has not begun as long as it is one."""
 
     def body(self, data: bytes) -> None:
         """All of it has been sent."""

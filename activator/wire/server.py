@@ -174,7 +174,7 @@ class ServerConnection(asyncio.Protocol, Timed):
         self._full = True
         if self.tunnel is not None:
             self.tunnel.full(self)
-        elif self.receiver is not None:
+        elif self.receiver is not None and self._answering:
             self.receiver.writable(ok=False)
 
     def resume_writing(self) -> None:
@@ -182,7 +182,8 @@ class ServerConnection(asyncio.Protocol, Timed):
         if self.tunnel is not None:
             self.tunnel.drained(self)
         elif self.receiver is not None:
-            self.receiver.writable(ok=True)
+            if self._answering:
+                self.receiver.writable(ok=True)
         elif self._incoming.rest:
             self._advance()
 
@@ -253,6 +254,9 @@ class ServerConnection(asyncio.Protocol, Timed):
         `followed`: `send` or `finish` comes before this turn of the loop ends, and takes the head
         along (every write is a system call). `last`: the connection is closed after it."""
         self._answering = True
+        if self._full and self.receiver is not None:
+            # with the answer before, whose writing may have waited until this request had begun
+            self.receiver.writable(ok=False)
         self.deadline = inf
         self._chunked = length == CHUNKED and self.head.minor == 1
         until_close = length == UNTIL_CLOSE or (length == CHUNKED and self.head.minor == 0)
@@ -379,6 +383,8 @@ class ServerConnection(asyncio.Protocol, Timed):
         self.gulp()
         rest = self._incoming.take()
         self._apply_reading()
+        if self._full:
+            tunnel.full(self)  # as in `begin_answer`
         self._write(head + b"\r\n")
         if rest:
             tunnel.moved(self, rest)

@@ -47,7 +47,8 @@ class Receiver(Protocol):
         """The client is gone or has shut down its side; an answer would reach nobody."""
 
     def writable(self, *, ok: bool) -> None:
-        """The client reads slower than it is sent to (False), or has caught up (True)."""
+        """Of an answer that has begun, or is just about to: the client reads slower than it is sent
+        to (False), or has caught up (True)."""
 
 
 class Service(Protocol):

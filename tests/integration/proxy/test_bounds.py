@@ -276,6 +276,43 @@ async def test_a_pipelining_client_that_does_not_read_is_not_buffered_for() -> N
         assert written < 20_000_000  # what kernels buffer, and a little of ours
 
 
+async def closes_behind_it(talk: Talk) -> None:
+    """So that whoever comes next has to connect first."""
+    talk.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 12000\r\n\r\n")
+    talk.send(b"x" * 12_000)
+    await talk.drain()
+    await talk.close()
+
+
+@pytest.mark.usefixtures("each_write")
+async def test_nor_is_it_for_an_answer_that_has_begun_when_it_was_found_not_to_read() -> None:
+    written, size = 0, 50_000_000
+
+    async def behave(talk: Talk) -> None:
+        nonlocal written
+        (connection,) = s.proxy._connections
+        if not connection._full:
+            await closes_behind_it(talk)
+            return
+        talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        while written < size:
+            talk.send(b"x" * 100_000)
+            await talk.drain()
+            written += 100_000
+
+    async with stage(behave) as s:
+        client = await s.connect(buffer=1)
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        client.send(request() * 2000)
+        (connection,) = s.proxy._connections
+        await eventually(lambda: connection._full, within=10.0)
+        await at_rest(lambda: written)
+
+        assert connection._transport.get_write_buffer_size() < 1_000_000
+        assert written < 20_000_000  # what kernels buffer
+        client.reset()
+
+
 @pytest.mark.parametrize("held_first", [False, True])
 async def test_an_upload_to_a_replica_that_does_not_read_is_not_buffered(held_first: bool) -> None:
     release = asyncio.Event()

@@ -13,6 +13,7 @@ from activator.aiokit.outbox import Outbox
 from activator.wire.client import ClientConnection
 from activator.wire.heads import CHUNKED, HeadLimits
 from activator.wire.server import ServerConnection
+from activator.wire.tunnel import Tunnel
 from tests.service import RecordingService
 from tests.unit.wire.paper import Asked, PaperTransport, paper_desk
 
@@ -41,13 +42,27 @@ def together(monkeypatch: pytest.MonkeyPatch) -> None:
 class Server:
     """A client's connection; each request is answered at once."""
 
-    def __init__(self, desk: Desk, answer: Callable[[Heard], None]) -> None:
-        self.transport = PaperTransport()
+    def __init__(
+        self,
+        desk: Desk,
+        answer: Callable[[Heard], None],
+        transport: PaperTransport | None = None,
+    ) -> None:
+        self.transport = transport or PaperTransport()
         self.service = RecordingService(once_whole=answer)
         self.connection = ServerConnection(replace(desk.kit(self.service), outbox=Outbox()))
         self.transport.set_protocol(self.connection)
         self.connection.connection_made(self.transport)
         self.connection.data_received(GET)
+
+
+class NarrowTransport(PaperTransport):
+    """Says that it is full with the first write."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        super().write(data)
+        if self.writes == 1:
+            self.protocol.pause_writing()
 
 
 def whole(heard: Heard) -> None:
@@ -135,5 +150,76 @@ def test_a_request_is_written_in_its_turn_and_its_answer_is_heard(desk: Desk) ->
         connection.data_received(WHOLE)
         assert asked.body == b"hi"
         connection.close()
+
+    asyncio.run(play())
+
+
+class Full:
+    """The second of two requests, when the first one's answer is found to be more than the client
+    takes."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.at = Server(desk, self._first, NarrowTransport())
+
+    def _first(self, heard: Heard) -> None:
+        if len(heard.service.heard) == 1:
+            whole(heard)
+
+    async def second(self) -> Heard:
+        self.at.connection.data_received(GET)
+        await asyncio.sleep(0)
+        assert self.at.transport.written == WHOLE
+        return self.at.service.heard[-1]
+
+
+def test_an_answer_is_told_of_a_client_that_was_found_full_before_it_began(desk: Desk) -> None:
+    async def play() -> None:
+        full = Full(desk)
+        heard = await full.second()
+        assert heard.room == [], "there is nothing to hold back yet"
+        heard.begin()
+        assert heard.room == [False]
+        full.at.connection.resume_writing()
+        assert heard.room == [False, True]
+        full.at.connection.break_off()
+
+    asyncio.run(play())
+
+
+def test_nobody_hears_of_a_client_that_has_caught_up_before_the_answer(desk: Desk) -> None:
+    async def play() -> None:
+        full = Full(desk)
+        heard = await full.second()
+        full.at.connection.resume_writing()
+        heard.begin()
+        assert heard.room == []
+        full.at.connection.break_off()
+
+    asyncio.run(play())
+
+
+def test_a_tunnel_is_told_of_a_client_that_was_found_full_before(desk: Desk) -> None:
+    class OtherEnd:
+        paused = 0
+
+        def write_raw(self, data: bytes) -> None: ...
+
+        def pause_raw(self) -> None:
+            self.paused += 1
+
+        def resume_raw(self) -> None:
+            self.paused -= 1
+
+        def close_raw(self) -> None: ...
+
+    async def play() -> None:
+        full, other = Full(desk), OtherEnd()
+        heard = await full.second()
+        tunnel = Tunnel(heard.connection, other, clock=lambda: 0.0, ended=lambda tunnel: None)
+        heard.connection.become_tunnel(b"HTTP/1.1 101 Switching Protocols\r\n", tunnel)
+        assert other.paused == 1
+        full.at.connection.resume_writing()
+        assert other.paused == 0
+        full.at.connection.break_off()
 
     asyncio.run(play())
