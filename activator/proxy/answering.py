@@ -83,6 +83,8 @@ class Answering(Played, ABC):
             self.data = connection.send
         if early is None or not early.answered(head):
             connection.begin_answer(self._head_of(head), length=head.length, followed=followed)
+        elif connection.full and self._attempt is not None:
+            self._attempt.pause()  # the client had been told of it before there was what to pause
         if head.length == CHUNKED and isinstance(self._attempt, Attempt):
             if early is not None:
                 early.take_chunks(self._attempt)

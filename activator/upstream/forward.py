@@ -216,8 +216,9 @@ class Attempt:
             self._connection.finish(trailers)
 
     def pause(self) -> None:
-        """Nobody can take more of the answer for now: `idle` stands still, `total` runs on."""
-        if self._connection is not None and self._owed:
+        """Nobody can take more of the answer for now: `idle` stands still, `total` runs on. Nothing
+        happens before it has begun."""
+        if self._began and self._connection is not None and self._owed:
             self._owed = False
             self._replica.owes_less()
             self._connection.pause()

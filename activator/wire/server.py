@@ -201,6 +201,11 @@ class ServerConnection(asyncio.Protocol, Timed):
         return self._answering
 
     @property
+    def full(self) -> bool:
+        """The client takes no more for now, as whoever receives a request is told."""
+        return self._full
+
+    @property
     def continued(self) -> bool:
         """The client waits for no 100 any more: it has had one, or sends its body anyway."""
         return self._continued

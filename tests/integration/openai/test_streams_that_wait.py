@@ -13,6 +13,7 @@ from tests.integration.openai.support import CHAT, JSON, chat
 from tests.rawclient import Cut
 from tests.replica import PROBE_PATH, Talk, says
 from tests.stage import Stage, request, stage
+from tests.support import eventually
 
 if TYPE_CHECKING:
     from tests.rawclient import RawClient
@@ -320,5 +321,57 @@ async def test_one_that_a_replica_failed_waits_aloud_too() -> None:
         client = await began(s)
         assert (await client.chunk()).startswith(b": waiting for m")
         await s.replica.start()
+
+        assert without_comments(await rest(client)) == b"".join(STREAM)
+
+
+async def test_what_follows_is_not_kept_for_a_client_that_does_not_read_them() -> None:
+    written, size = 0, 50_000_000
+
+    async def pours(talk: Talk) -> None:
+        nonlocal written
+        await talk.body()
+        talk.begin_chunks(fields=EVENTS)
+        while written < size:
+            talk.chunk(b"data: " + b"x" * 100_000 + b"\n\n")
+            await talk.drain()
+            written += 100_000
+
+    async with stage(pours, **WAITS) as s:
+        s.live.gate.pause()
+        client = await began(s)
+        (connection,) = s.proxy._connections
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        connection.send(b":" * (16 << 20) + b"\n")  # no less than many signs of life
+        await eventually(lambda: connection._full)
+        s.live.gate.resume()
+        await s.replica.heard()
+        before = -1
+        while before != written:
+            before = written
+            await asyncio.sleep(0.2)
+
+        assert written < 20_000_000  # what kernels buffer
+        client.reset()
+
+
+async def test_the_clock_of_silence_is_not_that_of_an_answer_that_has_not_begun() -> None:
+    go = asyncio.Event()
+
+    async def slow(talk: Talk) -> None:
+        await talk.body()
+        await go.wait()
+        await streams(talk)
+
+    async with stage(slow, timeouts={"idle": "100ms"}, **WAITS) as s:
+        s.live.gate.pause()
+        client = await began(s)
+        s.live.gate.resume()
+        await s.replica.heard()
+        (connection,) = s.proxy._connections
+        for told in connection.pause_writing, connection.resume_writing:
+            told()  # as its transport does
+        await asyncio.sleep(0.3)
+        go.set()
 
         assert without_comments(await rest(client)) == b"".join(STREAM)
