@@ -7,6 +7,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from activator.aiokit.deadlines import Deadlines
+from activator.aiokit.outbox import Outbox
 from activator.wire.client import ClientConnection
 from activator.wire.hangup import HangupWatch
 from activator.wire.heads import HeadLimits
@@ -31,11 +32,13 @@ class Desk:
         self._deadlines = Deadlines(loop)
         self._hangups = HangupWatch(loop)
         self._replies = Replies()
+        self._outbox = Outbox()
         self._kit = ServerKit(
             loop=loop,
             service=self._replies,
             deadlines=self._deadlines,
             hangups=self._hangups,
+            outbox=self._outbox,
             limits=ServerLimits(),
         )
 
@@ -54,7 +57,10 @@ class Desk:
     def ask(self, reads: Sequence[bytes]) -> None:
         """A connection to a replica, which answers one request."""
         connection = ClientConnection(
-            limits=HeadLimits(), deadlines=self._deadlines, on_closed=lambda connection: None
+            limits=HeadLimits(),
+            deadlines=self._deadlines,
+            on_closed=lambda connection: None,
+            outbox=self._outbox,
         )
         connection.connection_made(PaperTransport())
         connection.begin(b"", method=b"GET", length=0, upgrade=False, sink=Listener())

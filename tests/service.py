@@ -15,6 +15,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from activator.aiokit.deadlines import Deadlines
+from activator.aiokit.outbox import Outbox
 from activator.wire.hangup import HangupWatch
 from activator.wire.heads import CHUNKED
 from activator.wire.server import ServerConnection, ServerKit, ServerLimits
@@ -175,6 +176,7 @@ class House:
             service=service,
             deadlines=self.deadlines,
             hangups=self.hangups,
+            outbox=Outbox(),
             limits=limits,
         )
         self.address = ("", 0)

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from activator.admin.api import make_app
 from activator.aiokit.deadlines import Deadlines
+from activator.aiokit.outbox import Outbox
 from activator.aiokit.pace import Pace
 from activator.aiokit.tasks import Tasks
 from activator.app.cluster import OneCluster
@@ -124,7 +125,9 @@ class App:
         self._hangups = HangupWatch(loop)
         self._probes = ProbeClient()
         self._catalogue = Catalogue(self._probes)
-        self._kit = UpstreamKit(loop=loop, deadlines=self._deadlines, clock=self._clock)
+        self._kit = UpstreamKit(
+            loop=loop, deadlines=self._deadlines, outbox=Outbox(), clock=self._clock
+        )
         self.metrics.leader = lambda: self._stores.lease.leading
         self.supervisor = Supervisor(
             self.registry,

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from activator.aiokit.outbox import Outbox
 from activator.wire.client import ClientConnection
 from activator.wire.heads import HeadLimits
 from activator.wire.known import KnownAnswers
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from activator.aiokit.deadlines import Deadlines
+    from activator.aiokit.outbox import Outbox
     from activator.core.endpoint import Replica
 
 FRESH: Final = 2.0
@@ -41,14 +41,14 @@ class UpstreamKit:
 
     loop: asyncio.AbstractEventLoop
     deadlines: Deadlines
+    outbox: Outbox
+    """Of the connections to clients, too."""
     clock: Callable[[], float] = time.monotonic
     """Of the deadlines' base, but exact: an event loop's own clock may stand still for a turn."""
     limits: HeadLimits = field(default_factory=lambda: HeadLimits(total=256 << 10, fields=500))
     """Of answers' heads: wider than for clients, since a replica is ours."""
 
     known: KnownAnswers = field(default_factory=KnownAnswers)
-    outbox: Outbox = field(default_factory=Outbox)
-    """Of the connections to clients, too."""
 
     def trusting(self) -> ssl.SSLContext:
         """For servers that are not ours: they prove who they are to the system's authorities, or

@@ -12,7 +12,6 @@ from math import inf
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from activator.aiokit.deadlines import Deadlines, Timed
-from activator.aiokit.outbox import Outbox
 from activator.wire.farewell import Farewell
 from activator.wire.framing import USUAL_CHUNKS, Decoder, chunk, decoder, last_chunk
 from activator.wire.heads import (
@@ -30,6 +29,7 @@ from activator.wire.known import KnownAnswers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from activator.aiokit.outbox import Outbox
     from activator.wire.tunnel import Tunnel
 
 INTERIM_LIMIT: Final = 64
@@ -137,14 +137,13 @@ class ClientConnection(asyncio.Protocol, Timed):
         limits: HeadLimits,
         deadlines: Deadlines,
         on_closed: Callable[[ClientConnection], None],
+        outbox: Outbox,
         known: KnownAnswers | None = None,
-        outbox: Outbox | None = None,
     ) -> None:
-        """`known`: what other connections with these limits share with it. `outbox`: of all
-        connections of the loop."""
+        """`known`: what other connections with these limits share with it."""
         self._limits = limits
         self._known = KnownAnswers() if known is None else known
-        self._outbox = Outbox() if outbox is None else outbox
+        self._outbox = outbox
         self._deadlines = deadlines
         self._on_closed = on_closed
         self._transport: asyncio.Transport

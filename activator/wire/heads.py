@@ -72,8 +72,8 @@ class _Head:
     """
 
     __slots__ = (
-        "_fields", "_first", "_own", "connection", "folded", "is_kept", "keep_alive", "length",
-        "minor", "note",
+        "_fields", "_first", "connection", "folded", "is_kept", "keep_alive", "length", "minor",
+        "note",
     )  # fmt: skip
 
     def __init__(self, minor: int, fields: list[Field]) -> None:
@@ -82,7 +82,6 @@ class _Head:
         """The fields while nobody looks at them: what follows the first CRLF."""
         self._fields = fields
         self._first = _first_of(fields)
-        self._own = NOTHING_OWN
         self.length = 0
         self.keep_alive = minor == 1
         self.connection: frozenset[bytes] = _NO_OPTIONS
@@ -126,22 +125,6 @@ class _Head:
             self._first = _first_of(self.fields)
             return self._first
 
-    @property
-    def own(self) -> dict[bytes, bytes]:
-        """Values of fields that differ from message to message; whether or not they are here, they
-        are among the fields (`wire.outline`)."""
-        try:
-            return self._own
-        except AttributeError:
-            return self._find_own()
-
-    @own.setter
-    def own(self, own: dict[bytes, bytes]) -> None:
-        self._own = own
-
-    def _find_own(self) -> dict[bytes, bytes]:
-        raise AttributeError("own")
-
     def get(self, name: bytes) -> bytes | None:
         """The value of the first field of this lower-case name."""
         field = self.first.get(name)
@@ -162,7 +145,7 @@ class RequestHead(_Head):
     """A request's head. `length` is the body's: a number of bytes or CHUNKED."""
 
     __slots__ = (
-        "expects_continue", "host", "method", "outline", "query", "target", "websocket",
+        "_own", "expects_continue", "host", "method", "outline", "query", "target", "websocket",
     )  # fmt: skip
 
     def __init__(self, method: bytes, target: bytes, minor: int, fields: list[Field]) -> None:
@@ -172,6 +155,7 @@ class RequestHead(_Head):
         _, mark, query = target.partition(b"?")
         self.query = mark + query
         """Of its target, with the question mark; empty if it has none."""
+        self._own = NOTHING_OWN
         self.outline: Outline | None = None
         """What it has in common with others; None: nothing, or nobody keeps it."""
         self.host = b""
@@ -184,24 +168,35 @@ class RequestHead(_Head):
         super().fold()
         self.method = _METHODS.get(self.method, self.method)
 
-    def _find_own(self) -> dict[bytes, bytes]:
-        assert self.outline is not None
-        first = self.first
-        self._own = {each: first[each][1] for each in self.outline.names}
-        return self._own
+    @property
+    def own(self) -> dict[bytes, bytes]:
+        """Values of fields that differ from message to message; whether or not they are here, they
+        are among the fields (`wire.outline`)."""
+        try:
+            return self._own
+        except AttributeError:
+            assert self.outline is not None
+            first = self.first
+            self._own = {each: first[each][1] for each in self.outline.names}
+            return self._own
+
+    @own.setter
+    def own(self, own: dict[bytes, bytes]) -> None:
+        self._own = own
 
 
 class ResponseHead(_Head):
     """A response's head. `length` is the body's: bytes, CHUNKED, or UNTIL_CLOSE."""
 
-    __slots__ = ("is_usual", "outline", "reason", "status")
+    __slots__ = ("is_usual", "outline", "own", "reason", "status")
 
     def __init__(self, status: int, reason: bytes, minor: int, fields: list[Field]) -> None:
         super().__init__(minor, fields)
         self.status = status
         self.reason = reason
+        self.own = NOTHING_OWN
         self.outline: AnswerOutline | None = None
-        """As a request's."""
+        """As a request's, both of them."""
         self.is_usual = status >= 200
         """An answer, and nothing in it that a connection would have to heed beyond `keep_alive`."""
 

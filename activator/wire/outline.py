@@ -137,7 +137,7 @@ class AnswerOutline(_Common[ResponseHead]):
         """As `Outline`'s; there is no query."""
         like = self._like
         head = _new_answer(ResponseHead)
-        head._own = own = dict(zip(self.names, values, strict=True))
+        head.own = own = dict(zip(self.names, values, strict=True))
         if self._has_length:
             size = own[_LENGTH]
             if _SIZE.fullmatch(size) is None:

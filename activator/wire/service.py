@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from activator.aiokit.outbox import Outbox
 from activator.wire.heads import Field, HeadLimits, RequestHead
 from activator.wire.known import KnownRequests
 from activator.wire.sipping import make_cup
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from activator.aiokit.deadlines import Deadlines
+    from activator.aiokit.outbox import Outbox
     from activator.errors import ActivatorError
     from activator.wire.hangup import HangupWatch
     from activator.wire.server import ServerConnection
@@ -79,8 +79,9 @@ class ServerKit:
     service: Service
     deadlines: Deadlines
     hangups: HangupWatch
+    outbox: Outbox
+    """Of the connections to replicas, too."""
     limits: ServerLimits
     tls: bool = False
     cup: memoryview = field(default_factory=make_cup)
     known: KnownRequests = field(default_factory=KnownRequests)
-    outbox: Outbox = field(default_factory=Outbox)

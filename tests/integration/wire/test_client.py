@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.aiokit.deadlines import Deadlines
+from activator.aiokit.outbox import Outbox
 from activator.wire.client import ClientConnection
 from activator.wire.heads import CHUNKED, HeadLimits
 from tests.replica import reset
@@ -57,7 +58,10 @@ class Upstream:
     async def connect(self) -> ClientConnection:
         def make() -> ClientConnection:
             return ClientConnection(
-                limits=HeadLimits(), deadlines=self.deadlines, on_closed=self.open.remove
+                limits=HeadLimits(),
+                deadlines=self.deadlines,
+                on_closed=self.open.remove,
+                outbox=Outbox(),
             )
 
         loop = asyncio.get_running_loop()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from activator.aiokit.outbox import Outbox
 from activator.wire import farewell
 from activator.wire.client import ClientConnection
 from activator.wire.heads import HeadLimits
@@ -67,7 +68,10 @@ class Scene:
     async def _forward(self, heard: Heard) -> None:
         def make() -> ClientConnection:
             return ClientConnection(
-                limits=HeadLimits(), deadlines=self.house.deadlines, on_closed=self.open.remove
+                limits=HeadLimits(),
+                deadlines=self.house.deadlines,
+                on_closed=self.open.remove,
+                outbox=Outbox(),
             )
 
         loop = asyncio.get_running_loop()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from activator.aiokit.deadlines import Deadlines
+from activator.aiokit.outbox import Outbox
 from activator.aiokit.tasks import Tasks
 from activator.control.controller import Controller
 from activator.coordination.board import SharedBoard
@@ -80,7 +81,7 @@ class Activator:
             endpoint,
             gate=Gate(endpoint, ledger, clock=loop.time),
             metrics=self.metrics.endpoint(endpoint.name),
-            kit=UpstreamKit(loop=loop, deadlines=self.deadlines, clock=loop.time),
+            kit=UpstreamKit(loop=loop, deadlines=self.deadlines, outbox=Outbox(), clock=loop.time),
             tasks=self.tasks,
         )
         self.driver = FarDriver(city.cluster, nature, Inbox(nature, self.tasks))

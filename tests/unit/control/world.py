@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from activator.aiokit.deadlines import Deadlines
+from activator.aiokit.outbox import Outbox
 from activator.aiokit.tasks import Tasks
 from activator.control.controller import Controller
 from activator.coordination.base import ASKED
@@ -168,7 +169,9 @@ class World:
             endpoint,
             gate=Gate(endpoint, ledger, clock=self.clock),
             metrics=self.metrics.endpoint(endpoint.name),
-            kit=UpstreamKit(loop=self.loop, deadlines=self.deadlines, clock=self.clock),
+            kit=UpstreamKit(
+                loop=self.loop, deadlines=self.deadlines, outbox=Outbox(), clock=self.clock
+            ),
             tasks=self.tasks,
         )
 

@@ -59,12 +59,13 @@ class Hall:
     def __init__(self, **changed: Any) -> None:
         loop = asyncio.get_running_loop()
         self.deadlines, self.hangups = Deadlines(loop), HangupWatch(loop)
+        outbox = Outbox()
         endpoint, self.metrics, registry = an_endpoint(**changed), Metrics(), Registry()
         self.live = LiveEndpoint(
             endpoint,
             gate=a_gate(endpoint, clock=loop.time),
             metrics=self.metrics.endpoint("m"),
-            kit=UpstreamKit(loop=loop, deadlines=self.deadlines, clock=loop.time),
+            kit=UpstreamKit(loop=loop, deadlines=self.deadlines, outbox=outbox, clock=loop.time),
             tasks=Tasks("test"),
         )
         registry.add(self.live)
@@ -81,7 +82,7 @@ class Hall:
             metrics=self.metrics,
             deadlines=self.deadlines,
             hangups=self.hangups,
-            outbox=Outbox(),
+            outbox=outbox,
             limits=ServerLimits(),
             openai=OpenAI(),
         )

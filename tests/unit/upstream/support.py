@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from activator.aiokit.outbox import Outbox
 from activator.aiokit.tasks import Tasks
 from activator.coordination.memory import MemoryLedger
 from activator.core.endpoint import Endpoint, Replica, StaticBackend
@@ -75,6 +76,7 @@ def live_endpoint(
     kit = UpstreamKit(
         loop=cast("asyncio.AbstractEventLoop", None),
         deadlines=cast("Deadlines", None),
+        outbox=Outbox(),
         clock=clock,
     )
     return LiveEndpoint(

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 from activator.aiokit.deadlines import Deadlines
+from activator.aiokit.outbox import Outbox
 from activator.aiokit.tasks import Tasks
 from activator.telemetry.metrics import Metrics
 from activator.upstream.pool import UpstreamKit
@@ -94,6 +95,7 @@ class Upstream:
         self.kit = UpstreamKit(
             loop=cast("asyncio.AbstractEventLoop", self.network),
             deadlines=self.deadlines,
+            outbox=Outbox(),
             clock=self.loop.time,
         )
         endpoint = an_endpoint(**changed)

@@ -243,6 +243,7 @@ class Desk:
                 limits=limits or HeadLimits(),
                 deadlines=self.deadlines,
                 on_closed=lambda connection: None,
+                outbox=AtOnce(),
                 known=None if limits else self.known_answers,
             )
             if passes:
