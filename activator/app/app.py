@@ -448,7 +448,7 @@ class App:
         self._stop_by = self._clock() + grace
         # by then requests that other activators have at our replicas are to have some of it left
         leaving = self._loop.call_later(grace / 2, self._stores.leave)
-        await self.workers.stop_claiming()
+        self.workers.stop_claiming()
         await self._drained(within=grace)
         await self._proxy.part()
         self._refuse_held()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from activator.control.visit import Visit
 from activator.core.dispatch import Ticket
 from activator.core.held import HeldRequest, shown_path
-from activator.core.jobs import JobState, Outcome, Superseded
+from activator.core.jobs import ForbiddenStep, JobState, Outcome, Superseded
 from activator.errors import (
     ActivatorError,
     Cancelled,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from activator.aiokit.tasks import Tasks
     from activator.core.endpoint import Replica
-    from activator.queueing.jobs import Claim, Envelope, JobStore
+    from activator.queueing.jobs import Claim, Envelope, JobStore, Record
     from activator.telemetry.spans import Trace, Tracer
     from activator.upstream.registry import LiveEndpoint, LiveReplica
 
@@ -54,7 +54,9 @@ TOO_LARGE: Final = "result_too_large"
 
 
 class JobRun:
-    """See the module. `run` is the task's; `cancel` ends it without a word to the store."""
+    """See the module. `run` is the task's. `cancel` ends it without a word to the store, which is
+    enough where that has taken the job away. Otherwise `give_back` follows: a job that stays
+    claimed by an activator that lives and does not run it is run by nobody."""
 
     def __init__(
         self,
@@ -70,7 +72,10 @@ class JobRun:
     ) -> None:
         """`arrived`: its place in line, monotonic seconds. `began` is told when it leaves it."""
         self.claim = claim
+        self.has_turn = False
+        """It has left the line, and is at a replica or about to be."""
         self.begun = False
+        """And the store knows it."""
         self.detached = claim.record.job.detached
         self.task: asyncio.Task[None] | None = None
         self._live = live
@@ -108,12 +113,26 @@ class JobRun:
             self._live.gate.queue(self)
 
     async def give_back(self) -> None:
+        """Have it back in line once it has ended, however long the store is away."""
+        if self.task is not None:
+            await asyncio.wait({self.task})
+        await self._report(self._give_back)
+
+    async def recorded(self) -> Record | None:
+        """As the store has it, however long that is away; None: it is no more."""
+        return await self._report(lambda: self._store.get(self.claim.id))
+
+    async def _give_back(self) -> None:
         """Back in line; as another attempt if it has begun. Raises Superseded."""
-        if self.begun:
-            why = ShuttingDown()
-            await self._store.requeue(self.claim, reason=why.reason, detail=why.detail, delay=0)
-        else:
-            await self._store.give_back(self.claim)
+        if not self.begun:
+            try:
+                await self._store.give_back(self.claim)
+            except ForbiddenStep:
+                pass  # it was cancelled while it told the store that it begins
+            else:
+                return
+        why = ShuttingDown()
+        await self._store.requeue(self.claim, reason=why.reason, detail=why.detail, delay=0)
 
     async def run(self) -> None:
         gate = self._live.gate
@@ -191,6 +210,7 @@ class JobRun:
         """Raises what ended it, if another attempt may mend it."""
         while True:
             replica = await self._turn()
+            self.has_turn = True
             if not self.begun:
                 await self._persist(lambda: self._store.begin(self.claim))
                 self.begun, self._began_at = True, self._live.kit.clock()
@@ -335,9 +355,9 @@ class JobRun:
         this activator ends, another goes on with it."""
         self._outcome, self._why = "repeated", f"{why.reason}: {why.detail}"
         if isinstance(why, ShuttingDown):
-            await self._report(self.give_back)
+            await self._report(self._give_back)
             return
-        record = await self._report(lambda: self._store.get(self.claim.id))
+        record = await self.recorded()
         if record is not None and not record.job.detached:
             await self._end(Outcome(JobState.FAILED, why.reason, why.detail))
         else:

@@ -7,7 +7,6 @@ is the store's, the slots are the gate's, and how one job fares is `run`'s.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
@@ -15,12 +14,12 @@ from activator.aiokit.pace import Pace
 from activator.aiokit.tasks import Tasks
 from activator.control.run import PAUSE, JobRun
 from activator.control.upkeep import TICK, Upkeep
-from activator.core.jobs import JobState, Superseded, order
+from activator.core.jobs import JobState, order
 from activator.errors import StoreUnavailable
 from activator.queueing.jobs import Detached, Lost, Work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from activator.control.run import MakeOutbound
     from activator.queueing.jobs import Claim, JobStore, Told
@@ -69,6 +68,8 @@ class Worker:
         self._tracer = tracer
         self._runs: dict[str, JobRun] = {}
         self._tasks = Tasks(f"worker/{self._name}")
+        self._leaving = Tasks(f"leaving/{self._name}")
+        """Give jobs back, also when whoever has let go of them is cancelled."""
         self._wake = asyncio.Event()
         self._claiming = True
         self._heard: Callable[[], None] = _unheard
@@ -127,16 +128,14 @@ class Worker:
 
     def _detached(self, run: JobRun) -> None:
         run.detach()
-        if not self._claiming and not run.begun:
-            self._tasks.spawn(self._let_go([run]), name="let go")
+        if not self._claiming and not run.has_turn:
+            self._let_go(run)
 
     async def _check(self, run: JobRun) -> None:
         """Stop it unless what was told is old news and the job has been claimed anew."""
-        with contextlib.suppress(StoreUnavailable):
-            record = await self._store.get(run.claim.id)
-            if record is not None and record.job.holder == run.claim.holder:
-                return
-        run.cancel()
+        record = await run.recorded()
+        if record is None or record.job.holder != run.claim.holder:
+            run.cancel()
 
     async def _claim_on(self) -> None:
         while self._claiming:
@@ -156,8 +155,8 @@ class Worker:
             await self._claim(room, before=None)
         elif waiting:
             last = max(waiting, key=self._order)
-            if await self._claim(1, before=self._order(last)):
-                await self._let_go([last])
+            if await self._claim(1, before=self._order(last)) and not last.has_turn:
+                await asyncio.wait({self._let_go(last)})
 
     async def _claim(self, room: int, *, before: float | None) -> int:
         endpoint, live = self._live.endpoint, self._live
@@ -173,7 +172,7 @@ class Worker:
     @property
     def _waiting(self) -> list[JobRun]:
         """Detached ones: whose clients wait have a place in line however many they are."""
-        return [run for run in self._runs.values() if not run.begun and run.detached]
+        return [run for run in self._runs.values() if not run.has_turn and run.detached]
 
     def _order(self, run: JobRun) -> float:
         job = run.claim.record.job
@@ -196,41 +195,47 @@ class Worker:
 
     # --- endings
 
-    async def stop_claiming(self) -> None:
+    def stop_claiming(self) -> None:
         """Detached jobs that wait go back in line; what is at a replica goes on."""
         self._claiming = False
         self._claims.cancel()
-        await self._let_go(self._waiting)
+        for run in self._waiting:
+            self._let_go(run)
 
     async def retire(self) -> None:
-        """The endpoint is gone from the configuration: finish what is at its replicas."""
-        await self.stop_claiming()
-        while running := [run.task for run in self._runs.values() if run.begun and run.task]:
-            await asyncio.wait(running)
-        await self.aclose()
+        """The endpoint is gone from the configuration: finish what is at its replicas. Others may
+        still have it, so that nothing may stay claimed here, whatever the store does meanwhile."""
+        self.stop_claiming()
+        try:
+            while running := [run.task for run in self._runs.values() if run.has_turn and run.task]:
+                await asyncio.wait(running)
+            for run in self._runs.values():
+                self._let_go(run)
+            await self._leaving.drained()
+        finally:
+            await self.aclose()
 
     async def aclose(self) -> None:
         """Everything that is still claimed goes back in line, or is repeated if it had begun."""
         self._claiming = False
         self._claims.cancel()
+        for run in self._runs.values():
+            self._let_go(run)
         try:
             async with asyncio.timeout(LETTING_GO):
-                await self._let_go(list(self._runs.values()))
+                await self._leaving.drained()
         except TimeoutError:
             _log.warning(
                 "jobs not given back",
                 extra={"action": "jobs_not_given_back", "endpoint": self._name},
             )
         self._listening.close()
+        await self._leaving.aclose()
         await self._tasks.aclose()
 
-    async def _let_go(self, runs: Iterable[JobRun]) -> None:
-        for run in runs:
-            run.cancel()
-            if run.task is not None:
-                await asyncio.wait({run.task})
-            with contextlib.suppress(Superseded, StoreUnavailable):
-                await run.give_back()
+    def _let_go(self, run: JobRun) -> asyncio.Task[None]:
+        run.cancel()
+        return self._leaving.spawn(run.give_back(), name=f"give back {run.claim.id}")
 
 
 class Workers:
@@ -266,8 +271,9 @@ class Workers:
     def running(self) -> int:
         return sum(worker.running for worker in self._workers.values())
 
-    async def stop_claiming(self) -> None:
-        await asyncio.gather(*(worker.stop_claiming() for worker in self._workers.values()))
+    def stop_claiming(self) -> None:
+        for worker in self._workers.values():
+            worker.stop_claiming()
 
     async def aclose(self) -> None:
         await self._upkeep.aclose()
