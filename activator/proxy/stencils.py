@@ -91,14 +91,6 @@ def fill_upstream(stencil: Stencil, head: RequestHead, request_id: bytes, peer: 
     return form % (head.query, *values, request_id, peer.encode(), parent)
 
 
-def form_for_all(stencil: Stencil) -> bytes | None:
-    """Of one that has no places for values of the client's own fields, and names the trace by the
-    request: for `%`, too. Open are the query, the id, the peer, the id again and the first half of
-    it. None: `fill_upstream` has more to do."""
-    form, names, is_ours = stencil
-    return form if is_ours and not names else None
-
-
 def is_stream_of_tokens(head: ResponseHead) -> bool | None:
     """None: in such an answer no tokens are counted."""
     known = (head.outline or head).note

@@ -19,7 +19,7 @@ from activator.proxy.admission import Peeked
 from activator.proxy.body import Body
 from activator.proxy.handler import Exchange
 from activator.proxy.played import count_tokens, subject_of
-from activator.proxy.stencils import fill_upstream, form_for_all, straight_head
+from activator.proxy.stencils import fill_upstream, straight_head
 from activator.telemetry.requests import answered
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Straight(Ticket):
     """See the module; `go_straight` makes it."""
 
     __slots__ = (
-        "_admitted", "_asking", "_at", "_body", "_connection", "_form", "_found", "_head", "_id",
+        "_admitted", "_asking", "_at", "_body", "_connection", "_found", "_head", "_id",
         "_proxy", "_sent_at", "_upstream",
     )  # fmt: skip
 
@@ -53,8 +53,6 @@ class Straight(Ticket):
     """All of it, until it is sent."""
     _found: tuple[str, Value] | None
     """Its model, and where that stands in it, if this has led to where it goes."""
-    _form: bytes | None
-    """`form_for_all` of its head for a replica."""
     _at: LiveReplica
     _upstream: ClientConnection
     _sent_at: float
@@ -186,13 +184,8 @@ def go_straight(  # noqa: PLR0917  # called for each request
     connection.receiver = straight
     if admitted.owner:
         live.keys.begin(admitted.owner, now=now)
-    form = straight._form
-    if form is not None:
-        peer = connection.peer.encode()
-        request = form % (head.query, request_id, peer, request_id, request_id[:16])
-    else:
-        assert admitted.straight is not None
-        request = fill_upstream(admitted.straight, head, request_id, connection.peer)
+    assert admitted.straight is not None
+    request = fill_upstream(admitted.straight, head, request_id, connection.peer)
     if body:
         request += body
         straight._body = b""
@@ -214,7 +207,6 @@ def _begun(proxy: Proxy, connection: ServerConnection, admitted: Admitted) -> St
     """What all requests that are admitted with this have in common on this connection. The next
     one takes the same object: it is nobody's any more once it is answered as a `whole`, and
     given up as soon as it has `become` something else."""
-    assert admitted.straight is not None
     straight = connection.note = _new(Straight)
     straight.urgency = admitted.urgency
     straight.affinity = admitted.affinity
@@ -225,7 +217,6 @@ def _begun(proxy: Proxy, connection: ServerConnection, admitted: Admitted) -> St
     straight._proxy = proxy
     straight._connection = connection
     straight._admitted = admitted
-    straight._form = form_for_all(admitted.straight)
     straight._body = b""
     straight._found = None
     return straight

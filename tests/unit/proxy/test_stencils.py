@@ -11,7 +11,6 @@ from activator.proxy.stencils import (
     NONE,
     AnswerStencil,
     fill_upstream,
-    form_for_all,
     is_stream_of_tokens,
     straight_head,
     upstream_stencil,
@@ -86,30 +85,6 @@ def test_once_filled_it_is_the_head_as_it_is_made_otherwise(
 
         filled = fill_upstream(stencil, head, request_id=named, peer="192.0.2.7")
         assert filled == made_anew(head, request_id=named, parent=parent)
-
-
-@pytest.mark.parametrize(
-    ("fields", "is_for_all"),
-    [
-        ((), True),
-        (("Accept: a",), True),
-        (("tracestate: a=1",), False),
-        ((f"traceparent: {TRACE}",), False),
-        (("X-Request-Id: mine",), False),
-    ],
-)
-def test_one_without_places_of_its_own_is_filled_at_once(
-    fields: tuple[str, ...], is_for_all: bool
-) -> None:
-    head = read(KnownRequests(), "GET /a?b HTTP/1.1", fields)
-    stencil = upstream_stencil(head, path=b"/b%", via=VIA, tls=True, credentials=frozenset())
-    named, peer = new_request_id(), "192.0.2.7"
-    form = form_for_all(stencil)
-
-    assert (form is not None) == is_for_all
-    if form is not None:
-        filled = form % (head.query, named, peer.encode(), named, named[:16])
-        assert filled == fill_upstream(stencil, head, named, peer)
 
 
 def test_who_names_a_request_but_no_trace_gets_a_trace_of_its_own() -> None:
