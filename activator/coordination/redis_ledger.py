@@ -234,8 +234,7 @@ class RedisLedger(Keeping):
         if entry is None or entry.phase != Entry.WAITING or self._local is not None:
             return
         if replica not in self._replicas:
-            self._talk.batch.give_up(seq)
-            self._enter(entry)
+            self._line_up_anew(entry)
             return
         entry.phase = Entry.TAKING
         self._talk.batch.take(seq)
@@ -375,8 +374,7 @@ class RedisLedger(Keeping):
             return
         replica = self._replicas.get(name, (None, False))[0]
         if replica is None or self._held:
-            self._talk.batch.give_up(entry.seq)
-            self._enter(entry)
+            self._line_up_anew(entry)
         elif entry.granted is not None:
             self._reserve(entry, replica)
             self._tell(entry.granted, entry.ticket, replica)
@@ -524,6 +522,14 @@ class RedisLedger(Keeping):
         excluded, liked = self._wishes(entry.ticket)
         self._talk.batch.enter(entry.seq, score=self._score(entry), excluded=excluded, liked=liked)
         self._talk.go()
+
+    def _line_up_anew(self, entry: Entry) -> None:
+        """It cannot use what it was given. By another name: what the store says of the one that is
+        given up may have been on its way before."""
+        self._talk.batch.give_up(entry.seq)
+        del self._by_seq[entry.seq]
+        self._name(entry)
+        self._enter(entry)
 
     def _score(self, entry: Entry) -> int:
         """Microseconds."""

@@ -124,6 +124,44 @@ async def test_who_takes_up_an_offer_and_then_hears_that_it_missed_another_gets_
         assert in_flight(h) == 0
 
 
+async def test_who_gives_up_what_it_cannot_use_is_not_given_it_by_older_news(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with house("x", "y", "z", model=endpoint()) as h:
+        here = h.ledgers[0]
+        running = h.line_up(1)
+        await h.grants(1)
+        waiting = h.line_up(0, Ticket(affinity=b"a user"))
+        await settled(*h.ledgers)
+        (seq,) = records(h, "x")
+
+        h.end(1, running)
+        await said_by_now()
+        until(lambda: records(h, "x")[seq] == "o\ta")
+        here.offer([(A, False)])  # its wishes are told anew, and it is given the slot for that
+        urgent = h.line_up(2, Ticket(urgency=0))
+        await said_by_now()
+        until(lambda: records(h, "x")[seq] == "g\ta" and bool(records(h, "z")))
+        here.offer([])
+        follow = here.follow
+
+        def follows(batch: Batch, reply: Reply) -> None:
+            follow(batch, reply)
+            monkeypatch.setattr(here, "follow", follow)
+            # when it has said that it gives that up, and has not been answered
+            asyncio.get_running_loop().call_soon(here.offer, [(A, False)])
+
+        monkeypatch.setattr(here, "follow", follows)
+
+        assert (await h.grants(2))[-1] is urgent
+        h.end(2, urgent)
+        assert (await h.grants(3))[-1] is waiting
+        h.end(0, waiting)
+        await settled(*h.ledgers)
+        assert in_flight(h) == 0
+        assert h.most == {"a": 1}
+
+
 async def keep(h: House, who: int, number: int) -> None:
     tickets = [h.line_up(who) for _ in range(number)]
     await eventually(lambda: all(each.state is TicketState.GRANTED for each in tickets))
