@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ENOUGH: Final = 4
+ENOUGH: Final = 3
 """Writes in one turn from which on it is worth it."""
 TOGETHER: Final = 32
 """Writes at most: what they write is still in the caches, and nobody waits for long."""
