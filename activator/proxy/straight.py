@@ -154,8 +154,11 @@ def go_straight(  # noqa: PLR0917  # called for each request
     """As far as it can; it may go `straight`. `arrived`: when its head came, monotonic seconds.
     `body`: all of it. `found`: its model, if this has led here, and where that stands."""
     straight: Straight | None = connection.note  # type: ignore[assignment]  # nobody else's
-    if straight is None or straight._admitted is not admitted:
-        straight = _begun(proxy, connection, admitted)
+    if straight is None:
+        straight = _begun(proxy, connection)
+        _admit(straight, admitted)
+    elif straight._admitted is not admitted:
+        _admit(straight, admitted)
     straight.seq = -1
     straight.arrived = arrived
     straight._head = head
@@ -203,20 +206,23 @@ def _decided(ticket: Ticket, replica: Replica | None) -> None:
 _new: Final = Straight.__new__
 
 
-def _begun(proxy: Proxy, connection: ServerConnection, admitted: Admitted) -> Straight:
-    """What all requests that are admitted with this have in common on this connection. The next
-    one takes the same object: it is nobody's any more once it is answered as a `whole`, and
-    given up as soon as it has `become` something else."""
+def _begun(proxy: Proxy, connection: ServerConnection) -> Straight:
+    """What all requests of this connection have in common. The next one takes the same object: it
+    is nobody's any more once it is answered as a `whole`, and given up as soon as it has `become`
+    something else."""
     straight = connection.note = _new(Straight)
-    straight.urgency = admitted.urgency
-    straight.affinity = admitted.affinity
     straight.passive = False
     straight.exclude = ()
     straight.state = _NEW
     straight.replica = straight.entry = None
     straight._proxy = proxy
     straight._connection = connection
-    straight._admitted = admitted
     straight._body = b""
     straight._found = None
     return straight
+
+
+def _admit(straight: Straight, admitted: Admitted) -> None:
+    straight._admitted = admitted
+    straight.urgency = admitted.urgency
+    straight.affinity = admitted.affinity

@@ -71,16 +71,24 @@ async def test_each_says_what_is_its_own() -> None:
             assert heard.get("x-request-id") == b"mine-%d" % number
 
 
-async def test_what_is_admitted_otherwise_is_another() -> None:
-    async with stage() as s:
+async def test_what_is_admitted_otherwise_goes_by_that() -> None:
+    async with stage(queue={"bestUrgency": 0}) as s:
+        urgent = request("/other", headers={"Priority": "u=1"})
+        first, _ = await gone_straight(s, urgent)
+        await first.close()
+        await eventually(lambda: not s.proxy._connections)
         client, connection = await gone_straight(s)
         before = connection.note
-        for _ in range(4):
-            client.send(request("/other"))
+        assert isinstance(before, Straight)
+        usual = before.urgency
+        for urgency, target, raw in [(1, b"/other", urgent), (usual, b"/", request())] * 3:
+            client.send(raw)
             assert (await client.reply()).status == 200
+            assert s.replica.requests[-1].target == target
+            assert before.urgency == urgency
 
-        assert isinstance(connection.note, Straight)
-        assert connection.note is not before
+        assert usual != 1
+        assert connection.note is before
 
 
 @pytest.mark.usefixtures("each_store")
