@@ -7,6 +7,7 @@ records that, and when another attempt follows, is decided in `core.jobs`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
@@ -125,11 +126,9 @@ class JobRun:
     async def _give_back(self) -> None:
         """Back in line; as another attempt if it has begun. Raises Superseded."""
         if not self.begun:
-            try:
+            # refused if it was cancelled while it told the store that it begins
+            with contextlib.suppress(ForbiddenStep):
                 await self._store.give_back(self.claim)
-            except ForbiddenStep:
-                pass  # it was cancelled while it told the store that it begins
-            else:
                 return
         why = ShuttingDown()
         await self._store.requeue(self.claim, reason=why.reason, detail=why.detail, delay=0)
