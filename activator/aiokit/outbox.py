@@ -46,7 +46,7 @@ class Outbox:
         """So many writes more are."""
         self._waiting: deque[tuple[Transport, bytes]] = deque()
         self._count = 0
-        """Written together in this turn of the loop."""
+        """Writes of this turn of the loop, done or waiting."""
         self._is_due = False
         """This turn ends with `_turn_ends`."""
         self._call_soon: Callable[[Callable[[], None]], object] | None = None
@@ -62,6 +62,7 @@ class Outbox:
         else:
             waiting = self._waiting
             waiting.append((transport, data))
+            self._count += 1
             if not self._is_due:
                 self._begin_turn()
             elif len(waiting) >= TOGETHER:
@@ -70,7 +71,6 @@ class Outbox:
     def flush(self) -> None:
         """What waits to be written is written now."""
         waiting = self._waiting
-        self._count += len(waiting)
         # whoever is told of a write may write more, or flush what is still to come
         while waiting:
             transport, data = waiting.popleft()
