@@ -43,6 +43,16 @@ def records(h: House, who: str) -> dict[str, str]:
     return {seq.partition(":")[2]: of for seq, of in of_all if seq.startswith(f"{who}:")}
 
 
+async def one_in_line(h: House, who: int, name: str, *, behind: int) -> tuple[Ticket, Ticket, str]:
+    """Whose request runs, one with a wish that waits at another activator, and its seq there."""
+    running = h.line_up(behind)
+    await h.grants(1)
+    waiting = h.line_up(who, Ticket(affinity=b"a user"))
+    await settled(*h.ledgers)
+    (seq,) = records(h, name)
+    return running, waiting, seq
+
+
 async def said_by_now() -> None:
     """What was said in this turn of the loop is on its way, and nothing of the answer is read."""
     await asyncio.sleep(0)
@@ -62,11 +72,7 @@ def stand_still(seconds: float) -> None:
 
 async def test_who_is_offered_a_slot_while_it_says_what_it_wishes_keeps_the_offer() -> None:
     async with house("x", "y", model=endpoint()) as h:
-        running = h.line_up(0)
-        await h.grants(1)
-        waiting = h.line_up(1, Ticket(affinity=b"a user"))
-        await settled(*h.ledgers)
-        (seq,) = records(h, "y")
+        running, waiting, seq = await one_in_line(h, 1, "y", behind=0)
 
         h.end(0, running)
         await said_by_now()
@@ -129,11 +135,7 @@ async def test_who_gives_up_what_it_cannot_use_is_not_given_it_by_older_news(
 ) -> None:
     async with house("x", "y", "z", model=endpoint()) as h:
         here = h.ledgers[0]
-        running = h.line_up(1)
-        await h.grants(1)
-        waiting = h.line_up(0, Ticket(affinity=b"a user"))
-        await settled(*h.ledgers)
-        (seq,) = records(h, "x")
+        running, waiting, seq = await one_in_line(h, 0, "x", behind=1)
 
         h.end(1, running)
         await said_by_now()

@@ -141,6 +141,7 @@ async def test_an_endpoint_that_goes_while_the_store_is_away_keeps_no_claim(
         s.rewrite(config)
         await eventually(lambda: all(each.endpoint.name != NAME for each in s.app.registry))
         await eventually(lambda: away.failed)
+        # over the bound of an orderly end: that it is not given up then has no sign of its own
         await asyncio.sleep(5 * worker.LETTING_GO)
         away.on = False
 

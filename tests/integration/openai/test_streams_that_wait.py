@@ -343,7 +343,7 @@ async def test_what_follows_is_not_kept_for_a_client_that_does_not_read_them() -
         (connection,) = s.proxy._connections
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         connection.send(b":" * (16 << 20) + b"\n")  # no less than many signs of life
-        await eventually(lambda: connection._full)
+        await eventually(lambda: connection.full)
         s.live.gate.resume()
         await s.replica.heard()
         before = -1
@@ -371,7 +371,9 @@ async def test_the_clock_of_silence_is_not_that_of_an_answer_that_has_not_begun(
         (connection,) = s.proxy._connections
         for told in connection.pause_writing, connection.resume_writing:
             told()  # as its transport does
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(
+            0.3
+        )  # three times `idle`: that nothing is told then has no sign of its own
         go.set()
 
         assert without_comments(await rest(client)) == b"".join(STREAM)
