@@ -1,113 +1,71 @@
 """One client's connection: requests are read one after the other, each answered before the next.
 
-Order, clocks, back-pressure and hang-ups are handled here; how bytes become requests is
-`incoming`'s. What a request means, and every answer, is the `Service`'s; it gives each request a
-`Receiver` and answers through the methods of the connection.
+Here are the order of requests and answers, their framing, and the clocks. When its socket is read
+from, hang-ups, tunnels and how it ends are `accepted`'s, which this builds on; how bytes become
+requests is `incoming`'s. What a request means, and every answer, is the `Service`'s; it gives each
+request a `Receiver` and answers through the methods of the connection.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import socket
-import struct
 import sys
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
-from activator.aiokit.deadlines import Timed
 from activator.errors import ActivatorError, BadRequest, HeadersTooLarge, RequestTimeout
-from activator.wire.farewell import Farewell
+from activator.wire.accepted import ANSWER, BODY, CLOSED, HEAD, PIPELINE_BYTES, TUNNEL, Accepted
 from activator.wire.framing import last_chunk
 from activator.wire.heads import CHUNKED, UNTIL_CLOSE, Field, Malformed, RequestHead, TooLarge
-from activator.wire.incoming import Incoming
 from activator.wire.service import Receiver, ServerKit, ServerLimits, Service
 from activator.wire.sipping import Sipping, hand_over
 
 if TYPE_CHECKING:
-    from activator.wire.tunnel import Tunnel
+    import asyncio
 
-__all__ = ["Receiver", "ServerConnection", "ServerKit", "ServerLimits", "Service"]
+__all__ = [
+    "PIPELINE_BYTES",
+    "Receiver",
+    "ServerConnection",
+    "ServerKit",
+    "ServerLimits",
+    "Service",
+]
 
-PIPELINE_BYTES: Final = 64 << 10
-"""Bytes of following requests that are kept while one is being answered; then reading pauses."""
-_RESET: Final = struct.pack("ii", 1, 0)
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-# The states: plain numbers of the module, for they are compared several times a request.
-_HEAD: Final = 0
-"""Between requests, or in the middle of a head."""
-_BODY: Final = 1
-"""The body of the request is coming; it may be answered already."""
-_ANSWER: Final = 2
-"""The request is complete, its answer is not."""
-_TUNNEL: Final = 3
-_CLOSED: Final = 4
-"""Nothing of ours any more; a `Farewell` may still see it off."""
 
-
-class ServerConnection(asyncio.Protocol, Timed):
+class ServerConnection(Accepted):
     """See the module. Methods that answer may be called from within `Service.request`."""
 
     __slots__ = (
         "_advancing",
         "_answering",
-        "_body_paused",
         "_chunked",
         "_continued",
-        "_fd",
-        "_full",
         "_head",
-        "_incoming",
-        "_kit",
-        "_reading",
-        "_sipping",
-        "_state",
         "_told",
-        "_transport",
         "_will_close",
         "body_at_hand",
         "head",
-        "note",
         "peer",
-        "received",
-        "receiver",
-        "sent",
-        "tunnel",
         "whole_body",
     )
 
     def __init__(self, kit: ServerKit) -> None:
-        self._kit = kit
-        self._state = _HEAD
-        self._transport: asyncio.Transport
-        self._fd = -1
-        self._incoming = Incoming(kit.limits.head, kit.known)
-        self._reading = True
-        self._sipping = False
-        self._body_paused = False
+        super().__init__(kit)
         self._advancing = False
         self._answering = False
         self._chunked = False
         self._continued = False
         self._will_close = False
         self._told = False
-        self._full = False
         self._head = b""
         self.body_at_hand = False
         """Bytes of the request's body have come with its head and are told next."""
         self.whole_body = b""
         """All of the request's body, if just that has come with its head, until it is told."""
-        self.deadline = self.looked_at = inf
         self.head: RequestHead
-        self.note: object = None
-        """What the service keeps of one request for the next on this connection, while there may
-        be one and memory is not scarce."""
-        self.receiver: Receiver | None = None
-        self.tunnel: Tunnel | None = None
         self.peer = ""
-        self.received = self.sent = 0
-        """Bytes of the present request's body, and of its answer's."""
 
     # --- what the transport tells ---------------------------------------------------------------
 
@@ -117,7 +75,7 @@ class ServerConnection(asyncio.Protocol, Timed):
         # behind a load balancer thousands of clients have the same address
         self.peer = sys.intern(peer[0]) if isinstance(peer, tuple) else ""
         if not self._kit.service.opened(self):
-            self._state, self._told = _CLOSED, True
+            self._state, self._told = CLOSED, True
             self._transport.abort()
             return
         self._set_deadline(self._kit.limits.head_timeout)
@@ -126,7 +84,7 @@ class ServerConnection(asyncio.Protocol, Timed):
             hand_over(self._transport, Sipping(self, self._kit.cup), reading=False)
 
     def data_received(self, data: bytes) -> None:
-        if self._state == _HEAD:
+        if self._state == HEAD:
             incoming = self._incoming
             kit = self._kit
             head = kit.known.get(data)
@@ -137,7 +95,7 @@ class ServerConnection(asyncio.Protocol, Timed):
                 if head is not None:
                     if head.length == 0:
                         # what most reads bring: one whole request, like one that was sent before
-                        self._state = _ANSWER
+                        self._state = ANSWER
                         self.head = head
                         self.received = self.sent = 0
                         self._continued = self._body_paused = False
@@ -147,28 +105,22 @@ class ServerConnection(asyncio.Protocol, Timed):
                     incoming.found = head  # looked for once: a head that comes twice is kept
             incoming.add(data)
             self._advance()
-        elif self._state == _BODY:
+        elif self._state == BODY:
             self._incoming.add(data)
             self._continue_body()
-        elif self._state == _TUNNEL:
+        elif self._state == TUNNEL:
             self.received += len(data)
             if self.tunnel is not None:
                 self.tunnel.moved(self, data)
-        elif self._state == _ANSWER:
+        elif self._state == ANSWER:
             self._incoming.add(data)
             if self._incoming.unread > PIPELINE_BYTES:
                 self._apply_reading()
 
-    def eof_received(self) -> None:
-        if self.receiver is None and self._state != _CLOSED:
-            self._end_tunnel()
-            self._depart(linger=False)  # it may still read what was written
-        else:
-            self._leave()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._leave()
-        self._tell_closed()  # under TLS a `Farewell` that has just begun does not hear of it
+    def _tell_closed(self) -> None:
+        if not self._told:
+            self._told = True
+            self._kit.service.closed(self)
 
     def pause_writing(self) -> None:
         self._full = True
@@ -193,7 +145,7 @@ class ServerConnection(asyncio.Protocol, Timed):
     def idle(self) -> bool:
         """Between requests, nothing of the next one has come."""
         incoming = self._incoming
-        return self._state == _HEAD and not incoming.head_begun and not incoming.rest
+        return self._state == HEAD and not incoming.head_begun and not incoming.rest
 
     @property
     def answering(self) -> bool:
@@ -201,23 +153,13 @@ class ServerConnection(asyncio.Protocol, Timed):
         return self._answering
 
     @property
-    def full(self) -> bool:
-        """The client takes no more for now, as whoever receives a request is told."""
-        return self._full
-
-    @property
     def continued(self) -> bool:
         """The client waits for no 100 any more: it has had one, or sends its body anyway."""
         return self._continued
 
     @property
-    def body_paused(self) -> bool:
-        """The rest of the body is left in its socket."""
-        return self._body_paused
-
-    @property
     def request_complete(self) -> bool:
-        return self._state == _ANSWER
+        return self._state == ANSWER
 
     def take_body(self) -> None:
         """From within `Service.request`: its `whole_body` is known, and neither told to whoever
@@ -225,23 +167,10 @@ class ServerConnection(asyncio.Protocol, Timed):
         self.received = len(self.whole_body)
         self.whole_body = b""
 
-    def pause_body(self) -> None:
-        """Leave the rest of the body in the socket; a client that leaves is noticed anyway."""
-        if self._state == _BODY and not self._body_paused:
-            self._body_paused = True
-            self._apply_reading()
-
-    def resume_body(self) -> None:
-        if self._body_paused:
-            self._body_paused = False
-            self._apply_reading()
-        if self._sipping:
-            self.gulp()
-
     def send_continue(self) -> None:
         """100 (Continue), at most once, only to a client that waits for it."""
         wanted = self.head.expects_continue and not self._continued and not self._answering
-        if wanted and self._state == _BODY:
+        if wanted and self._state == BODY:
             self._continued = True
             self._write(CONTINUE)
             self._run_body_clock()
@@ -270,7 +199,7 @@ class ServerConnection(asyncio.Protocol, Timed):
             and not until_close
             and not last
             and self._kit.limits.keep_alive > 0
-            and self._state == _ANSWER
+            and self._state == ANSWER
             and not self._kit.service.draining
         )
         self._will_close = not keep
@@ -312,7 +241,7 @@ class ServerConnection(asyncio.Protocol, Timed):
         asked, kit = self.head, self._kit
         service, keep_alive = kit.service, kit.limits.keep_alive
         if (
-            self._state != _ANSWER
+            self._state != ANSWER
             or not asked.keep_alive
             or asked.minor == 0
             or service.draining
@@ -321,7 +250,7 @@ class ServerConnection(asyncio.Protocol, Timed):
             or self._incoming.rest
         ):
             return False
-        self._state = _HEAD
+        self._state = HEAD
         self.receiver = None
         self.sent = len(body)
         kit.outbox.write(self._transport, b"%b\r\n%b" % (head, body))
@@ -351,91 +280,29 @@ class ServerConnection(asyncio.Protocol, Timed):
         self._answering = False
         if self._will_close:
             # more may be on its way unless the client has said that this was its last request
-            more = self._state == _BODY or bool(self._incoming.rest)
+            more = self._state == BODY or bool(self._incoming.rest)
             self._depart(linger=more or (self.head.keep_alive and self._transport.can_write_eof()))
-        elif self._state == _ANSWER:
-            self._state = _HEAD
+        elif self._state == ANSWER:
+            self._state = HEAD
             self._set_deadline(self._kit.limits.keep_alive)
             if self._kit.service.crowded:
                 self.sip()
             if self._incoming.rest:
                 self._advance()
 
-    def abort(self) -> None:
-        """Break the connection off so that the client cannot take it for an ending (RST)."""
-        sock = self._transport.get_extra_info("socket")
-        if sock is not None and self._state != _CLOSED and not self._transport.is_closing():
-            with contextlib.suppress(OSError):  # it has just ended by itself
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self.receiver = None
-        self._close_now()
-
     def close_if_idle(self) -> None:
         if self.idle:
             self._depart(linger=False)
 
-    def break_off(self) -> None:
-        """End it whatever it is doing; whoever handles its request hears that the client left."""
-        self._leave()
-
-    def become_tunnel(self, head: bytes, tunnel: Tunnel) -> None:
-        """Send the 101 head (without its empty line) and speak raw bytes from here on."""
-        self.receiver = None
-        self.tunnel = tunnel
-        self._state = _TUNNEL
-        self.deadline = inf
-        self._body_paused = False
-        self.gulp()
-        rest = self._incoming.take()
-        self._apply_reading()
-        if self._full:
-            tunnel.full(self)  # as in `begin_answer`
-        self._write(head + b"\r\n")
-        if rest:
-            tunnel.moved(self, rest)
-
-    # --- as the end of a tunnel -----------------------------------------------------------------
-
-    def write_raw(self, data: bytes) -> None:
-        self.sent += len(data)
-        self._write(data)
-
-    def pause_raw(self) -> None:
-        self._body_paused = True
-        self._apply_reading()
-
-    def resume_raw(self) -> None:
-        self._body_paused = False
-        self._apply_reading()
-
-    def close_raw(self) -> None:
-        self.tunnel = None
-        self._depart(linger=self._transport.can_write_eof())
-
-    # --- how much is read at a time -------------------------------------------------------------
-
-    def sip(self) -> None:
-        """Read a little at a time, if no body is being read."""
-        self.note = None
-        if self._state == _HEAD and not self._sipping and not self._transport.is_closing():
-            self._sipping = True
-            hand_over(self._transport, Sipping(self, self._kit.cup), reading=self._reading)
-
-    def gulp(self) -> None:
-        """Read whatever there is."""
-        if self._sipping:
-            self._sipping = False
-            hand_over(self._transport, self, reading=self._reading)
-
     # --- clocks ---------------------------------------------------------------------------------
 
     def on_deadline(self, now: float) -> None:
-        if self._state == _HEAD:
+        if self._state == HEAD:
             if self._incoming.head_begun:
                 self._refuse(RequestTimeout("The head did not arrive in time"))
             else:
                 self._depart(linger=False)
-        elif self._state == _BODY and self.receiver is not None:
+        elif self._state == BODY and self.receiver is not None:
             self._break_body(RequestTimeout("The body stopped arriving"))
 
     def _set_deadline(self, seconds: float) -> None:
@@ -455,7 +322,7 @@ class ServerConnection(asyncio.Protocol, Timed):
         self._advancing = True
         incoming = self._incoming
         try:
-            while self._state == _HEAD and incoming.rest and not self._full:
+            while self._state == HEAD and incoming.rest and not self._full:
                 begun = incoming.head_begun
                 head = incoming.head()
                 if head is not None:
@@ -477,7 +344,7 @@ class ServerConnection(asyncio.Protocol, Timed):
         self._continued = self._body_paused = False
         self.deadline = inf
         if head.length == 0:
-            self._state = _ANSWER
+            self._state = ANSWER
             self._kit.service.request(self, head)
             return
         # what is here already is looked at first: a body that is complete with its head leaves the
@@ -495,7 +362,7 @@ class ServerConnection(asyncio.Protocol, Timed):
                 return
         else:
             trailers = None
-        self._state = _BODY if trailers is None else _ANSWER
+        self._state = BODY if trailers is None else ANSWER
         is_whole = bool(self.whole_body)
         self.body_at_hand = self._continued = bool(body)
         self._kit.service.request(self, head)
@@ -512,7 +379,7 @@ class ServerConnection(asyncio.Protocol, Timed):
             self._break_body(BadRequest(f"The body is malformed: {error}"))
             return
         if trailers is not None:
-            self._state = _ANSWER
+            self._state = ANSWER
             self.deadline = inf
             self._body_paused = False
             if self._incoming.rest or not self._reading:
@@ -558,93 +425,6 @@ class ServerConnection(asyncio.Protocol, Timed):
         """Not a request: answer, whatever else came is not looked at, and close."""
         self.head = RequestHead(b"GET", b"/", 1, [])
         self._incoming.drop()
-        self._state = _BODY  # nothing more of it will be read: the answer ends in lingering
+        self._state = BODY  # nothing more of it will be read: the answer ends in lingering
         self.deadline = inf
         self._kit.service.refused(self, error)
-
-    def _apply_reading(self) -> None:
-        wanted = not self._body_paused and self._incoming.unread <= PIPELINE_BYTES
-        if wanted == self._reading or self._state == _CLOSED:
-            return
-        if wanted:
-            self._reading = True
-            self._look_no_more()
-            self._transport.resume_reading()
-            if self._state == _BODY:
-                self._run_body_clock()
-        else:
-            self._pause_transport()
-            if self._state == _BODY:
-                self.deadline = inf
-
-    def _pause_transport(self) -> None:
-        if self._reading:
-            self._reading = False
-            self._transport.pause_reading()
-            sock = self._transport.get_extra_info("socket")
-            if sock is not None:
-                self._fd = sock.fileno()
-                raw = self._state == _TUNNEL
-                self._kit.hangups.add(self._fd, self._hung_up, half=not raw)
-
-    def _look_no_more(self) -> None:
-        """For its hanging up, if anybody does."""
-        if self._fd >= 0:
-            self._kit.hangups.remove(self._fd, self._hung_up)
-            self._fd = -1
-
-    # --- endings --------------------------------------------------------------------------------
-
-    def _depart(self, *, linger: bool) -> None:
-        """Nothing more is said; how the connection ends is left to a `Farewell`."""
-        if self._state == _CLOSED:
-            return
-        reading = self._reading
-        self.gulp()
-        self._let_go()
-        farewell = Farewell(self._transport, deadlines=self._kit.deadlines, gone=self._tell_closed)
-        if linger:
-            if not reading:
-                self._transport.resume_reading()
-            farewell.linger()
-        else:
-            farewell.flush()
-
-    def _hung_up(self) -> None:
-        self._leave()
-
-    def _leave(self) -> None:
-        """The other side is gone, however we came to know it."""
-        receiver, self.receiver = self.receiver, None
-        self._close_now()
-        self._end_tunnel()
-        if receiver is not None:
-            receiver.client_left()
-
-    def _end_tunnel(self) -> None:
-        tunnel, self.tunnel = self.tunnel, None
-        if tunnel is not None:
-            tunnel.lost(self)
-
-    def _close_now(self) -> None:
-        if self._state != _CLOSED:
-            self._let_go()
-            self._tell_closed()
-        self._transport.abort()
-
-    def _tell_closed(self) -> None:
-        if not self._told:
-            self._told = True
-            self._kit.service.closed(self)
-
-    def _write(self, data: bytes) -> None:
-        self._kit.outbox.write(self._transport, data)
-
-    def _let_go(self) -> None:
-        self._kit.outbox.flush()
-        self._state = _CLOSED
-        self.note = None
-        self._incoming.drop()
-        self.deadline = inf
-        self._kit.deadlines.forget(self)
-        self._look_no_more()
