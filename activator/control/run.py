@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from activator.control.visit import Visit
 from activator.core.dispatch import Ticket
 from activator.core.held import HeldRequest, shown_path
-from activator.core.jobs import ForbiddenStep, JobState, Outcome, Superseded
+from activator.core.jobs import FAULT, ForbiddenStep, JobState, Outcome, Superseded
 from activator.errors import (
     ActivatorError,
     Cancelled,
@@ -79,6 +79,8 @@ class JobRun:
         """And the store knows it."""
         self.detached = claim.record.job.detached
         self.task: asyncio.Task[None] | None = None
+        self.leaving: asyncio.Task[None] | None = None
+        """Gives it back; None: it has not been let go of."""
         self._live = live
         self._store = store
         self._make_outbound = outbound
@@ -100,7 +102,8 @@ class JobRun:
         """What became of this attempt; unless somebody says otherwise it was cancelled."""
         self._why = ""
         self._began_at = 0.0
-        self._trace = None if tracer is None else self._begin_trace(tracer)
+        self._tracer = tracer
+        self._trace: Trace | None = None
 
     def cancel(self) -> None:
         if self.task is not None:
@@ -137,6 +140,18 @@ class JobRun:
         gate = self._live.gate
         gate.arrive()
         try:
+            await self._to_its_end()
+        except Exception as bug:
+            await self._broken_by(bug)
+        finally:
+            self._release()
+            gate.leave(served=self.begun)
+            self._tell()
+
+    async def _to_its_end(self) -> None:
+        try:
+            if self._tracer is not None:
+                self._trace = self._begin_trace(self._tracer)
             await self._run()
         except Superseded:
             self._outcome = "superseded"
@@ -149,10 +164,23 @@ class JobRun:
         except ActivatorError as error:
             self._release()
             await self._try_again(error)
-        finally:
+
+    async def _broken_by(self, bug: Exception) -> None:
+        """It ends as if it had failed at its replica, unless the store knows of an end already:
+        another that is told then changes nothing."""
+        _log.error(
+            "job run failed",
+            extra={"action": "job_run_failed", **self._named},
+            exc_info=bug,
+        )
+        detail = f"the activator that ran it met an error of its own ({type(bug).__name__})"
+        try:
             self._release()
-            gate.leave(served=self.begun)
-            self._tell()
+        finally:
+            if self.detached and (self._visit is None or self._envelope.method in IDEMPOTENT):
+                await self._repeat(FAULT, detail)
+            else:
+                await self._end(Outcome(JobState.FAILED, FAULT, detail))
 
     def _begin_trace(self, tracer: Tracer) -> Trace | None:
         job, envelope = self.claim.record.job, self._envelope
@@ -185,25 +213,32 @@ class JobRun:
         return (0, 0) if self._visit is None else (self._visit.status, self._visit.received)
 
     def _log(self) -> None:
-        envelope, visit = self._envelope, self._visit
+        visit = self._visit
         status, received = self._had
         _log.info(
             "job_run",
             extra={
                 "action": "job_run",
-                "request_id": envelope.request_id.decode("latin-1"),
-                "endpoint": self._live.endpoint.name,
-                "job": self.claim.id,
-                "attempt": self.claim.attempt,
+                **self._named,
                 "outcome": self._outcome,
                 "detail": self._why,
                 "status": status,
                 "seconds": round(self._live.kit.clock() - self._began_at, 6),
                 "bytes_out": received,
                 "replica": "" if visit is None else visit.replica.replica.id,
-                "key": envelope.owner,
+                "key": self._envelope.owner,
             },
         )
+
+    @property
+    def _named(self) -> dict[str, object]:
+        """What a line in the log says of which attempt it tells."""
+        return {
+            "request_id": self._envelope.request_id.decode("latin-1"),
+            "endpoint": self._live.endpoint.name,
+            "job": self.claim.id,
+            "attempt": self.claim.attempt,
+        }
 
     async def _run(self) -> None:
         """Raises what ended it, if another attempt may mend it."""
@@ -360,9 +395,11 @@ class JobRun:
         if record is not None and not record.job.detached:
             await self._end(Outcome(JobState.FAILED, why.reason, why.detail))
         else:
-            await self._report(
-                lambda: self._store.requeue(self.claim, reason=why.reason, detail=why.detail)
-            )
+            await self._repeat(why.reason, why.detail)
+
+    async def _repeat(self, reason: str, detail: str) -> None:
+        self._outcome, self._why = "repeated", f"{reason}: {detail}"
+        await self._report(lambda: self._store.requeue(self.claim, reason=reason, detail=detail))
 
     async def _report(self, step: Callable[[], Awaitable[T]]) -> T | None:
         """However long the store is away; None: it is another's job by now."""

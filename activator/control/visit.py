@@ -7,9 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from activator.core.endpoint import Dialect
-from activator.core.jobs import Superseded
 from activator.core.tokens import counter_of
-from activator.errors import StoreUnavailable
 from activator.queueing.jobs import Output, ResultHead
 from activator.upstream.forward import Attempt, Failure, Outbound
 
@@ -92,8 +90,8 @@ class Visit:
         owner, live = self._claim.record.envelope.owner, self._live
         if owner:
             live.keys.begin(owner, now=live.kit.clock())
-        self._attempt.begin()
         try:
+            self._attempt.begin()
             return await self._store_answer()
         finally:
             if owner:
@@ -111,11 +109,10 @@ class Visit:
             async for piece in self._store.body(self._claim):
                 await self._writable.wait()
                 self._attempt.send(piece)
-        except (StoreUnavailable, Superseded) as error:
+            self._attempt.finish([_field(line) for line in self._claim.record.envelope.trailers])
+        except Exception as error:  # whatever it is, `run` raises it: the replica waits for more
             self._broken = error
             self._news.set()
-            return
-        self._attempt.finish([_field(line) for line in self._claim.record.envelope.trailers])
 
     async def _store_answer(self) -> Failure | None:
         while True:

@@ -235,7 +235,9 @@ class Worker:
 
     def _let_go(self, run: JobRun) -> asyncio.Task[None]:
         run.cancel()
-        return self._leaving.spawn(run.give_back(), name=f"give back {run.claim.id}")
+        if run.leaving is None:
+            run.leaving = self._leaving.spawn(run.give_back(), name=f"give back {run.claim.id}")
+        return run.leaving
 
 
 class Workers:

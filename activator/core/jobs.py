@@ -57,6 +57,8 @@ job waits for hours if it must, so that later attempts need not hurry."""
 
 GONE: Final = "activator_gone"
 """Why an attempt ended whose activator was killed."""
+FAULT: Final = "activator_failed"
+"""Why an attempt ended in which the activator met a bug of its own."""
 
 
 class Superseded(Exception):

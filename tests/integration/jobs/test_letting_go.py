@@ -151,6 +151,31 @@ async def test_an_endpoint_that_goes_while_the_store_is_away_keeps_no_claim(
         assert record.job.state == "queued"
 
 
+async def test_an_endpoint_that_goes_gives_each_of_its_jobs_back_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker, "WINDOW", 3)
+    given: list[str] = []
+    async with stage(echo, ready=False) as s:
+        jobs = [await post_job(s) for _ in range(3)]
+        for job in jobs:
+            await until_state(s, job, "activating")
+        store: Any = s.app._stores.jobs
+        give_back = store.give_back
+
+        async def counted(claim: Any) -> None:
+            given.append(claim.id)
+            await give_back(claim)
+
+        monkeypatch.setattr(store, "give_back", counted)
+        config = copy.deepcopy(s.config)
+        config["endpoints"][0]["name"] = "other"
+        s.rewrite(config)
+        await eventually(lambda: all(each.endpoint.name != NAME for each in s.app.registry))
+        await s.app.workers._tasks.drained()  # the one that goes has gone
+    assert sorted(given) == sorted(job["id"] for job in jobs)
+
+
 async def test_old_news_of_a_loss_that_cannot_be_looked_up_stops_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,0 +1,171 @@
+"""A fault of ours, a bug, in the middle of a job's run: the job ends or goes back in line, and is
+not claimed for ever by an activator that lives and does not run it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from activator.control.run import JobRun
+from activator.control.visit import Visit
+from tests.integration.jobs.support import elsewhere
+from tests.integration.jobs.test_jobs import (
+    ASYNC,
+    described,
+    echo,
+    leaves_first,
+    post_job,
+    result,
+    until_state,
+)
+from tests.integration.jobs.test_waiting import keyed
+from tests.stage import stage
+
+if TYPE_CHECKING:
+    from tests.stage import Stage
+
+pytestmark = pytest.mark.usefixtures("each_store")
+
+FAULT = "activator_failed"
+
+
+class Faulty:
+    """A method that fails, so many times, as nobody expects; `after`: once it has done its work."""
+
+    def __init__(
+        self, patch: pytest.MonkeyPatch, of: Any, name: str, *, times: int, after: bool = False
+    ) -> None:
+        self.failed = 0
+        method = getattr(of, name)
+
+        def fails(*args: Any, **named: Any) -> Any:
+            if self.failed == times:
+                return method(*args, **named)
+            self.failed += 1
+            raise RuntimeError("a secret")
+
+        async def works_and_fails(*args: Any, **named: Any) -> Any:
+            done = await method(*args, **named)
+            if self.failed == times:
+                return done
+            self.failed += 1
+            raise RuntimeError("a secret")
+
+        patch.setattr(of, name, works_and_fails if after else fails)
+
+
+def store_of(s: Stage) -> Any:
+    return s.app._stores.jobs
+
+
+async def test_one_whose_run_fails_before_a_replica_is_asked_is_run_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "activator.jobs")
+    Faulty(monkeypatch, JobRun, "_try", times=1)
+    async with stage(echo) as s:
+        job = await post_job(s)
+        await until_state(s, job, "succeeded")
+        assert (await described(s, job))["attempt"] == 2
+        assert (await result(s, job)).body == b"out:in"
+        assert len(s.replica.requests) == 1
+    failed = next(line for line in caplog.records if line.__dict__["action"] == "job_run_failed")
+    assert failed.exc_info is not None
+    assert isinstance(failed.exc_info[1], RuntimeError)
+    assert failed.__dict__["job"] == job["id"]
+    runs = [line.__dict__ for line in caplog.records if line.__dict__["action"] == "job_run"]
+    assert [run["outcome"] for run in runs] == ["repeated", "succeeded"]
+
+
+async def test_one_whose_runs_fail_whenever_it_is_tried_is_given_up_with_the_cause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    faulty = Faulty(monkeypatch, JobRun, "_try", times=99)
+    async with stage(echo, config={"jobs": {"attempts": 2}}) as s, elsewhere(s, "b") as other:
+        job = await post_job(s)
+        await until_state(s, job, "failed")
+        assert faulty.failed == 2
+        told = await described(s, job)
+        assert (told["reason"], told["attempt"]) == (FAULT, 2)
+        assert "RuntimeError" in told["detail"]
+        assert "secret" not in told["detail"]
+        answer = await result(s, job)
+        assert (answer.status, answer.json()["detail"]) == (502, told["detail"])
+        record = await other.get(job["id"])
+        assert record is not None
+        assert not record.job.holder
+        assert not s.replica.requests
+
+
+async def test_one_in_line_whose_run_fails_is_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    Faulty(monkeypatch, JobRun, "_line_up", times=1)
+    async with stage(echo, from_zero=True) as s:
+        job = await post_job(s)
+        await until_state(s, job, "succeeded")
+        assert (await described(s, job))["attempt"] == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "state", "asked"), [("GET", "succeeded", 2), ("POST", "failed", 1)]
+)
+async def test_a_model_that_may_have_worked_on_it_is_asked_again_only_if_that_is_harmless(
+    monkeypatch: pytest.MonkeyPatch, method: str, state: str, asked: int
+) -> None:
+    Faulty(monkeypatch, Visit, "_take", times=1)
+    async with stage(echo) as s:
+        job = (await s.get("/", method=method, headers=ASYNC)).json()
+        await until_state(s, job, state)
+        assert (await described(s, job))["attempt"] == asked
+        assert len(s.replica.requests) == asked
+
+
+async def test_who_waits_for_one_whose_run_fails_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    faulty = Faulty(monkeypatch, JobRun, "_try", times=1)
+    async with stage(echo) as s:
+        reply = await (await s.send(keyed())).reply()
+        assert (reply.status, reply.why) == (502, "upstream_unreachable")
+        assert faulty.failed == 1
+        again = await (await s.send(keyed())).reply()  # its key is free
+        assert (again.status, again.body) == (201, b"out:in")
+
+
+async def test_one_whose_body_cannot_be_read_does_not_keep_its_replica_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with stage(echo, concurrency=1) as s:
+        Faulty(monkeypatch, store_of(s), "body", times=1)
+        job = await post_job(s)
+        await until_state(s, job, "failed")
+        assert (await described(s, job))["reason"] == FAULT
+        other = await post_job(s)  # its slot is free
+        await until_state(s, other, "succeeded")
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_one_whose_ending_fails_is_neither_kept_nor_ended_twice(
+    monkeypatch: pytest.MonkeyPatch, *, after: bool
+) -> None:
+    async with stage(leaves_first(1)) as s:
+        Faulty(monkeypatch, store_of(s), "requeue", times=1, after=after)
+        job = (await s.get("/", headers=ASYNC)).json()
+        await until_state(s, job, "succeeded")
+        assert (await described(s, job))["attempt"] == 2
+        assert len(s.replica.requests) == 2
+
+
+async def test_one_whose_run_fails_when_its_answer_is_stored_has_succeeded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with stage(echo) as s, elsewhere(s, "b") as other:
+        faulty = Faulty(monkeypatch, store_of(s), "finish", times=1, after=True)
+        job = await post_job(s)
+        await until_state(s, job, "succeeded")
+        assert faulty.failed == 1
+        assert (await result(s, job)).body == b"out:in"
+        record = await other.get(job["id"])
+        assert record is not None
+        assert record.job.attempt == 1
