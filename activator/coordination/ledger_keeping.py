@@ -26,7 +26,7 @@ _log = logging.getLogger("activator.coordination")
 
 
 class Keeping:
-    """Of a `RedisLedger`, which fills this in and says what it all is."""
+    """Of a ledger that is `Sharing`, which fills this in and says what it all is."""
 
     endpoint: Endpoint
     _kit: LedgerKit
