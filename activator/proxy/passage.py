@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from activator.wire.pouring import LARGE
+
 if TYPE_CHECKING:
     from activator.proxy.body import Body
     from activator.upstream.forward import Attempt
@@ -43,7 +45,7 @@ class Passage:
             self._pump()
             return
         # first, since what is sent now may be more than the server takes and pause it again
-        self._connection.resume_body()
+        self._flow()
         for piece in self._body.chunks:
             self._attempt.send(piece)
         self._kept_is_sent()
@@ -65,9 +67,15 @@ class Passage:
             if ok:
                 self._pump()
         elif ok:
-            self._connection.resume_body()
+            self._flow()
         else:
             self._connection.pause_body()
+
+    def _flow(self) -> None:
+        connection = self._connection
+        connection.resume_body()
+        if connection.head.length >= LARGE:
+            connection.pour()
 
     def _pump(self) -> None:
         """Send on what is in the file, as fast as the server takes it; then the rest may flow."""
@@ -76,7 +84,7 @@ class Passage:
             piece = spool.read(self._sent)
             if not piece:
                 self._sent = _ALL
-                self._connection.resume_body()
+                self._flow()
                 self._kept_is_sent()
                 return
             self._sent += len(piece)

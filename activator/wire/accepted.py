@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from activator.aiokit.deadlines import Timed
 from activator.wire.farewell import Farewell
 from activator.wire.incoming import Incoming
+from activator.wire.pouring import pour
 from activator.wire.sipping import Sipping, hand_over
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Accepted(asyncio.Protocol, Timed):
         "_incoming",
         "_kit",
         "_reading",
-        "_sipping",
+        "_replaced",
         "_state",
         "_transport",
         "note",
@@ -68,7 +69,8 @@ class Accepted(asyncio.Protocol, Timed):
         """Of a socket that is not read from, while its hanging up is looked for."""
         self._incoming = Incoming(kit.limits.head, kit.known)
         self._reading = True
-        self._sipping = False
+        self._replaced = False
+        """Something stands in for it at its transport, and reads less at a time, or more."""
         self._body_paused = False
         self._full = False
         self.deadline = self.looked_at = inf
@@ -107,20 +109,35 @@ class Accepted(asyncio.Protocol, Timed):
         if self._body_paused:
             self._body_paused = False
             self._apply_reading()
-        if self._sipping:
+        if self._replaced:
             self.gulp()
 
     def sip(self) -> None:
         """Read a little at a time, if no body is being read."""
         self.note = None
-        if self._state == HEAD and not self._sipping and not self._transport.is_closing():
-            self._sipping = True
+        if self._state == HEAD and not self._replaced and not self._transport.is_closing():
+            self._replaced = True
             hand_over(self._transport, Sipping(self, self._kit.cup), reading=self._reading)
+
+    @property
+    def reading(self) -> bool:
+        return self._reading
+
+    @property
+    def owed(self) -> int:
+        """Bytes of the request's body that have not come, if its length was announced; else 0."""
+        return self._incoming.owed
+
+    def pour(self) -> None:
+        """Read very much at a time, until the body has come, or is resumed. It is only lent to
+        whoever receives the request, who passes it on at once, unread."""
+        if self._state == BODY and not self._replaced:
+            self._replaced = pour(self._transport, self, self._kit.jug)
 
     def gulp(self) -> None:
         """Read whatever there is."""
-        if self._sipping:
-            self._sipping = False
+        if self._replaced:
+            self._replaced = False
             hand_over(self._transport, self, reading=self._reading)
 
     def _apply_reading(self) -> None:

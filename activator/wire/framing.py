@@ -47,6 +47,10 @@ class Decoder(Protocol):
     trailers: list[Field]
 
     @property
+    def left(self) -> int:
+        """Bytes of the body that are still to come; 0: none, or nobody can tell."""
+
+    @property
     def between(self) -> bool:
         """A chunk begins with the next byte, if the body goes on."""
 
@@ -61,10 +65,10 @@ class Decoder(Protocol):
 class LengthDecoder:
     """Content-Length bytes, not one more."""
 
-    __slots__ = ("_left", "done", "trailers")
+    __slots__ = ("done", "left", "trailers")
 
     def __init__(self, length: int) -> None:
-        self._left = length
+        self.left = length
         self.done = length == 0
         self.trailers: list[Field] = []
 
@@ -73,11 +77,11 @@ class LengthDecoder:
         return False
 
     def feed(self, data: bytes, at: int = 0) -> tuple[bytes, int]:
-        end, size = at + self._left, len(data)
+        end, size = at + self.left, len(data)
         if end > size:
-            self._left = end - size
+            self.left = end - size
             return data[at:], size
-        self._left, self.done = 0, True
+        self.left, self.done = 0, True
         return data[at:end], end
 
     def eof(self) -> bool:
@@ -88,6 +92,7 @@ class UntilCloseDecoder:
     """Everything that comes; the end of the connection is the end of the body."""
 
     __slots__ = ("done", "trailers")
+    left = 0
 
     def __init__(self) -> None:
         self.done = False
@@ -113,6 +118,7 @@ class ChunkedDecoder:
     """RFC 9112 §7.1, chunk extensions checked and dropped, trailers kept."""
 
     __slots__ = ("_left", "_limits", "_partial", "_scanned", "_state", "done", "trailers")
+    left = 0
 
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits

@@ -60,6 +60,11 @@ class Incoming:
         """Bytes that have not been looked at."""
         return len(self.rest) - self._at
 
+    @property
+    def owed(self) -> int:
+        """Bytes of the body that have not been added yet, if its length was announced; else 0."""
+        return 0 if self._decoder is None else self._decoder.left
+
     def add(self, data: bytes) -> None:
         self.rest = self.take() + data if self.rest else data
 

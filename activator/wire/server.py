@@ -80,7 +80,7 @@ class ServerConnection(Accepted):
             return
         self._set_deadline(self._kit.limits.head_timeout)
         if self._kit.service.crowded:
-            self._sipping = True
+            self._replaced = True
             hand_over(self._transport, Sipping(self, self._kit.cup), reading=False)
 
     def data_received(self, data: bytes) -> None:

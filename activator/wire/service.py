@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from activator.wire.heads import Field, HeadLimits, RequestHead
 from activator.wire.known import KnownRequests
+from activator.wire.pouring import Jug
 from activator.wire.sipping import make_cup
 
 if TYPE_CHECKING:
@@ -84,4 +85,5 @@ class ServerKit:
     limits: ServerLimits
     tls: bool = False
     cup: memoryview = field(default_factory=make_cup)
+    jug: Jug = field(default_factory=Jug)
     known: KnownRequests = field(default_factory=KnownRequests)

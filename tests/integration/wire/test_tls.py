@@ -231,3 +231,16 @@ async def test_bodies_come_through_in_sips(tls: Contexts) -> None:
             client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
             client.send(bytes(100_000))
             assert (await client.reply()).body == b"POST / " + bytes(100_000)
+
+
+async def test_a_large_body_is_not_lent(tls: Contexts) -> None:
+    service = RecordingService(
+        at_head=lambda heard: heard.connection.pour(),
+        once_whole=lambda heard: heard.answer(b"%d" % heard.size),
+    )
+    async with listening(service, tls=tls) as house:
+        client = await house.client()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (8 << 20))
+        client.send(bytes(8 << 20))
+        assert (await client.reply()).body == b"%d" % (8 << 20)
+    assert {type(piece) for piece in service.heard[0].pieces} == {bytes}

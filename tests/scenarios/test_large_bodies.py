@@ -1,0 +1,131 @@
+"""Large bodies are passed on from where they were read, unchanged, whoever is slow."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from activator.wire.pouring import JUG, LARGE
+from tests.stage import request, stage
+
+if TYPE_CHECKING:
+    from tests.rawclient import RawClient
+    from tests.replica import Talk
+    from tests.stage import Stage
+
+BODY = random.Random(11).randbytes(LARGE + (12 << 20) + 17)
+DIGEST = sha256(BODY).digest()
+POST = b"POST / HTTP/1.1\r\nHost: m\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+PIECE = 1 << 20
+PAUSE = 0.01
+"""Seconds a slow reader takes for each MiB: what it has not taken lies in the proxy meanwhile."""
+
+
+def jugs(s: Stage) -> tuple[int, int]:
+    """Bytes of what is read into: from clients, and from replicas."""
+    proxy: Any = s.proxy
+    app: Any = s.app
+    return len(proxy._kit.jug.content), len(app._kit.jug.content)
+
+
+def nothing_stands_in(s: Stage) -> bool:
+    """Every connection is told by its transport itself, as before a large body."""
+    proxy: Any = s.proxy
+    pools: list[Any] = [each.pool for each in s.live.replicas.values()]
+    connections = [*proxy._connections, *(one for pool in pools for one in pool._open)]
+    return all(one._transport.get_protocol() is one for one in connections)
+
+
+async def send(client: RawClient, data: bytes) -> None:
+    for at in range(0, len(data), PIECE):
+        client.send(data[at : at + PIECE])
+        await client.drain()
+
+
+def digest_of_requests(*, pause: float) -> Any:
+    async def behave(talk: Talk) -> None:
+        seen, left = sha256(), int(talk.heard.get("content-length") or 0)
+        while left:
+            data = await talk.reader.read(min(left, PIECE))
+            seen.update(data)
+            left -= len(data)
+            if pause:
+                await asyncio.sleep(pause * len(data) / PIECE)
+        talk.heard.whole = True
+        await talk.answer(200, seen.digest())
+
+    return behave
+
+
+@pytest.mark.parametrize("pause", [0.0, PAUSE], ids=["fast", "slow"])
+async def test_a_request_reaches_its_replica_unchanged(pause: float) -> None:
+    async with stage(digest_of_requests(pause=pause)) as s:
+        client = await s.connect()
+
+        for _ in range(2):
+            await send(client, POST + BODY)
+            assert (await client.reply()).body == DIGEST
+
+        await send(client, POST + BODY + request("/next"))
+        assert (await client.reply()).body == DIGEST
+        assert (await client.reply()).body == sha256().digest()
+        assert jugs(s) == (JUG, 0)
+        assert nothing_stands_in(s)
+
+
+@pytest.mark.parametrize("pause", [0.0, PAUSE], ids=["fast", "slow"])
+async def test_an_answer_reaches_its_client_unchanged(pause: float) -> None:
+    async def behave(talk: Talk) -> None:
+        talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY))
+        for at in range(0, len(BODY), PIECE):
+            talk.send(BODY[at : at + PIECE])
+            await talk.drain()
+
+    async with stage(behave) as s:
+        client = await s.connect()
+        for _ in range(2):
+            client.send(request())
+            await client.head()
+            seen, left = sha256(), len(BODY)
+            while left:
+                data = await client.reader.read(min(left, PIECE))
+                assert data
+                seen.update(data)
+                left -= len(data)
+                if pause:
+                    await asyncio.sleep(pause * len(data) / PIECE)
+            assert seen.digest() == DIGEST
+        assert jugs(s) == (0, JUG)
+        assert nothing_stands_in(s)
+        assert {heard.connection for heard in s.replica.requests} == {0}
+
+
+async def test_two_at_once_do_not_get_each_others_bytes() -> None:
+    other = random.Random(13).randbytes(len(BODY))
+
+    async def one(s: Stage, body: bytes) -> None:
+        client = await s.connect()
+        await send(client, POST + body)
+        assert (await client.reply(within=10.0)).body == sha256(body).digest()
+
+    async with stage(digest_of_requests(pause=PAUSE)) as s:
+        await asyncio.gather(one(s, BODY), one(s, other), one(s, BODY), one(s, other))
+        assert jugs(s) == (JUG, 0)
+
+
+async def test_ordinary_bodies_need_no_jug() -> None:
+    body = BODY[: LARGE - 1]
+
+    async def behave(talk: Talk) -> None:
+        await talk.answer(200, await talk.body())
+
+    async with stage(behave) as s:
+        client = await s.connect()
+        head = b"POST / HTTP/1.1\r\nHost: m\r\nContent-Length: %d\r\n\r\n" % len(body)
+        await send(client, head + body)
+        assert (await client.reply()).body == body
+        assert jugs(s) == (0, 0)
