@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from activator.aiokit.tasks import Tasks
+from activator.core.endpoint import Replica as Address
 from tests.support import eventually
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
 PROBE_PATH = "/ready"
 MODELS_PATH = "/v1/models"
@@ -355,3 +356,17 @@ async def _read_head(reader: asyncio.StreamReader) -> Heard | None:
     method, target, _ = first.split(b" ")
     fields = [(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
     return Heard(raw, method, target, fields, connection=-1)
+
+
+@contextlib.contextmanager
+def deaf() -> Iterator[Address]:
+    """An address at which nobody ever accepts: its queue is full."""
+    with contextlib.ExitStack() as sockets:
+        server = sockets.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(3):
+            filler = sockets.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(server.getsockname())
+        yield Address("deaf", *server.getsockname())

@@ -378,6 +378,8 @@ class Exchange(Answering):
             self._passage.begin()
 
     def failed(self, failure: Failure) -> None:
+        if self._passage is not None:
+            self._passage.break_off()
         self._attempt = self._passage = None
         if self._trace is not None:
             self._trace.failed(failure.detail)

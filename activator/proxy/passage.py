@@ -71,6 +71,11 @@ class Passage:
         else:
             self._connection.pause_body()
 
+    def break_off(self) -> None:
+        """The attempt has failed: what comes now may be kept."""
+        if self._connection.head.length >= LARGE:
+            self._connection.gulp()
+
     def _flow(self) -> None:
         connection = self._connection
         connection.resume_body()

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from activator.wire.pouring import JUG, LARGE
+from tests.replica import deaf
 from tests.stage import request, stage
+from tests.support import eventually
 
 if TYPE_CHECKING:
     from tests.rawclient import RawClient
@@ -115,6 +117,30 @@ async def test_two_at_once_do_not_get_each_others_bytes() -> None:
     async with stage(digest_of_requests(pause=PAUSE)) as s:
         await asyncio.gather(one(s, BODY), one(s, other), one(s, BODY), one(s, other))
         assert jugs(s) == (JUG, 0)
+
+
+async def test_what_comes_while_another_attempt_is_waited_for_is_not_lent() -> None:
+    """It is kept: a piece must not take all that it might have been."""
+    other_is_there = asyncio.Event()
+
+    async def behave(talk: Talk) -> None:
+        await other_is_there.wait()
+        talk.reset()
+
+    async with stage(behave) as s:
+        client = await s.send(POST)
+        await eventually(lambda: s.replica.requests)
+        assert not nothing_stands_in(s)
+        with deaf() as address:
+            working = next(iter(s.live.replicas.values())).replica
+            s.live.offer([(working, False), (address, False)])
+            other_is_there.set()
+
+            await s.until_held(1)
+
+            assert nothing_stands_in(s)
+            client.reset()
+            await s.until_held(0)
 
 
 async def test_ordinary_bodies_need_no_jug() -> None:

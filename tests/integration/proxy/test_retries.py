@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
-from activator.core.endpoint import Replica as Address
-from tests.replica import Behaviour, Talk, hello
+from tests.replica import Behaviour, Talk, deaf, hello
 from tests.stage import Stage, request, stage
 from tests.support import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from activator.upstream.pool import Pool
 
 pytestmark = pytest.mark.usefixtures("each_store")
@@ -46,20 +41,6 @@ def asked(s: Stage) -> int:
 
 def pool(s: Stage) -> Pool:
     return next(iter(s.live.replicas.values())).pool
-
-
-@contextlib.contextmanager
-def deaf() -> Iterator[Address]:
-    """An address at which nobody ever accepts: its queue is full."""
-    with contextlib.ExitStack() as sockets:
-        server = sockets.enter_context(socket.socket())
-        server.bind(("127.0.0.1", 0))
-        server.listen(0)
-        for _ in range(3):
-            filler = sockets.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(server.getsockname())
-        yield Address("deaf", *server.getsockname())
 
 
 # --- written and not answered
