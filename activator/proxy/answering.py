@@ -17,7 +17,6 @@ from activator.proxy.stencils import straight_head, waited_head
 from activator.proxy.timing import timing, waits
 from activator.upstream.forward import Attempt
 from activator.wire.heads import CHUNKED
-from activator.wire.pouring import LARGE
 from activator.wire.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -91,10 +90,6 @@ class Answering(Played, ABC):
                 early.take_chunks(self._attempt)
             elif connection.takes_chunks:
                 self._attempt.pass_chunks(connection.send_chunk)
-        elif head.length >= LARGE and early is None and not self._proxy.tls:
-            attempt = self._attempt
-            if isinstance(attempt, Attempt):
-                attempt.pour()
 
     def _head_of(self, head: ResponseHead) -> bytes:
         aside, upstream = self._aside, self._answered_at - self._dispatched_at

@@ -266,11 +266,6 @@ class Attempt:
         if self._connection is not None:
             self._connection.pass_chunks(to, ending=ending, moving=self._replica, clock=self._clock)
 
-    def pour(self) -> None:
-        """The answer has just begun: as in `ClientConnection`."""
-        if self._connection is not None:
-            self._connection.pour()
-
     def data(self, data: bytes) -> None:
         # no more than its moment is noted: the deadline is left where it is, and when it comes
         # `on_deadline` sees what was heard since

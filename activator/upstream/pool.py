@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 from activator.wire.client import ClientConnection
 from activator.wire.heads import HeadLimits
 from activator.wire.known import KnownAnswers
-from activator.wire.pouring import Jug
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +49,6 @@ class UpstreamKit:
     """Of answers' heads: wider than for clients, since a replica is ours."""
 
     known: KnownAnswers = field(default_factory=KnownAnswers)
-    jug: Jug = field(default_factory=Jug)
 
     def trusting(self) -> ssl.SSLContext:
         """For servers that are not ours: they prove who they are to the system's authorities, or
@@ -137,7 +135,6 @@ class Pool:
             on_closed=self._forget,
             known=self._kit.known,
             outbox=self._kit.outbox,
-            jug=self._kit.jug,
         )
 
     def _forget(self, connection: ClientConnection) -> None:

@@ -25,8 +25,6 @@ from activator.wire.heads import (
     parse_response,
 )
 from activator.wire.known import KnownAnswers
-from activator.wire.pouring import Jug, pour
-from activator.wire.sipping import hand_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +108,6 @@ class ClientConnection(asyncio.Protocol, Timed):
         "_full",
         "_head",
         "_interims",
-        "_jug",
         "_keep_alive",
         "_known",
         "_limits",
@@ -142,13 +139,10 @@ class ClientConnection(asyncio.Protocol, Timed):
         on_closed: Callable[[ClientConnection], None],
         outbox: Outbox,
         known: KnownAnswers | None = None,
-        jug: Jug | None = None,
     ) -> None:
-        """`known`: what other connections with these limits share with it, and `jug` any others of
-        this loop."""
+        """`known`: what other connections with these limits share with it."""
         self._limits = limits
         self._known = KnownAnswers() if known is None else known
-        self._jug = Jug() if jug is None else jug
         self._outbox = outbox
         self._deadlines = deadlines
         self._on_closed = on_closed
@@ -354,23 +348,6 @@ class ClientConnection(asyncio.Protocol, Timed):
         self._chunks_to, self._ending = to, ending
         self._moving, self._clock = moving, clock
         self._passing = to if coming.between else None
-
-    @property
-    def owed(self) -> int:
-        """Bytes of the answer's body that have not come, if its length was announced."""
-        return 0 if self._decoder is None else self._decoder.left
-
-    @property
-    def reading(self) -> bool:
-        return not self._paused
-
-    def pour(self) -> None:
-        """What comes of the answer that has just begun is only lent, to a sink that passes it on at
-        once, unread."""
-        pour(self._transport, self, self._jug)
-
-    def gulp(self) -> None:
-        hand_over(self._transport, self, reading=self.reading)
 
     def set_deadline(self, at: float) -> None:
         """When the sink's `on_deadline` is to be called (loop time, `inf`: never)."""

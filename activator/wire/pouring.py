@@ -1,4 +1,4 @@
-"""Passing a large body on without copying it.
+"""Passing a large body of a request on without copying it.
 
 A transport reads a quarter of a MiB at most, copies it for whoever is told, and each write of it
 wakes whoever reads there. Here twice as much is read at a time, into a buffer that all connections
