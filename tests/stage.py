@@ -109,7 +109,7 @@ class Stage:
 
     @property
     def waiting(self) -> int:
-        ledger: Any = self.live.gate._ledger
+        ledger: Any = self.live.gate.ledger
         return int(ledger.waiting)
 
     # --- clients
@@ -168,7 +168,7 @@ class Stage:
         """What a resting activator must not have, in words."""
         proxy, found = self.proxy, dict[str, object]()
         for live in self.app.registry:
-            gate, name, ledger = live.gate, live.endpoint.name, _inside(live.gate)._ledger
+            gate, name, ledger = live.gate, live.endpoint.name, _inside(live.gate).ledger
             found[f"{name}: held"] = gate.held
             found[f"{name}: demand"] = gate.demand
             found[f"{name}: in flight"] = gate.in_flight
@@ -178,7 +178,7 @@ class Stage:
             found[f"{name}: slots taken"] = _slots_taken(ledger)
             for each in live.replicas.values():
                 pool = _inside(each.pool)
-                busy = pool._open - set(pool._idle)
+                busy = pool._open - set(pool.resting)
                 found[f"{each.replica.id}: busy or lost connections"] = len(busy)
         found["bytes in the store"] = proxy.store.bytes_kept
         found["bytes of held memory"] = proxy.held_memory.used
@@ -311,7 +311,7 @@ def _config(
 
 def gives_slots(gate: Gate) -> bool:
     """What it is asked next is given, if it is free: with a store, that has been heard."""
-    return not gate.full and bool(getattr(gate._ledger, "is_settled", True))
+    return not gate.full and bool(getattr(gate.ledger, "is_settled", True))
 
 
 def _slots_taken(ledger: Any) -> int:

@@ -163,7 +163,7 @@ class Visit:
     def answered(self, head: ResponseHead, *, followed: bool) -> None:
         live = self._live
         live.gate.answered(self._ticket)
-        live.retries.earn()
+        live.earn_retry()
         if self.replica.unproven:
             self.replica.unproven = False
             live.answered(self.replica.replica.id)

@@ -40,6 +40,11 @@ class MemoryLedger:
     Owners that wait cost one dictionary entry; those served at once cost none.
     """
 
+    __slots__ = (
+        "_call_at", "_call_soon", "_clock", "_closed", "_delivering", "_dispatcher", "_on_the_way",
+        "_owners", "_timer", "_timer_at", "usual",
+    )  # fmt: skip
+
     def __init__(
         self,
         endpoint: Endpoint,
@@ -89,7 +94,7 @@ class MemoryLedger:
             self._owners[ticket] = owner
 
     def acquire_now(self, ticket: Ticket, decided: Decided) -> Replica | None:
-        if self._on_the_way:
+        if self._delivering and self._on_the_way:
             return None
         dispatcher = self._dispatcher
         if not ticket.exclude:
@@ -115,11 +120,10 @@ class MemoryLedger:
             self._spread(granted)
 
     def release(self, ticket: Ticket) -> None:
-        if self._owners:
-            # given back before its owner was told: what is on the way must not arrive any more
-            self._owners.pop(ticket, None)
-        if self._timer is None and self._dispatcher.give_back(ticket):
-            return
+        if self._timer is None and not self._delivering and self._dispatcher.give_back(ticket):
+            return  # nobody waits nor is to be told: no ticket has an owner
+        # given back before its owner was told: what is on the way must not arrive any more
+        self._owners.pop(ticket, None)
         granted = self._dispatcher.release(ticket, now=self._clock())
         if granted or self._timer is not None:
             self._spread(granted)

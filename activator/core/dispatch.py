@@ -124,9 +124,13 @@ class Dispatcher:
         """`release` of a slot for which nobody waits; False: it takes more to do."""
         if self.waiting or ticket.state is not _GRANTED:
             return False
-        assert ticket.replica is not None
-        slots = self._known[ticket.replica.id]
-        if slots.heir is not None or not slots.offered:
+        replica, slots = ticket.replica, self.only
+        assert replica is not None
+        if slots is None or slots.replica is not replica:
+            slots = self._known[replica.id]
+            if not slots.offered:
+                return False
+        if slots.heir is not None:
             return False
         ticket.state = _DONE
         slots.in_flight -= 1

@@ -37,7 +37,7 @@ class Failures:
         if ending in (Ending.UNREACHABLE, Ending.UNSENT):
             return True
         idempotent = method in IDEMPOTENT
-        return ending == Ending.UNANSWERED and idempotent and self._live.retries.take()
+        return ending == Ending.UNANSWERED and idempotent and self._live.take_retry()
 
     def leave(self, replica: Replica | None, failure: Failure, *, seconds: float) -> None:
         """It gives its slot back and will not go there again. None: it had gone before."""

@@ -70,7 +70,7 @@ class Straight(Ticket):
         del self._upstream  # it may be closed long before the next request
         live.first_byte(self, at)
         said = straight_head(head, proxy.via, self._id, now - self._sent_at)
-        gate.release(self)
+        gate.ledger.release(self)
         gate.served(now)
         if admitted.owner:
             live.keys.end(admitted.owner, now=now)
@@ -155,10 +155,12 @@ def go_straight(  # noqa: PLR0917  # called for each request
     `body`: all of it. `found`: its model, if this has led here, and where that stands."""
     straight: Straight | None = connection.note  # type: ignore[assignment]  # nobody else's
     if straight is None:
-        straight = _begun(proxy, connection)
-        _admit(straight, admitted)
+        straight = _begun(proxy, connection, admitted)
     elif straight._admitted is not admitted:
-        _admit(straight, admitted)
+        # with many endpoints each request of a connection goes to another
+        straight._admitted = admitted
+        straight.urgency = admitted.urgency
+        straight.affinity = admitted.affinity
     straight.seq = -1
     straight.arrived = arrived
     straight._head = head
@@ -169,7 +171,7 @@ def go_straight(  # noqa: PLR0917  # called for each request
     if body:
         straight._body = body
         straight._found = found
-    replica = gate.acquire_now(straight, _decided)
+    replica = gate.ledger.acquire_now(straight, _decided)
     if replica is None:
         straight.become(None).must_wait()
         return
@@ -177,7 +179,9 @@ def go_straight(  # noqa: PLR0917  # called for each request
         straight.wait_for_word()
         return
     now = proxy.clock()
-    at = live.replicas.get(replica.id)
+    at = live.sole
+    if at is None or at.replica is not replica:
+        at = live.replicas.get(replica.id)
     if at is None or (upstream := at.connection_for(repeatable=not body, now=now)) is None:
         straight.become(straight).dispatch(replica)
         return
@@ -206,7 +210,7 @@ def _decided(ticket: Ticket, replica: Replica | None) -> None:
 _new: Final = Straight.__new__
 
 
-def _begun(proxy: Proxy, connection: ServerConnection) -> Straight:
+def _begun(proxy: Proxy, connection: ServerConnection, admitted: Admitted) -> Straight:
     """What all requests of this connection have in common. The next one takes the same object: it
     is nobody's any more once it is answered as a `whole`, and given up as soon as it has `become`
     something else."""
@@ -219,10 +223,7 @@ def _begun(proxy: Proxy, connection: ServerConnection) -> Straight:
     straight._connection = connection
     straight._body = b""
     straight._found = None
-    return straight
-
-
-def _admit(straight: Straight, admitted: Admitted) -> None:
     straight._admitted = admitted
     straight.urgency = admitted.urgency
     straight.affinity = admitted.affinity
+    return straight

@@ -58,11 +58,18 @@ class HeldClient(Holder, Protocol):
 class Gate:
     """One activator's gate of one endpoint."""
 
+    __slots__ = (
+        "_clock", "_endpoint", "_held", "_is_shut", "_last_ended", "_no_line", "_open", "_paused",
+        "_queued", "_quiet", "_sought", "_tunnels", "acquire_now", "answered", "held_bytes",
+        "held_elsewhere", "ledger", "load", "release", "stirred", "wake", "withdraw",
+    )  # fmt: skip
+
     def __init__(
         self, endpoint: Endpoint, ledger: SlotLedger, *, clock: Callable[[], float]
     ) -> None:
         self._endpoint = endpoint
-        self._ledger = ledger
+        self.ledger = ledger
+        """For whoever goes straight: the methods below are its own, made for this gate."""
         # every request passes here several times: no layer of ours between it and the ledger
         self.acquire_now = ledger.acquire_now
         self.release = ledger.release
@@ -94,7 +101,7 @@ class Gate:
 
     def acquire(self, ticket: Ticket, granted: Granted) -> Replica | None:
         """A replica with a slot at once, or None and `granted` later."""
-        return self._ledger.acquire(ticket, granted)
+        return self.ledger.acquire(ticket, granted)
 
     def arrive(self) -> None:
         """A request that is demand has come; `leave` ends what this begins."""
@@ -189,12 +196,12 @@ class Gate:
         self._tunnels.discard(tunnel)
 
     def place(self, ticket: Ticket) -> int | None:
-        return self._ledger.place(ticket)
+        return self.ledger.place(ticket)
 
     @property
     def full(self) -> bool:
         """A request that came now would have to wait."""
-        return self._ledger.full
+        return self.ledger.full
 
     def at_bound(self, why: str) -> QueueFull | Paused:
         """What is said to somebody who finds a bound reached."""
@@ -257,19 +264,19 @@ class Gate:
     def loads(self) -> Mapping[str, int]:
         """This activator's requests in flight by replica, also at those that it is not offered any
         more; by the ids that all activators know."""
-        return self._ledger.loads
+        return self.ledger.loads
 
     def offer(self, replicas: Sequence[tuple[Replica, bool]]) -> None:
-        self._ledger.offer(replicas)
+        self.ledger.offer(replicas)
 
     def configure(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._ledger.configure(endpoint)
+        self.ledger.configure(endpoint)
 
     def pause(self) -> None:
         """Hold everything that comes until `resume`."""
         self._paused = True
-        self._ledger.hold()
+        self.ledger.hold()
 
     def resume(self) -> None:
         self._paused = False
@@ -280,7 +287,7 @@ class Gate:
         if self.demand:
             return False
         self._quiet = True
-        self._ledger.hold()
+        self.ledger.hold()
         return True
 
     def revive(self) -> None:
@@ -291,7 +298,7 @@ class Gate:
         """Until it is said otherwise: give nobody a slot; have clients not wait, but told this."""
         self._is_shut, self._no_line = no_slots, no_line
         if no_slots:
-            self._ledger.hold()
+            self.ledger.hold()
         else:
             self._resume()
         self.wake()
@@ -303,7 +310,7 @@ class Gate:
 
     def _resume(self) -> None:
         if not (self._paused or self._quiet or self._is_shut):
-            self._ledger.resume()
+            self.ledger.resume()
 
     def refuse_held(self, error: ActivatorError) -> None:
         """Everyone who waits now is told `error`."""
@@ -334,7 +341,7 @@ class Gate:
             tunnel.close()
 
     def close(self) -> None:
-        self._ledger.close()
+        self.ledger.close()
 
 
 def _nobody() -> None:

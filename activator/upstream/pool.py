@@ -66,29 +66,40 @@ class UpstreamKit:
 class Pool:
     """The connections to one replica."""
 
-    __slots__ = ("_closed", "_idle", "_kit", "_open", "_replica", "_tls")
+    __slots__ = ("_closed", "_idle", "_kit", "_latest", "_open", "_replica", "_tls")
 
     def __init__(self, replica: Replica, kit: UpstreamKit, *, tls: bool = False) -> None:
         self._replica = replica
         self._tls = tls
         self._kit = kit
+        self._latest: ClientConnection | None = None
+        """The connection that rested least. Not in a list: one that empties and fills again with
+        each request takes and frees memory of its own each time."""
         self._idle: list[ClientConnection] = []
+        """The others, the one that rested least last."""
         self._open: set[ClientConnection] = set()
         self._closed = False
 
+    @property
+    def resting(self) -> list[ClientConnection]:
+        """The connections at hand, the one that rested least last."""
+        return self._idle if self._latest is None else [*self._idle, self._latest]
+
     def take(self, *, repeatable: bool, now: float) -> ClientConnection | None:
         """The connection that rested least, if it may carry the request."""
-        idle = self._idle
-        while idle:
-            connection = idle.pop()
+        connection, self._latest = self._latest, None
+        while connection is not None or self._idle:
+            if connection is None:
+                connection = self._idle.pop()
             if connection.usable:
                 if repeatable:
                     return connection
                 rested = now - connection.resting_since
                 if rested <= min(FRESH, connection.keep_alive_for - ANNOUNCED_MARGIN):
                     return connection
-                idle.append(connection)
+                self._latest = connection
                 return None  # the others have rested longer
+            connection = None
         return None
 
     async def connect(self, *, within: float) -> ClientConnection:
@@ -110,16 +121,19 @@ class Pool:
 
     def give(self, connection: ClientConnection, now: float) -> None:
         """Back from a complete answer; closed if it is of no further use."""
-        if self._closed or len(self._idle) >= IDLE_CONNECTIONS:
+        before = self._latest
+        if self._closed or (before is not None and len(self._idle) + 1 >= IDLE_CONNECTIONS):
             connection.close()
         elif connection.rest(now, now + REST):
-            self._idle.append(connection)
+            if before is not None:
+                self._idle.append(before)
+            self._latest = connection
 
     def close(self) -> None:
         """Close what rests; connections that carry a request end with it."""
         self._closed = True
-        idle, self._idle = self._idle, []
-        for connection in idle:
+        resting, self._idle, self._latest = self.resting, [], None
+        for connection in resting:
             connection.close()
 
     def abort(self) -> None:
@@ -139,5 +153,7 @@ class Pool:
 
     def _forget(self, connection: ClientConnection) -> None:
         self._open.discard(connection)
-        if connection in self._idle:
+        if connection is self._latest:
+            self._latest = None
+        elif connection in self._idle:
             self._idle.remove(connection)

@@ -150,6 +150,13 @@ class LiveFallback:
 class LiveEndpoint:
     """One endpoint at work: its gate, its replicas, and what control lets the proxy know."""
 
+    __slots__ = (
+        "_retries", "answer_within", "answered", "arrived", "endpoint", "eta", "fallback", "gate",
+        "keys", "kit", "metrics", "models", "outlook", "queued", "record", "refusal", "replicas",
+        "sole", "state", "take_claim", "tasks", "unreachable", "waiting_for", "warm_since",
+        "warmed",
+    )  # fmt: skip
+
     def __init__(
         self,
         endpoint: Endpoint,
@@ -164,13 +171,16 @@ class LiveEndpoint:
         self.metrics = metrics
         self.kit = kit
         self.tasks = tasks
-        self.retries = RetryBudget()
+        self._retries: RetryBudget | None = None
+        """None: nothing has been taken that is not earned back."""
         self.fallback = self._made_fallback()
         self.answer_within = _answer_within(endpoint)
         """Seconds in which an answer must have begun; infinite: it may take its time."""
         self.keys = KeyMeter()
         """What API keys use of it, here."""
         self.replicas: dict[str, LiveReplica] = {}
+        self.sole: LiveReplica | None = None
+        """The one that is there, if it is one."""
         self.warm_since = -1.0
         """When the first of the present replicas became ready (loop time)."""
         self.refusal: Callable[[], tuple[FailedStart, float] | None] = _no_refusal
@@ -218,19 +228,33 @@ class LiveEndpoint:
             if replica.id not in self.replicas:
                 self.replicas[replica.id] = LiveReplica(replica, self.kit)
                 self.arrived(replica)
+        self.sole = next(iter(self.replicas.values())) if len(self.replicas) == 1 else None
         self.gate.offer(offered)
         if warms:
             self.warmed()
 
     def first_byte(self, ticket: Ticket, at: LiveReplica) -> None:
         """Of the answer to a request that has a slot there."""
-        self.gate.answered(ticket)
-        retries = self.retries
-        if not retries.is_full:
-            retries.earn()
+        self.gate.ledger.answered(ticket)
+        if self._retries is not None:
+            self.earn_retry()
         if at.unproven:
             at.unproven = False
             self.answered(at.replica.id)
+
+    def earn_retry(self) -> None:
+        """A part of one: a request has been answered."""
+        retries = self._retries
+        if retries is not None:
+            retries.earn()
+            if retries.is_full:
+                self._retries = None
+
+    def take_retry(self) -> bool:
+        """Whether a request may be sent once more, which is then taken from the budget."""
+        if self._retries is None:
+            self._retries = RetryBudget()
+        return self._retries.take()
 
     def reconfigure(self, endpoint: Endpoint) -> None:
         before, self.endpoint = self.endpoint, endpoint

@@ -110,7 +110,7 @@ async def test_three_replicas_are_enough_for_one_request() -> None:
 
 async def test_repetitions_are_budgeted() -> None:
     async with stage(dies_at_first(100), replicas=4) as s:
-        while s.live.retries.take():
+        while s.live.take_retry():
             pass
 
         reply = await s.get()
@@ -278,11 +278,11 @@ async def test_a_connection_closed_at_rest_is_forgotten() -> None:
 async def test_a_connection_that_rested_for_long_carries_nothing_that_may_not_be_repeated() -> None:
     async with stage() as s:
         await s.get()
-        pool(s)._idle[0].resting_since -= 2.1
+        pool(s).resting[0].resting_since -= 2.1
 
         await s.get()
         assert s.replica.connections == 1
-        pool(s)._idle[0].resting_since -= 2.1
+        pool(s).resting[0].resting_since -= 2.1
         await s.post(b"x")
 
         assert s.replica.connections == 2
@@ -294,10 +294,10 @@ async def test_an_announced_keep_alive_is_trusted_less_than_it_says() -> None:
 
     async with stage(behave) as s:
         await s.post(b"x")
-        pool(s)._idle[0].resting_since -= 0.9
+        pool(s).resting[0].resting_since -= 0.9
         await s.post(b"x")
         assert s.replica.connections == 1
-        pool(s)._idle[0].resting_since -= 1.1
+        pool(s).resting[0].resting_since -= 1.1
         await s.post(b"x")
 
         assert s.replica.connections == 2

@@ -308,7 +308,7 @@ async def test_a_body_goes_over_a_new_connection_where_there_is_none(ways: Ways)
         s.replica.drop_connections()
         (live,) = s.live.replicas.values()
         pool: Any = live.pool
-        await eventually(lambda: not pool._idle)
+        await eventually(lambda: not pool.resting)
         client.send(post(b"other"))
 
         assert (await client.reply()).body == b"other"
@@ -361,7 +361,7 @@ async def test_without_a_connection_one_is_opened(ways: Ways) -> None:
         s.replica.drop_connections()
         (live,) = s.live.replicas.values()
         pool: Any = live.pool
-        await eventually(lambda: not pool._idle)
+        await eventually(lambda: not pool.resting)
         client.send(request())
 
         assert (await client.reply()).status == 200

@@ -199,6 +199,23 @@ def test_leaving_while_the_grant_is_on_its_way_passes_the_slot_on(
     assert ledger.load("a") == 1
 
 
+@pytest.mark.parametrize("way_out", [MemoryLedger.withdraw, MemoryLedger.release])
+def test_what_is_given_back_before_anybody_is_told_leaves_no_trace(
+    way_out: Callable[[MemoryLedger, Ticket], None],
+) -> None:
+    loop, owner = HandLoop(), Owner()
+    ledger = loop.ledger()
+    (leaving,) = acquired(ledger, owner, 1)
+    ledger.offer([(A, False)])
+
+    way_out(ledger, leaving)
+    assert not ledger._owners
+    loop.turn()
+
+    assert not owner.told
+    assert ledger.load("a") == 0
+
+
 def test_a_ticket_that_left_and_came_back_hears_only_of_its_new_grant() -> None:
     loop, before, after, owner = HandLoop(), Owner(), Owner(), Owner()
     ledger = loop.ledger()

@@ -239,6 +239,20 @@ def test_a_replica_that_is_no_longer_offered_gets_nothing_new_and_finishes_what_
     assert (dispatcher.load("a"), dispatcher.waiting) == (0, 1)
 
 
+def test_a_slot_is_given_back_where_it_was_taken_whoever_is_there_now() -> None:
+    dispatcher = line_of((A, READY))
+    before, after = Ticket(), Ticket()
+    assert dispatcher.take(before) is A
+    dispatcher.offer([(B, READY)], now=1.0)
+    assert dispatcher.take(after) is B
+
+    assert not dispatcher.give_back(before)  # it takes more to do: the replica is to be forgotten
+    dispatcher.release(before, now=2.0)
+    assert dispatcher.give_back(after)
+
+    assert (dispatcher.load("a"), dispatcher.load("b")) == (0, 0)
+
+
 def test_a_replica_that_comes_back_still_counts_what_it_has_in_flight() -> None:
     dispatcher = line_of((A, READY), concurrency=2)
     submitted(dispatcher, Ticket())

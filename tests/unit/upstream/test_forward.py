@@ -83,7 +83,7 @@ async def test_an_answer_passes_and_its_connection_rests() -> None:
 
     assert a.events == ["connected", 103, 200, b"o", b"k", "ended"]
     assert a.up.wire.written == b"GET / HTTP/1.1\r\n\r\n"
-    assert len(a.replica.pool._idle) == 1
+    assert len(a.replica.pool.resting) == 1
     assert a.owed == 0
 
 
@@ -95,7 +95,7 @@ async def test_an_answer_that_comes_all_at_once_is_told_as_one(closes: bool) -> 
     a.up.wire.comes(b"HTTP/1.1 103 Early Hints\r\n\r\n" + head + b"ok")
 
     assert a.events == ["connected", 103, (200, b"ok")]
-    assert len(a.replica.pool._idle) == (0 if closes else 1)
+    assert len(a.replica.pool.resting) == (0 if closes else 1)
     assert a.owed == 0
 
 
@@ -107,7 +107,7 @@ async def test_an_answer_with_more_behind_it_is_told_in_steps_and_its_connection
     a.up.wire.comes(OK + b"ok and more")
 
     assert a.events == ["connected", 200, b"ok", "ended"]
-    assert a.replica.pool._idle == []
+    assert a.replica.pool.resting == []
 
 
 async def test_a_connection_at_rest_is_used_without_a_task() -> None:

@@ -112,7 +112,7 @@ async def test_a_connection_that_is_breaking_is_not_taken_although_it_does_not_k
     pool.give(older, now=NOW)
     pool.give(breaking, now=NOW)
     up.wire.breaks()
-    assert pool._idle == [older]
+    assert pool.resting == [older]
     assert pool._open == {older}
 
 
@@ -137,6 +137,47 @@ async def test_no_more_than_so_many_rest() -> None:
         pool.give(connection, now=NOW)
 
     assert [wire.closed for wire in up.network.wires].count(True) == 2
+
+
+async def test_those_that_rest_are_taken_again_the_latest_first() -> None:
+    pool = Pool(ONE, Upstream().kit)
+    connections = [await pool.connect(within=1.0) for _ in range(IDLE_CONNECTIONS + 1)]
+    for connection in connections[:2]:
+        pool.give(connection, now=NOW)
+    assert pool.take(repeatable=True, now=NOW) is connections[1]
+    for connection in connections[1:]:
+        pool.give(connection, now=NOW)  # the last finds no room
+
+    taken = [pool.take(repeatable=True, now=NOW) for _ in range(IDLE_CONNECTIONS + 1)]
+
+    assert taken == [*reversed(connections[:-1]), None]
+
+
+async def test_one_that_ends_while_others_rest_takes_none_of_them_along() -> None:
+    up = Upstream()
+    pool = Pool(ONE, up.kit)
+    connections = [await pool.connect(within=1.0) for _ in range(3)]
+    for connection in connections:
+        pool.give(connection, now=NOW)
+    latest, middle = up.network.wires[2], up.network.wires[1]
+
+    latest.ends()
+    assert pool.resting == connections[:2]
+    middle.ends()
+    assert pool.resting == connections[:1]
+
+
+async def test_closing_ends_all_that_rest() -> None:
+    up = Upstream()
+    pool = Pool(ONE, up.kit)
+    connections = [await pool.connect(within=1.0) for _ in range(3)]
+    for connection in connections:
+        pool.give(connection, now=NOW)
+
+    pool.close()
+
+    assert all(wire.closed for wire in up.network.wires)
+    assert not pool.resting
 
 
 async def test_a_connection_that_cannot_be_had_is_said_and_leaves_nothing() -> None:

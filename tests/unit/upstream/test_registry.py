@@ -47,6 +47,20 @@ def test_a_replica_that_stays_keeps_its_connections() -> None:
     assert live.replicas == {"m-1": one}
 
 
+def test_one_replica_is_at_hand_as_long_as_there_is_no_other() -> None:
+    live = live_endpoint()
+    assert live.sole is None
+
+    live.offer([(ONE, False)])
+    assert live.sole is live.replicas["m-1"]
+    live.offer([(ONE, False), (TWO, False)])
+    assert live.sole is None
+    live.offer([(TWO, False)])
+    assert live.sole is live.replicas["m-2"]
+    live.offer([])
+    assert live.sole is None
+
+
 def test_before_control_takes_over_nothing_is_known() -> None:
     live = live_endpoint()
 
@@ -118,6 +132,21 @@ def test_a_budget_is_full_again_once_all_of_it_is_earned() -> None:
 
     assert budget.is_full
     assert [budget.take() for _ in range(11)].count(True) == 10
+
+
+def test_an_endpoint_keeps_a_budget_while_something_is_taken_from_it() -> None:
+    live = live_endpoint()
+    live.earn_retry()
+    assert [live.take_retry() for _ in range(11)] == [True] * 10 + [False]
+    for _ in range(11):
+        live.earn_retry()
+    assert [live.take_retry() for _ in range(2)] == [True, False]
+
+    for _ in range(110):
+        live.earn_retry()
+
+    assert live._retries is None
+    assert [live.take_retry() for _ in range(11)] == [True] * 10 + [False]
 
 
 def test_a_registry_finds_what_is_alive() -> None:
