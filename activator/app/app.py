@@ -188,7 +188,7 @@ class App:
             await self._stores.open()
             self._bookkeeper = Bookkeeper(
                 self._stores.costs,
-                controls=self.supervisor.all,
+                controls=lambda: self.supervisor.by_name,
                 leading=lambda: self._stores.lease.leading,
                 wall=time.time,
             )
@@ -207,7 +207,7 @@ class App:
             )
             self._experience = Experience(
                 self._stores.starts,
-                controls=self.supervisor.all,
+                controls=lambda: self.supervisor.by_name,
                 leading=lambda: self._stores.lease.leading,
             )
             self._proxy = self._make_proxy()

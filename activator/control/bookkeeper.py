@@ -44,7 +44,7 @@ class Bookkeeper:
         self,
         book: CostBook,
         *,
-        controls: Callable[[], Sequence[Controller]],
+        controls: Callable[[], Mapping[str, Controller]],
         leading: Callable[[], bool],
         wall: Callable[[], float],
     ) -> None:
@@ -55,11 +55,14 @@ class Bookkeeper:
         self._began = wall()
         self._controls: dict[str, Controller] = {}
         self._unbooked: dict[str, Unbooked] = {}
+        self._waiting: dict[str, None] = {}
+        """Which of these have entries: those that were read lately, as a rule."""
         self._awake: set[str] = set()
         """Endpoints that had a replica when they were last read."""
         self._turn = 0
         """Which of those at rest is read next."""
-        self._booked: Mapping[str, Booked] = {}
+        self._booked: dict[str, Booked] = {}
+        """Of all that are in `_unbooked`, once the store was there."""
         self._day = day_of(self._began)
         """Which `_booked` is of."""
         self._tasks = Tasks("costs")
@@ -88,15 +91,18 @@ class Bookkeeper:
                 await asyncio.sleep(LATER)
             day = day_of(self._wall())
             before = self._booked if day == self._day else {}
-            news = [
-                name for name, one in self._unbooked.items() if one.entries or name not in before
-            ]
+            news = list(self._waiting)
+            if len(before) < len(self._unbooked):
+                known = before.keys() | self._waiting.keys()
+                news += [name for name in self._unbooked if name not in known]
             booked = await self._book.booked(news, day)
-            known = {**before, **booked}
-            self._booked = {name: known[name] for name in self._unbooked if name in known}
+            before.update(booked)
+            self._booked = before
             self._day = day
             for name, one in booked.items():
                 self._unbooked[name].booked(inf if written else one.until)
+                if not self._unbooked[name].entries:
+                    self._waiting.pop(name, None)
 
     def today(self, endpoint: str) -> Usage:
         """Since midnight UTC: what is booked, and what has come since."""
@@ -144,28 +150,33 @@ class Bookkeeper:
             for key, share in divide(self.today(name), uses.get(name, {})).items()
         ]
 
-    def _follow(self, controls: Sequence[Controller]) -> None:
+    def _follow(self, now: Mapping[str, Controller]) -> None:
         """Read what there is; of controllers that are no longer at work for the last time."""
-        self._read(self._now_read(controls))
-        now = {control.name: control for control in controls}
+        self._read(self._now_read(now))
+        if now != self._controls or len(now) != len(self._unbooked):
+            self._open_accounts(now)
+        self._began = self._wall()
+
+    def _open_accounts(self, now: Mapping[str, Controller]) -> None:
+        """One for each of these; of others, only what waits to be booked is kept."""
         for name in [name for name in self._unbooked if name not in now]:
             if not self._leading() or not self._unbooked[name].entries:
                 del self._unbooked[name]
+                self._waiting.pop(name, None)
+                self._booked.pop(name, None)
         for name, control in now.items():
             if name not in self._unbooked:
                 self._unbooked[name] = Unbooked(name, at=self._began)
             if self._controls.get(name) is not control:
                 self._unbooked[name].restart()
-        self._controls = now
-        self._began = self._wall()
+        self._controls = dict(now)
 
-    def _now_read(self, controls: Sequence[Controller]) -> list[Controller]:
-        """All of them, unless too many are at rest. `controls`: those at work now."""
-        still = set(controls)
+    def _now_read(self, now: Mapping[str, Controller]) -> list[Controller]:
+        """All of them, unless too many are at rest. `now`: those at work."""
         found: list[Controller] = []
         at_rest: list[Controller] = []
         for name, control in self._controls.items():
-            rests = control.is_at_rest and name not in self._awake and control in still
+            rests = control.is_at_rest and name not in self._awake and now.get(name) is control
             (at_rest if rests else found).append(control)
         if len(at_rest) > AT_REST and day_of(self._wall()) == self._day:
             first, self._turn = self._turn % len(at_rest), self._turn + AT_REST
@@ -176,12 +187,17 @@ class Bookkeeper:
     def _read(self, controls: Collection[Controller]) -> None:
         at = self._wall()
         for control in controls:
-            if control.name in self._unbooked:
-                self._unbooked[control.name].read(control.usage(), at=at)
+            name = control.name
+            if name in self._unbooked:
+                self._unbooked[name].read(control.usage(), at=at)
+                if self._unbooked[name].entries:
+                    self._waiting[name] = None
 
     async def _write(self) -> bool:
         """Whether everything is in the book now."""
         if not self._leading():
             return False
-        await self._book.book([one for each in self._unbooked.values() for one in each.entries])
+        await self._book.book(
+            [one for name in self._waiting for one in self._unbooked[name].entries]
+        )
         return True

@@ -60,6 +60,7 @@ class Catalogue:
                 if live.endpoint.dialect is Dialect.OPENAI
             },
             recall=self._recall,
+            has_news=lambda live: bool(live.models),
             note=self._note,
         )
         self._keeper.start()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from activator.control.keeper import Keeper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from activator.control.controller import Controller
     from activator.coordination.base import StartLog
@@ -24,15 +24,16 @@ class Experience:
         self,
         log: StartLog,
         *,
-        controls: Callable[[], Sequence[Controller]],
+        controls: Callable[[], Mapping[str, Controller]],
         leading: Callable[[], bool],
     ) -> None:
         self._log = log
         self._leading = leading
         self._keeper: Keeper[Controller] = Keeper(
             "experience",
-            current=lambda: {control.name: control for control in controls()},
+            current=controls,
             recall=self._recall,
+            has_news=lambda control: bool(control.cold_starts.news),
             note=self._note,
         )
         self.start = self._keeper.start

@@ -31,12 +31,14 @@ class Keeper(Generic[T]):
         *,
         current: Callable[[], Mapping[str, T]],
         recall: Callable[[Mapping[str, T]], Awaitable[None]],
+        has_news: Callable[[T], bool],
         note: Callable[[str, T], Awaitable[None]],
     ) -> None:
-        """`recall`: tell these what is noted of them; `note`: whatever is new of this one, by
-        whoever leads. Both may raise StoreUnavailable, and are called again then."""
+        """`recall`: tell these what is noted of them; `note`: whatever is new of this one, if it
+        `has_news`, by whoever leads. Both may raise StoreUnavailable, and are called again then."""
         self._current = current
         self._recall = recall
+        self._has_news = has_news
         self._note = note
         self._knows: Mapping[str, T] = {}
         """Those that were told what is noted."""
@@ -62,12 +64,16 @@ class Keeper(Generic[T]):
     async def tick(self) -> None:
         """Raises StoreUnavailable."""
         current = self._current()
-        new = {name: each for name, each in current.items() if self._knows.get(name) is not each}
-        if new:
-            await self._recall(new)
-        self._knows = current
+        if current != self._knows:
+            current = dict(current)  # it may change meanwhile
+            knows = self._knows
+            new = {name: each for name, each in current.items() if knows.get(name) is not each}
+            if new:
+                await self._recall(new)
+            self._knows = current
         await self._note_all()
 
     async def _note_all(self) -> None:
         for name, each in self._knows.items():
-            await self._note(name, each)
+            if self._has_news(each):
+                await self._note(name, each)

@@ -13,7 +13,7 @@ from activator.aiokit.tasks import Tasks
 from activator.errors import NoRoute
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from activator.control.controller import Controller
     from activator.core.endpoint import Endpoint
@@ -51,6 +51,11 @@ class Supervisor:
 
     def all(self) -> list[Controller]:
         return [self._controllers[name] for name in sorted(self._controllers)]
+
+    @property
+    def by_name(self) -> Mapping[str, Controller]:
+        """The same, in no order, for who looks at all of them often: it goes on changing."""
+        return self._controllers
 
     def apply(self, endpoints: Sequence[Endpoint]) -> None:
         """Make these the endpoints at work. No request is lost by a change; those that wait for

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import OrderedDict
 from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -35,9 +36,11 @@ class Upkeep:
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._looks: dict[str, Look] = {}
-        """The one that has rested longest comes first."""
+        self._looks: OrderedDict[str, Look] = OrderedDict()
+        """The one that has rested longest comes first. A plain dictionary keeps a gap where one
+        was that has moved, and looks through all of them for its first."""
         self._due: dict[str, float] = {}
+        """Of those that are due at some time: most are not, and nobody goes through them all."""
         self._tasks = Tasks("upkeep")
 
     def start(self) -> None:
@@ -53,7 +56,7 @@ class Upkeep:
 
     def heard(self, endpoint: str) -> None:
         """Something has happened there."""
-        if endpoint in self._due:
+        if endpoint in self._looks:
             self._due[endpoint] = 0.0
 
     async def _go_on(self) -> None:
@@ -65,21 +68,22 @@ class Upkeep:
         """Look wherever it is time, and at the one that has rested longest."""
         now = self._clock()
         due = [endpoint for endpoint, at in self._due.items() if at <= now]
+        due.sort(key=self._due.__getitem__)
         due += [endpoint for endpoint in islice(self._looks, 1) if endpoint not in due]
         for first in range(0, len(due), AT_ONCE):
             await asyncio.gather(*map(self._look, due[first : first + AT_ONCE]))
 
     async def _look(self, endpoint: str) -> None:
-        look = self._looks.pop(endpoint, None)
+        look = self._looks.get(endpoint)
         if look is None:
             return
-        self._looks[endpoint] = look
-        self._due[endpoint] = inf  # what is told from now on makes it due again
+        self._looks.move_to_end(endpoint)
+        self._due.pop(endpoint, None)  # what is told from now on makes it due again
         again_in = 0.0
         with contextlib.suppress(StoreUnavailable):
             again_in = await look()
-        if endpoint in self._due:
-            self._due[endpoint] = min(self._due[endpoint], self._clock() + again_in)
+        if endpoint in self._looks and again_in != inf:
+            self._due[endpoint] = min(self._due.get(endpoint, inf), self._clock() + again_in)
 
     async def aclose(self) -> None:
         await self._tasks.aclose()

@@ -67,7 +67,10 @@ class Office:
         self.wishes = h.world.wishes
         self.book: MemoryCostBook = MemoryCostBook()
         self.bookkeeper = Bookkeeper(
-            self.book, controls=h.supervisor.all, leading=lambda: True, wall=h.world.clock
+            self.book,
+            controls=lambda: h.supervisor.by_name,
+            leading=lambda: True,
+            wall=h.world.clock,
         )
         self.operations = AppOperations(
             h.supervisor,

@@ -62,7 +62,7 @@ class Firm:
     def hire(self, number: int) -> Bookkeeper:
         return Bookkeeper(
             self.book,
-            controls=self.houses[number].supervisor.all,
+            controls=lambda: self.houses[number].supervisor.by_name,
             leading=lambda: self.leader == number,
             wall=lambda: self.loop.time() + self.ahead,
         )
@@ -240,3 +240,29 @@ async def test_what_an_endpoint_had_used_stays_booked_when_it_is_gone() -> None:
         told = await f.keepers[0].days(date(1970, 1, 1), date(1970, 1, 1))
         assert [each.endpoint for each in told] == ["m"]
         assert f.keepers[0].today("m").saved == 0.0
+
+
+async def test_nothing_is_kept_of_an_endpoint_that_is_gone_and_booked() -> None:
+    async with firm(endpoints=2) as f:
+        keeper = f.keepers[0]
+        await asyncio.sleep(15.0)
+        f.book.away = True
+        f.houses[0].supervisor.apply([f.houses[0].control("m1").live.endpoint])
+        await asyncio.sleep(10.0)
+        assert set(keeper._waiting) == {"m0", "m1"}  # it is to be booked still
+
+        f.book.away = False
+        await asyncio.sleep(20.0)
+
+        assert set(keeper._unbooked) == set(keeper._booked) == {"m1"}
+        assert set(keeper._waiting) <= {"m1"}
+        assert await f.saved() == pytest.approx(20.0 + 40.0, abs=0.1)
+
+
+async def test_what_waits_for_the_book_is_all_that_is_gone_through() -> None:
+    async with firm(endpoints=5) as f:
+        keeper = f.keepers[0]
+        await asyncio.sleep(15.0)
+
+        assert not keeper._waiting
+        assert len(keeper._booked) == 5

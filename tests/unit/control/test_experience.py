@@ -59,7 +59,9 @@ class Shop:
 async def shop(log: Log, *, leading: bool = True) -> AsyncIterator[Shop]:
     async with house(endpoint()) as h:
         leads = [leading]
-        experience = Experience(log, controls=h.supervisor.all, leading=lambda: leads[0])
+        experience = Experience(
+            log, controls=lambda: h.supervisor.by_name, leading=lambda: leads[0]
+        )
         experience.start()
         try:
             yield Shop(h, experience, leads)

@@ -28,7 +28,11 @@ class Desk:
         self.noted: list[str] = []
         self.away = False
         self.keeper: Keeper[Pupil] = Keeper(
-            "lessons", current=lambda: dict(self.pupils), recall=self._recall, note=self._note
+            "lessons",
+            current=lambda: self.pupils,
+            recall=self._recall,
+            has_news=lambda pupil: bool(pupil.lessons),
+            note=self._note,
         )
 
     async def _recall(self, new: Mapping[str, Pupil]) -> None:
@@ -62,6 +66,36 @@ async def test_who_takes_anothers_place_is_told_anew() -> None:
     await desk.keeper.tick()
 
     assert desk.recalled == ["a", "a"]
+
+
+async def test_who_comes_while_others_are_told_is_told_next() -> None:
+    desk = Desk(a=Pupil())
+
+    async def recall(new: Mapping[str, Pupil]) -> None:
+        desk.pupils.setdefault("b", Pupil())
+        desk.recalled += new
+
+    desk.keeper._recall = recall
+    await desk.keeper.tick()
+    assert desk.recalled == ["a"]
+    await desk.keeper.tick()
+
+    assert desk.recalled == ["a", "b"]
+
+
+async def test_who_has_learned_nothing_is_not_gone_to() -> None:
+    desk = Desk(a=Pupil(), b=Pupil(["first"]), c=Pupil())
+    gone_to: list[str] = []
+
+    async def note(name: str, pupil: Pupil) -> None:
+        gone_to.append(name)
+        pupil.lessons.clear()
+
+    desk.keeper._note = note
+    await desk.keeper.tick()
+    await desk.keeper.tick()
+
+    assert gone_to == ["b"]
 
 
 async def test_what_the_store_did_not_take_is_given_again() -> None:

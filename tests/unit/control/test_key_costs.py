@@ -48,7 +48,7 @@ class Office:
         self.house = home
         self.keeper = Bookkeeper(
             firm.book,
-            controls=home.supervisor.all,
+            controls=lambda: home.supervisor.by_name,
             leading=lambda: firm.leader == number,
             wall=firm.wall,
         )

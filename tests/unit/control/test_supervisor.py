@@ -47,6 +47,7 @@ async def test_an_endpoint_that_is_added_serves() -> None:
 
         assert await served(h, caller) == "n.1-1"
         assert [each.name for each in h.supervisor.all()] == ["m", "n"]
+        assert dict(h.supervisor.by_name) == {each.name: each for each in h.supervisor.all()}
         caller.done()
 
 

@@ -51,6 +51,14 @@ async def test_at_rest_five_hundred_cost_as_much_as_one() -> None:
     assert sum([len(await house.tick()) for _ in range(500)]) == 500
 
 
+async def test_those_at_rest_are_on_no_list_that_is_gone_through() -> None:
+    house = House(*map(str, range(500)))
+    house.again_in["7"] = 10.0
+    await house.tick()
+
+    assert list(house.upkeep._due) == ["7"]
+
+
 async def test_what_was_told_of_is_looked_at_with_the_next_tick_and_once() -> None:
     house = House("a", "b", "c")
     await house.tick()
