@@ -30,6 +30,12 @@ class ActivatorError(Exception):
         self.retry_after = retry_after
 
 
+def fault_of_ours(bug: Exception) -> str:
+    """A bug, in words for those who have to do with its consequences; what it says of itself is
+    for the log alone."""
+    return f"the activator met an error of its own ({type(bug).__name__})"
+
+
 class NoRoute(ActivatorError):
     status, reason, title = 404, "no_route", "No endpoint matches this request"
 

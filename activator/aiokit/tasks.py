@@ -1,19 +1,28 @@
 """The one place that spawns: every task has a name, an owner, and an ending somebody sees.
 
 An owner holds a `Tasks`; closing it cancels what still runs and waits for it. A task that fails
-is reported once (`on_failure`), never silently dropped.
+is reported once (`on_failure`), never silently dropped; one that others depend on for as long as
+its owner is there begins again after a pause (`spawn_lasting`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from activator.core.backoff import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
 
 _log = logging.getLogger("activator.tasks")
+
+AGAIN: Final = Backoff(first=0.1, factor=3.0, cap=60.0)
+"""Seconds until what has failed begins again: soon, since others wait for what it does; ever later
+where it fails again and again, since each time is a page in the log."""
+SETTLED: Final = 120.0
+"""Seconds that it has gone on after which a failure counts as the first one."""
 
 
 class Tasks:
@@ -35,6 +44,54 @@ class Tasks:
         self._running.add(task)
         task.add_done_callback(self._ended)
         return task
+
+    def spawn_lasting(
+        self,
+        work: Callable[[], Coroutine[Any, Any, None]],
+        *,
+        name: str,
+        again: Callable[[], object] = lambda: None,
+        pauses: Backoff = AGAIN,
+    ) -> asyncio.Task[None]:
+        """Run `work()`, on which others depend. Where it fails (a bug, a record that nobody has
+        written), that goes to `on_failure`, and after a pause it begins again; `again` is called
+        before, to make due what it was about to do. It is over when `work` returns."""
+        lasting = self.lasting(work, name=name, again=again, pauses=pauses)
+        return self.spawn(lasting, name=name)
+
+    async def lasting(
+        self,
+        work: Callable[[], Coroutine[Any, Any, None]],
+        *,
+        name: str,
+        again: Callable[[], object] = lambda: None,
+        pauses: Backoff = AGAIN,
+    ) -> None:
+        """The same within the caller's own task."""
+        clock = asyncio.get_running_loop().time
+        failures = 0
+        while True:
+            began = clock()
+            try:
+                return await work()
+            except Exception as failure:
+                failures = 1 if clock() - began >= SETTLED else failures + 1
+                self.tell_failure(name, failure)
+            await asyncio.sleep(pauses.delay(failures))
+            again()
+
+    def tell_failure(self, name: str, failure: BaseException) -> None:
+        """Of something that goes on all the same."""
+        self._on_failure(f"{self._owner}/{name}", failure)
+
+    def tell_each(self, listeners: Iterable[Callable[..., object]], *said: object) -> None:
+        """One that fails is reported, and keeps neither the others from being told nor whoever
+        tells them from going on."""
+        for told in tuple(listeners):
+            try:
+                told(*said)
+            except Exception as bug:
+                self.tell_failure("listener", bug)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)

@@ -59,7 +59,7 @@ from activator.wire.heads import HeadLimits
 from activator.wire.server import ServerLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
     from activator.app.stores import Times
@@ -238,7 +238,7 @@ class App:
         self.reloading.start(
             proxy=self._proxy, jobs=self._stores.jobs, certificate=self._certificate
         )
-        self._upkeep.spawn(self._chronicle(), name="chronicle")
+        self._upkeep.spawn_lasting(self._chronicle, name="chronicle")
         self._why_not_ready = None
         _log.info(
             "listening",
@@ -450,22 +450,30 @@ class App:
         leaving = self._loop.call_later(grace / 2, self._stores.leave)
         self.workers.stop_claiming()
         await self._drained(within=grace)
-        await self._proxy.part()
+        await self._end(self._proxy.part)
         self._refuse_held()
-        await self.workers.aclose()
-        await self.reloading.aclose()
-        await self._telling.aclose()
+        await self._end(self.workers.aclose, self.reloading.aclose, self._telling.aclose)
         self._declared.close()
-        await self._close_endpoints()
-        await self._key_costs.aclose()
-        await self._bookkeeper.aclose()
-        await self._keys.aclose()
-        await self._experience.aclose()
-        await self._catalogue.aclose()
+        await self._end(
+            self._close_endpoints,
+            self._key_costs.aclose,
+            self._bookkeeper.aclose,
+            self._keys.aclose,
+            self._experience.aclose,
+            self._catalogue.aclose,
+        )
         leaving.cancel()
         self._refuse_held()  # whose replica was stopped under them, and who wait for another now
         await self._close_parts()
         _log.info("stopped", extra={"action": "stopped"})
+
+    async def _end(self, *parts: Callable[[], Awaitable[None]]) -> None:
+        """One after the other, each whatever becomes of those before."""
+        for end in parts:
+            try:
+                await end()
+            except Exception as bug:
+                self._upkeep.tell_failure("end", bug)
 
     def _finishing(self) -> float:
         """Seconds at most in which all that is in flight ends, or may still come to be, when this

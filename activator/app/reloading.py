@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from activator.aiokit.tasks import Tasks
@@ -59,11 +60,14 @@ class Reloading:
         self._proxy = proxy
         self._door = proxy.door
         self._jobs = jobs
-        self._tasks.spawn(self._source.run(self._changed, self._refused), name="file")
+        spawn, source = self._tasks.spawn_lasting, self._source
+        spawn(partial(source.run, self._changed, self._refused), name="file")
         if self._keys_file is not None:
-            self._tasks.spawn(self._follow_keys(self._keys_file), name="keys")
+            keys = partial(self._follow_keys, self._keys_file)
+            spawn(keys, name="keys", again=self._keys_watch.poke)
         if certificate is not None:
-            self._tasks.spawn(self._follow_certificate(certificate), name="certificate")
+            both = partial(self._follow_certificate, certificate)
+            spawn(both, name="certificate", again=self._certificate_watch.poke)
 
     def poke(self) -> None:
         """Look again now (SIGHUP)."""
@@ -78,8 +82,9 @@ class Reloading:
         self._operations.note_config(settings)
         if settings == self.settings:
             return
-        before, self.settings = self.settings, settings
+        before = self.settings
         self._apply(settings)
+        self.settings = settings
         self._door.trusted = settings.server.trusted_proxies
         self._proxy.openai = settings.openai
         self._jobs.configure(settings.jobs)

@@ -53,7 +53,7 @@ class Telling:
         self._tasks = Tasks("telling")
 
     def start(self) -> None:
-        self._tasks.spawn(self._run(), name="run")
+        self._tasks.spawn_lasting(self._run, name="run")
 
     async def aclose(self) -> None:
         await self._tasks.aclose()

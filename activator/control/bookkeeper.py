@@ -68,7 +68,7 @@ class Bookkeeper:
         self._tasks = Tasks("costs")
 
     def start(self) -> None:
-        self._tasks.spawn(self._go_on(), name="book")
+        self._tasks.spawn_lasting(self._go_on, name="book")
 
     async def aclose(self) -> None:
         """Book what is left; after the endpoints were closed."""

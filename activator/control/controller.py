@@ -39,6 +39,7 @@ from activator.core.history import Day, History
 from activator.core.lifecycle import Ended, Lifecycle, Observation, SeenReplica, State
 from activator.core.usage import NOTHING
 from activator.drivers.base import DriverError, Phase, Snapshot
+from activator.errors import fault_of_ours
 from activator.upstream.refusals import failed_start
 
 if TYPE_CHECKING:
@@ -139,6 +140,8 @@ class Controller:
         self._events = events
         self._clock = clock
         self._tasks = Tasks(f"control/{self.name}", on_failure=self._task_failed)
+        self._untaken: Snapshot | None = None
+        """What the driver told last, if it could not be taken in."""
         self._reported = False
         self._scaling = False
         self._scale_error: str | None = None
@@ -175,11 +178,11 @@ class Controller:
         self._wishes.join(self.name, self.verbs)
         self._unfollow = self._lease.on_change(self._wake.set)
         self._driver_task = self._tasks.spawn(self._drive(), name="driver")
-        self._loop_task = self._tasks.spawn(self._loop(), name="loop")
+        self._loop_task = self._tasks.spawn_lasting(self._loop, name="loop", again=self._wake.set)
 
     async def _drive(self) -> None:
         await self._pace.turn()
-        await self._driver.run(self._seen)
+        await self._driver.run(self._told)
 
     # --- what operators and the configuration ask for ------------------------------------------
 
@@ -217,6 +220,16 @@ class Controller:
         return not self.snapshot.replicas
 
     # --- what happens ---------------------------------------------------------------------------
+
+    def _told(self, snapshot: Snapshot) -> None:
+        """By the driver, which goes on whatever becomes of it here."""
+        self._untaken = None
+        try:
+            self._seen(snapshot)
+        except Exception as bug:
+            self._untaken = snapshot
+            self._tasks.tell_failure("snapshot", bug)
+            self._wake.set()
 
     def _seen(self, snapshot: Snapshot) -> None:
         if snapshot.is_blind:
@@ -314,6 +327,9 @@ class Controller:
             await self._wake.wait()
             await self._pace.turn()
             self._wake.clear()
+            if self._untaken is not None:
+                self._seen(self._untaken)
+                self._untaken = None
             self.live.gate.turn_away()  # whoever has come to wait although nobody may
             if not self._reported:
                 continue
@@ -469,13 +485,20 @@ class Controller:
                 raise DriverError("another activator may serve by now")
             await self._scaler.carry_out(order, agreed=agreed, before=seen.wanted, fence=seen.fence)
         except DriverError as error:
-            self._scale_error, self._scale_lasting = str(error), error.lasting
-            self.leaving -= frozenset(order.victims)
-            self._offer()
+            self._not_carried_out(order, error)
+        except Exception as bug:
+            self._tasks.tell_failure("scale", bug)
+            why = fault_of_ours(bug)
+            self._not_carried_out(order, DriverError(why))
         else:
             self._scale_error = None
         self._scaling = False
         self._wake.set()
+
+    def _not_carried_out(self, order: SetReplicas, why: DriverError) -> None:
+        self._scale_error, self._scale_lasting = str(why), why.lasting
+        self.leaving -= frozenset(order.victims)
+        self._offer()
 
     def _forget_quiet(self) -> None:
         self._quiet = None
@@ -483,7 +506,11 @@ class Controller:
 
     async def _ask_quiet(self) -> None:
         question = self._questions
-        quiet = await self._scaler.ask_quiet()
+        try:
+            quiet = await self._scaler.ask_quiet()
+        except Exception as bug:
+            self._tasks.tell_failure("quiet", bug)
+            quiet = False  # nothing is stopped on an answer that is not known
         if question == self._questions:  # nobody has called it off meanwhile
             self._quiet = quiet
             self._wake.set()

@@ -23,7 +23,7 @@ from activator.core.webhooks import (
     may_call_all,
     signature,
 )
-from activator.errors import StoreUnavailable
+from activator.errors import StoreUnavailable, fault_of_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,7 +88,11 @@ class Hooks:
 
     async def _tell(self, hook: Hook) -> None:
         job = hook.record.job
-        why = await self._call(hook) if job.detached else None  # else its client had the answer
+        try:
+            why = await self._call(hook) if job.detached else None  # else its client had the answer
+        except Exception as bug:
+            self._tasks.tell_failure(f"call {job.id}", bug)
+            why = fault_of_ours(bug)
         try:
             if why is None:
                 await self._store.hook_done(job.id)

@@ -45,7 +45,7 @@ class Keeper(Generic[T]):
         self._tasks = Tasks(kind)
 
     def start(self) -> None:
-        self._tasks.spawn(self._go_on(), name="note")
+        self._tasks.spawn_lasting(self._go_on, name="note")
 
     async def aclose(self) -> None:
         """Note what has not been; after the endpoints were closed."""
@@ -74,6 +74,15 @@ class Keeper(Generic[T]):
         await self._note_all()
 
     async def _note_all(self) -> None:
+        failed: Exception | None = None
         for name, each in self._knows.items():
-            if self._has_news(each):
+            if not self._has_news(each):
+                continue
+            try:
                 await self._note(name, each)
+            except StoreUnavailable:
+                raise
+            except Exception as bug:  # the others are noted all the same
+                failed = bug
+        if failed is not None:
+            raise failed

@@ -55,7 +55,7 @@ class KeyAccounts:
         self._tasks = Tasks("keys")
 
     def start(self) -> None:
-        self._tasks.spawn(self._go_on(), name="book")
+        self._tasks.spawn_lasting(self._go_on, name="book")
 
     async def aclose(self) -> None:
         """Book what is left; after the endpoints were closed."""

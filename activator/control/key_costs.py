@@ -59,7 +59,7 @@ class KeyCosts:
         self._tasks = Tasks("key costs")
 
     def start(self) -> None:
-        self._tasks.spawn(self._go_on(), name="charge")
+        self._tasks.spawn_lasting(self._go_on, name="charge")
 
     async def aclose(self) -> None:
         await self._tasks.aclose()

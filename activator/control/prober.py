@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from math import inf, isinf
 from typing import TYPE_CHECKING, Protocol
 
 from activator.aiokit.tasks import Tasks
 from activator.core.endpoint import Replica
-from activator.core.readiness import MAX_OPEN_PROBES, Readiness
+from activator.core.readiness import MAX_OPEN_PROBES, Answer, ProbeOutcome, Readiness
+from activator.errors import fault_of_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from activator.core.endpoint import ProbePolicy
-    from activator.core.readiness import ProbeOutcome
     from activator.drivers.base import Sighting
 
 
@@ -43,6 +44,7 @@ class _Probed:
     """One replica under watch."""
 
     __slots__ = (
+        "fault",
         "is_counted",
         "open",
         "pace_changed",
@@ -63,6 +65,8 @@ class _Probed:
         """As one of the crowd that does not answer."""
         self.ready_at: float | None = None
         """When it first answered."""
+        self.fault = ""
+        """How the latest probe has failed, if that was our own fault."""
         self.stalled_at = inf
         self.pace_changed = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
@@ -122,7 +126,7 @@ class Prober:
             if known is None:
                 probed = _Probed(each, Readiness(self._policy, now=self._clock()))
                 self._watched[each.id] = probed
-                probed.task = self._tasks.spawn(self._watch(probed), name=each.id)
+                probed.task = self._tasks.spawn_lasting(partial(self._watch, probed), name=each.id)
             elif known.sighting != each:
                 known.sighting = each
                 self._stir(known)
@@ -222,6 +226,13 @@ class Prober:
     async def _probe(self, probed: _Probed) -> None:
         try:
             outcome = await self._probes.probe(probed.replica, self._policy)
+            probed.fault = ""
+        except Exception as bug:
+            why = fault_of_ours(bug)
+            outcome = ProbeOutcome(Answer.ERROR, why)
+            if why != probed.fault:  # told once: there are twenty probes a second
+                probed.fault = why
+                self._tasks.tell_failure(f"probe {probed.replica.id}", bug)
         finally:
             probed.open -= 1
         if self._watched.get(probed.replica.id) is not probed:

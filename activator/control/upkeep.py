@@ -9,13 +9,12 @@ however many there are. What is done then is the worker's.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import OrderedDict
 from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from activator.aiokit.tasks import Tasks
+from activator.aiokit.tasks import AGAIN, Tasks
 from activator.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -41,10 +40,12 @@ class Upkeep:
         was that has moved, and looks through all of them for its first."""
         self._due: dict[str, float] = {}
         """Of those that are due at some time: most are not, and nobody goes through them all."""
+        self._failed: dict[str, tuple[int, float]] = {}
+        """How often in a row a look has failed as nobody expects, and until when it is left out."""
         self._tasks = Tasks("upkeep")
 
     def start(self) -> None:
-        self._tasks.spawn(self._go_on(), name="tick")
+        self._tasks.spawn_lasting(self._go_on, name="tick")
 
     def add(self, endpoint: str, look: Look) -> None:
         self._looks[endpoint] = look
@@ -53,6 +54,7 @@ class Upkeep:
     def remove(self, endpoint: str) -> None:
         self._looks.pop(endpoint, None)
         self._due.pop(endpoint, None)
+        self._failed.pop(endpoint, None)
 
     def heard(self, endpoint: str) -> None:
         """Something has happened there."""
@@ -78,10 +80,21 @@ class Upkeep:
         if look is None:
             return
         self._looks.move_to_end(endpoint)
+        failures, until = self._failed.get(endpoint, (0, 0.0))
+        if self._clock() < until:
+            return
         self._due.pop(endpoint, None)  # what is told from now on makes it due again
         again_in = 0.0
-        with contextlib.suppress(StoreUnavailable):
+        try:
             again_in = await look()
+            self._failed.pop(endpoint, None)
+        except StoreUnavailable:
+            pass
+        except Exception as bug:  # of this endpoint's: the others are looked at all the same
+            again_in = AGAIN.delay(failures + 1)
+            self._tasks.tell_failure(f"look {endpoint}", bug)
+            if endpoint in self._looks:
+                self._failed[endpoint] = failures + 1, self._clock() + again_in
         if endpoint in self._looks and again_in != inf:
             self._due[endpoint] = min(self._due.get(endpoint, inf), self._clock() + again_in)
 

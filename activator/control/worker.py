@@ -81,7 +81,7 @@ class Worker:
         live.queued = lambda: self._store.queued(self._name)
         live.take_claim = self.take
         self._listening = self._store.watch(self._name, self._told)
-        self._claims = self._tasks.spawn(self._claim_on(), name="claim")
+        self._claims = self._tasks.spawn_lasting(self._claim_on, name="claim", again=self._wake.set)
 
     @property
     def running(self) -> int:

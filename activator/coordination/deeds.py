@@ -137,7 +137,9 @@ class SharedDeed:
         with it."""
         self._listeners.append(changed)
         self._stale.set()
-        reading = self._deeds.tasks.spawn(self._read_on(), name=f"read {self._endpoint}")
+        reading = self._deeds.tasks.spawn_lasting(
+            self._read_on, name=f"read {self._endpoint}", again=self._stale.set
+        )
         self._deeds.opened.add(self)
 
         def end() -> None:
@@ -310,7 +312,7 @@ class SharedDeeds:
         return self._of[endpoint]
 
     def open(self) -> None:
-        self.tasks.spawn(self._watch(), name="watch")
+        self.tasks.spawn_lasting(self._watch, name="watch")
 
     async def aclose(self) -> None:
         await self.tasks.aclose()

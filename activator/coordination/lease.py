@@ -96,7 +96,7 @@ class SharedLease:
         return lambda: self._listeners.remove(told)
 
     def open(self) -> None:
-        self._tasks.spawn(self._run(), name="run")
+        self._tasks.spawn_lasting(self._run, name="run")
 
     async def aclose(self) -> None:
         """Give it back, if it is ours."""
@@ -138,8 +138,10 @@ class SharedLease:
         asked = self._clock()
         try:
             record, done = await self._carry_out(question)
-        except StoreUnavailable:
+        except Exception as error:
             self._election.failed(now=self._clock())
+            if not isinstance(error, StoreUnavailable):
+                raise
             return
         self._election.answered(question, record, done=done, asked=asked, now=self._clock())
 
@@ -160,8 +162,7 @@ class SharedLease:
         if leading != before[0]:
             action = "leading" if leading else "not_leading"
             _log.info(action, extra={"action": action, "term": self.term})
-        for told in tuple(self._listeners):
-            told()
+        self._tasks.tell_each(self._listeners)
 
     def _left(self, act: str) -> None:
         self._election.is_gone(act)

@@ -15,7 +15,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from activator.coordination.ledger_ops import Batch, OtherVersion, decode, joined
-from activator.errors import StoreUnavailable
+from activator.errors import StoreUnavailable, fault_of_ours
 from activator.redisio.commands import Opening
 
 if TYPE_CHECKING:
@@ -97,7 +97,9 @@ class Talk:
         self._timer_at = inf
         self.batch = Batch()
         self._kick.set()
-        self._pump = kit.tasks.spawn(self._run(), name=f"ledger {speaker.endpoint.name}")
+        self._pump = kit.tasks.spawn_lasting(
+            self._run, name=f"ledger {speaker.endpoint.name}", again=self._kick.set
+        )
 
     def go(self, *, at_once: bool = False) -> None:
         """There is something to say. Without `at_once` it goes together with what else is said in
@@ -179,19 +181,24 @@ class Talk:
         self._calling = False
         try:
             reply = decode(said)
-        except (StoreUnavailable, OtherVersion) as error:
-            self._not_heard(error)
-        else:
             if not reply.is_member:  # what we had passes on
                 self._joined, self._retry_at, self.fresh_until = False, self._kit.clock(), -inf
             elif not self._speaker.is_alone:
                 self._heard(batch, reply)
+        except (StoreUnavailable, OtherVersion) as error:
+            self._not_heard(error)
+        except Exception as bug:  # whoever waits for a slot must not wait on
+            self._kit.tasks.tell_failure(f"ledger {self._speaker.endpoint.name}", bug)
+            self._met(bug, again_in=OTHER_CHECK)
         if self._closed or not self._joined:
             self._kick.set()
         elif self.batch:
             self._speak()
         elif self._wake_at is not None or self._timer_at > self._checked_at + CHECK:
             self._set_timer()
+
+    def _met(self, bug: Exception, *, again_in: float) -> None:
+        self._fall_silent(fault_of_ours(bug), again_in=again_in)
 
     def _not_heard(self, error: StoreUnavailable | OtherVersion) -> None:
         if isinstance(error, OtherVersion):
@@ -209,6 +216,9 @@ class Talk:
             await self._join()
         except (StoreUnavailable, OtherVersion) as error:
             self._not_heard(error)
+        except Exception as bug:
+            self._met(bug, again_in=0.0)
+            raise
         if self._joined:
             self.go()
 

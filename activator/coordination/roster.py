@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from activator import __version__
 from activator.aiokit.tasks import Tasks
 from activator.coordination.whereabouts import has_ended, whereabouts
+from activator.core.backoff import Backoff
 from activator.core.liveness import BEAT, SILENCE, Joined, Left, Liveness, Silent
 from activator.core.versioned import dump, load
 from activator.errors import StoreUnavailable
@@ -83,7 +84,9 @@ class SharedRoster:
     async def open(self) -> None:
         """Beat once, if the store answers, and go on beating."""
         await self._beat_once()
-        self._tasks.spawn(self._run(), name="beat")
+        # whoever does not beat is taken for dead: none may be left out for long
+        pauses = Backoff(first=self._beat, cap=self._beat)
+        self._tasks.spawn_lasting(self._run, name="beat", pauses=pauses)
 
     async def aclose(self) -> None:
         """Sign off."""
@@ -118,11 +121,9 @@ class SharedRoster:
         if self._liveness.is_acquainted and not was_acquainted:
             count = len(self._liveness.members)
             _log.info("acquainted", extra={"action": "acquainted", "activators": count})
-            for told in tuple(self._acquainted):
-                told()
+            self._tasks.tell_each(self._acquainted)
         if was_lost:
-            for told in tuple(self._forgotten):
-                told()
+            self._tasks.tell_each(self._forgotten)
         await self._bury(now=now)
 
     def _record(self) -> bytes:
@@ -200,8 +201,7 @@ class SharedRoster:
                     action, listeners = "activator_left", self._left
                     self._remember_gone(act)
             _log.info(action, extra={"action": action, "activator": act})
-            for told in tuple(listeners):
-                told(act)
+            self._tasks.tell_each(listeners, act)
 
     def _remember_gone(self, act: str) -> None:
         if len(self._strangers) >= KNOWN_GONE:

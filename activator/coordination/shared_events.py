@@ -73,6 +73,8 @@ class SharedEvents:
         self._me = me
         self._number = self._written = 0
         """Of the last event that was recorded here, and that the store has."""
+        self._is_in_doubt = False
+        """Some of what is written next may be there already."""
         self._pending: dict[int, Event] = {}
         """Those that have not come back yet, by number."""
         self._shown: dict[int, Event] = {}
@@ -89,8 +91,9 @@ class SharedEvents:
 
     def open(self) -> None:
         self._ended = self._store.listen(self._to_read.set)
-        self._tasks.spawn(self._read_on(), name="read")
-        self._tasks.spawn(self._write_on(), name="write")
+        spawn = self._tasks.spawn_lasting
+        spawn(self._read_on, name="read", again=self._to_read.set)
+        spawn(self._write_on, name="write", again=self._to_write.set)
 
     async def aclose(self) -> None:
         """The last ones are written, if the store is there, and told here in any case."""
@@ -116,19 +119,21 @@ class SharedEvents:
     # --- to the store
 
     async def _write_on(self) -> None:
-        again = False
         while True:
             await self._to_write.wait()
             self._to_write.clear()
             try:
                 while self._written < self._number:
+                    again, self._is_in_doubt = self._is_in_doubt, True
                     await self._write(again=again)
-                    again = False
+                    self._is_in_doubt = False
             except StoreUnavailable:
-                again = True
                 self._show()
                 await asyncio.sleep(AGAIN)
                 self._to_write.set()
+            except Exception:
+                self._show()  # here at least
+                raise
 
     async def _write(self, *, again: bool) -> None:
         due = [number for number in self._pending if number > self._written][:AT_ONCE]

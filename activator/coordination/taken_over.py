@@ -8,6 +8,7 @@ ours can suffer from it.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -46,8 +47,8 @@ class TakenBoard(MemoryBoard):
         for endpoint, member in self._members.items():
             if is_up(endpoint):
                 holds = member.quiesce()
-                made = self._make_void(endpoint, member, holds=holds)
-                self._tasks.spawn(made, name=f"take {endpoint} over")
+                void = partial(self._make_void, endpoint, member, holds=holds)
+                self._tasks.spawn_lasting(void, name=f"take {endpoint} over")
 
     def unsure_until(self, endpoint: str) -> float:
         member = self._members.get(endpoint)

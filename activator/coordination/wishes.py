@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from activator.aiokit.tasks import Tasks
@@ -74,7 +75,8 @@ class SharedWishes:
 
     async def open(self) -> None:
         """Afterwards it is known what is paused, if the store answers."""
-        self._tasks.spawn(self._run(known=await self._meet()), name="meet")
+        run = partial(self._run, known=await self._meet())
+        self._tasks.spawn_lasting(run, name="meet", again=self._due.set)
 
     async def aclose(self) -> None:
         await self._tasks.aclose()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from activator.aiokit.tasks import Tasks
@@ -141,19 +142,17 @@ class Words:
     def _join_soon(self) -> None:
         if not self._joining:
             self._joining = True
-            self._lasting.spawn(self._join(), name="join")
+            self._lasting.spawn_lasting(self._join, name="join")
 
     async def _join(self) -> None:
         attempt = 0
-        try:
-            while seats := [each for each in self._seats.values() if not each.joined][:AT_ONCE]:
-                if await self._join_these(seats):
-                    attempt = 0
-                    continue
-                attempt += 1
-                await asyncio.sleep(_AGAIN.delay(attempt))
-        finally:
-            self._joining = False
+        while seats := [each for each in self._seats.values() if not each.joined][:AT_ONCE]:
+            if await self._join_these(seats):
+                attempt = 0
+                continue
+            attempt += 1
+            await asyncio.sleep(_AGAIN.delay(attempt))
+        self._joining = False
 
     async def _join_these(self, seats: list[_Seat]) -> bool:
         try:
@@ -163,10 +162,16 @@ class Words:
                 seat.failed_at = self._clock() if seat.failed_at is None else seat.failed_at
                 self._revive_if_wanted(seat)
             return False
+        failed: Exception | None = None
         for seat, drain in zip(seats, drains, strict=True):
             seat.joined = seat.is_known = True
             if self._seats.get(seat.endpoint) is seat:
-                self._joined(seat, drain)
+                try:
+                    self._joined(seat, drain)
+                except Exception as bug:  # the others are joined all the same
+                    seat.joined, failed = False, bug
+        if failed is not None:
+            raise failed
         return True
 
     def _joined(self, seat: _Seat, drain: Drain) -> None:
@@ -258,7 +263,8 @@ class Words:
     def _keep(self, seat: _Seat, word: _Word) -> None:
         seat.word = word
         if word.replicas is not None:
-            self._lasting.spawn(self._expire(seat, word), name=f"expire {seat.endpoint}")
+            expire = partial(self._expire, seat, word)
+            self._lasting.spawn_lasting(expire, name=f"expire {seat.endpoint}")
 
     def _spawn_answer(self, endpoint: str, number: int, *, quiet: bool) -> None:
         self._tasks.spawn(self._answer(endpoint, number, quiet=quiet), name=f"answer {endpoint}")
@@ -307,24 +313,23 @@ class Words:
     def _revive(self, seat: _Seat) -> None:
         if not seat.reviving:
             seat.reviving = True
-            self._lasting.spawn(self._take_back(seat), name=f"revive {seat.endpoint}")
+            take_back = partial(self._take_back, seat)
+            self._lasting.spawn_lasting(take_back, name=f"revive {seat.endpoint}")
 
     async def _take_back(self, seat: _Seat) -> None:
         attempt = 0
-        try:
-            while (word := seat.word) is not None and self._seats.get(seat.endpoint) is seat:
-                if word.replicas is None and not (seat.member.demand or word.is_forgotten):
-                    return  # whoever came has left again
-                is_void = await self._make_void(seat, word)
-                if seat.word is not word:
-                    continue  # given anew meanwhile, or called off
-                if is_void:
-                    self._let_go(seat)
-                    return
-                attempt += 1
-                await asyncio.sleep(_AGAIN.delay(attempt))
-        finally:
-            seat.reviving = False
+        while (word := seat.word) is not None and self._seats.get(seat.endpoint) is seat:
+            if word.replicas is None and not (seat.member.demand or word.is_forgotten):
+                break  # whoever came has left again
+            is_void = await self._make_void(seat, word)
+            if seat.word is not word:
+                continue  # given anew meanwhile, or called off
+            if is_void:
+                self._let_go(seat)
+                break
+            attempt += 1
+            await asyncio.sleep(_AGAIN.delay(attempt))
+        seat.reviving = False
 
     async def _make_void(self, seat: _Seat, word: _Word) -> bool:
         """Every order that may have been prepared on this word is refused from now on."""

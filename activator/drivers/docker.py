@@ -18,7 +18,8 @@ from activator.drivers.base import Phase
 from activator.drivers.docker_driving import Driving
 from activator.drivers.docker_engine import EngineAway, EngineRefused
 from activator.drivers.docker_follow import Tail
-from activator.drivers.docker_made import HEARSAY, RETRY, Made, new_id, sighting, slug
+from activator.drivers.docker_made import FAULT_RETRY, HEARSAY, RETRY, Made, new_id, sighting, slug
+from activator.errors import fault_of_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -242,6 +243,12 @@ class DockerDriver:
         except EngineAway:
             self._follower.again()  # whether it was taken is seen then
             await asyncio.sleep(RETRY)
+        except Exception as bug:
+            self._tasks.tell_failure(f"container of {made.id}", bug)
+            if made.is_told_to_stop:
+                await asyncio.sleep(FAULT_RETRY)
+            why = fault_of_ours(bug)
+            self._end(made, shapes.cannot_start(why))
         finally:
             made.work = None
             self._follower.again()

@@ -20,7 +20,8 @@ from activator.drivers.base import DriverError, Phase, Sighting
 from activator.drivers.docker_driving import Driving
 from activator.drivers.docker_engine import EngineAway, EngineRefused
 from activator.drivers.docker_follow import Tail
-from activator.drivers.docker_made import HEARSAY, RETRY
+from activator.drivers.docker_made import FAULT_RETRY, HEARSAY, RETRY
+from activator.errors import fault_of_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -256,6 +257,12 @@ class ExistingContainerDriver:
                 self._run.detail = f"cannot be stopped: {refusal}"
                 self._tell()
             await asyncio.sleep(RETRY)
+        except Exception as bug:
+            self._tasks.tell_failure("container", bug)
+            if self._run is None and self._wish is _Wish.UP:
+                self._fail(fault_of_ours(bug))
+            else:
+                await asyncio.sleep(FAULT_RETRY)
         finally:
             self._work = None
             self._follower.again()

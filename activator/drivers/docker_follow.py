@@ -11,6 +11,7 @@ import contextlib
 import logging
 import random
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from activator.aiokit.tasks import Tasks
@@ -18,6 +19,7 @@ from activator.core.backoff import Backoff
 from activator.drivers.base import DriverError, OutOfTouch
 from activator.drivers.docker_engine import EngineAway, EngineRefused
 from activator.drivers.output import KEPT_LINES, Output
+from activator.errors import fault_of_ours
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -82,31 +84,43 @@ class Follower:
     ) -> None:
         """Until cancelled. `look` may raise what `Engine` raises; `lost` is told then, once `away`
         says why."""
-        attempt = 0
         try:
-            while True:
-                try:
-                    await self._engine.agree()
-                    async with self._engine.events(self._filters) as events:
-                        hearing = self._tasks.spawn(self._hear(events, heard), name="events")
-                        try:
-                            self._due.set()
-                            while not hearing.done():
-                                await self._next()
-                                await look()
-                                attempt = 0
-                                self._found()
-                        finally:
-                            hearing.cancel()
-                        raise hearing.result()
-                except (EngineAway, EngineRefused) as error:
-                    attempt += 1
-                    self._lost(str(error))
-                    lost()
-                await asyncio.sleep(_RETRY.delay(attempt, dice=random.random()))
+            await self._tasks.lasting(partial(self._follow, look, heard, lost), name="follow")
         finally:
             self.has_ended = True
             await self._tasks.aclose()
+
+    async def _follow(
+        self,
+        look: Callable[[], Awaitable[None]],
+        heard: Callable[[Json], None],
+        lost: Callable[[], None],
+    ) -> None:
+        attempt = 0
+        while True:
+            try:
+                await self._engine.agree()
+                async with self._engine.events(self._filters) as events:
+                    hearing = self._tasks.spawn(self._hear(events, heard), name="events")
+                    try:
+                        self._due.set()
+                        while not hearing.done():
+                            await self._next()
+                            await look()
+                            attempt = 0
+                            self._found()
+                    finally:
+                        hearing.cancel()
+                    raise hearing.result()
+            except (EngineAway, EngineRefused) as error:
+                attempt += 1
+                self._lost(str(error))
+                lost()
+            except Exception as bug:  # it begins again; until then nothing is known
+                self._lost(fault_of_ours(bug))
+                lost()
+                raise
+            await asyncio.sleep(_RETRY.delay(attempt, dice=random.random()))
 
     async def _next(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -22,6 +22,8 @@ KEPT_EXITS = 8
 HEARSAY = 0.2
 """Seconds in which the reason of an end that was seen should be heard: a person's `docker stop` is
 told by an event of its own."""
+FAULT_RETRY = 10.0
+"""Seconds until what failed by a fault of our own is tried again: each time fills the log."""
 RETRY = 0.5
 """Seconds before what the engine refused to take down, or broke off, is tried again."""
 

@@ -100,17 +100,21 @@ class KubernetesDriver:
         """Works until cancelled; the pods stay."""
         self._report = report
         try:
-            self._follow(await self._resource())
-            while True:
-                self._changed.clear()
-                self._look()
-                await self._until_changed()
+            await self._tasks.lasting(self._look_on, name="look")
         finally:
             self._has_ended = True
             self._report = None
             if self._view is not None:
                 self._view.close()
             await self._tasks.aclose()
+
+    async def _look_on(self) -> None:
+        if self._view is None:
+            self._follow(await self._resource())
+        while True:
+            self._changed.clear()
+            self._look()
+            await self._until_changed()
 
     async def scale(
         self,

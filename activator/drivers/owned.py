@@ -105,11 +105,9 @@ class OwnedDriver:
         self._report = report
         unfollow = self._title.follow(self._noticed)
         try:
-            while True:
-                self._wake.clear()
-                if self._failure is not None:
-                    raise self._failure
-                await self._sleep(await self._act())
+            await self._finishing.lasting(self._go_on, name="act")
+            if self._failure is not None:
+                raise self._failure
         finally:
             self._has_ended = True
             self._report = None
@@ -117,6 +115,11 @@ class OwnedDriver:
                 await self._leave()
             finally:
                 unfollow()
+
+    async def _go_on(self) -> None:
+        while self._failure is None:
+            self._wake.clear()
+            await self._sleep(await self._act())
 
     async def scale(
         self,
@@ -292,9 +295,12 @@ class OwnedDriver:
 
     async def _finish(self, tenure: Tenure) -> None:
         """What outlives it is its successor's; nothing else is left behind."""
-        if not self._lasting:
-            await self._seen_out(tenure)
-            await self._stop_all(tenure)
+        try:
+            if not self._lasting:
+                await self._seen_out(tenure)
+                await self._stop_all(tenure)
+        except Exception as bug:  # it ends all the same, and its replicas with it
+            self._finishing.tell_failure(f"see term {tenure.term} out", bug)
         tenure.cancel()
         await tenure.ended()
         self._former.remove(tenure)

@@ -14,14 +14,17 @@ import re
 import time
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from activator.aiokit.tasks import Tasks
 from activator.core.effects import FailedStart
 from activator.drivers.base import DriverError, Exit, Phase, Sighting, Snapshot
 from activator.drivers.output import Output
 from activator.drivers.ports import SHARED, Ports
 from activator.drivers.watched import Order, Watched
+from activator.errors import fault_of_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -77,6 +80,7 @@ class ProcessDriver:
         self._processes: dict[str, _Process] = {}
         self._exits: deque[Exit] = deque(maxlen=KEPT_EXITS)
         self._changed = asyncio.Event()
+        self._tasks = Tasks(f"process/{name}")
         self._has_ended = False
         self._ordered = 0
         self._fence = 1
@@ -89,17 +93,20 @@ class ProcessDriver:
         """
         self._report = report
         try:
-            while True:
-                self._changed.clear()
-                self._notice()
-                self._start_what_may_start()
-                report(self._snapshot())
-                await self._changed.wait()
+            await self._tasks.lasting(partial(self._go_on, report), name="run")
         finally:
             self._has_ended = True
             self._report = None
             self._stop(list(self._processes.values()))
             await self._until_all_are_gone()
+
+    async def _go_on(self, report: Callable[[Snapshot], None]) -> None:
+        while True:
+            self._changed.clear()
+            self._notice()
+            self._start_what_may_start()
+            report(self._snapshot())
+            await self._changed.wait()
 
     async def scale(
         self,
@@ -202,6 +209,10 @@ class ProcessDriver:
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             self._tell_exit(process, FailedStart(f"cannot be started: {why.lower()}"))
             self._forget(process)
+        except Exception as bug:
+            self._tell_exit(process, FailedStart(f"cannot be started: {fault_of_ours(bug)}"))
+            self._forget(process)
+            self._tasks.tell_failure(f"start {process.id}", bug)
 
     def _filled_in(self, port: int) -> Order:
         values = {"port": str(port), "host": self._backend.host}

@@ -112,7 +112,7 @@ class Cluster:
         """What we write on objects."""
         if self._notes is None:
             self._notes = Notes(self.client, wall=time.time, refused=self._mute)
-            self._tasks.spawn(self._notes.run(), name="notes")
+            self._tasks.spawn_lasting(self._notes.run, name="notes")
         return self._notes
 
     def follow(
@@ -140,7 +140,7 @@ class Cluster:
                 times=self._times,
                 troubled=self._troubled if is_needed else _untold,
             )
-            task = self._tasks.spawn(watch.run(), name=f"watch {path}")
+            task = self._tasks.spawn_lasting(watch.run, name=f"watch {path}")
             shared = self._shared[path] = _Shared(watch, task)
         unsubscribe = shared.watch.subscribe(changed, concerns=concerns)
 

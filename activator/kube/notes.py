@@ -110,6 +110,9 @@ class Notes:
                 continue
             except KubeError as error:
                 self._on_refusal(note.about.namespace, error)
+            except Exception:
+                del self._pending[note]  # the others are written all the same
+                raise
             else:
                 self._refused.discard(note.about.namespace)
             left = self._pending.get(note, 0) - times

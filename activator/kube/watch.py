@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from activator.core.backoff import Backoff
+from activator.errors import fault_of_ours
 from activator.kube.errors import (
     Expired,
     Forbidden,
@@ -153,6 +154,10 @@ class Watch(Generic[T]):
             except (AttributeError, KeyError, TypeError) as odd:
                 self._version = ""
                 error = Unreachable(f"{self.what}: the answer is not understood ({odd!r})")
+            except Exception as bug:  # it begins again; until then nothing is heard of changes
+                self._version, self._failures = "", 2
+                self._tell_trouble(Unreachable(f"{self.what}: {fault_of_ours(bug)}"))
+                raise
             # a server that has just come back knows no rights yet, and its lists may be older than
             # what it remembers
             sort = _needs_mending(error), self._client.outage.count

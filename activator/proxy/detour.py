@@ -165,7 +165,12 @@ class Detour:
     # --- there
 
     async def _depart(self) -> None:
-        why = await self._why_not()
+        try:
+            why = await self._why_not()
+        except Exception:
+            self._task = None
+            self._turn_back(Outcome.UNAVAILABLE)
+            raise  # the end of the task tells it
         self._task = None
         if why is None:
             self._traveller.set_out()

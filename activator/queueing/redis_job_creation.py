@@ -150,7 +150,7 @@ class Creation:
             if len(self._in_doubt) < MOST_IN_DOUBT:
                 self._in_doubt[job_id] = None
             if not len(self._tasks):
-                self._tasks.spawn(self._clear_up(), name="clear up")
+                self._tasks.spawn_lasting(self._clear_up, name="clear up")
             raise
 
     async def _clear_up(self) -> None:

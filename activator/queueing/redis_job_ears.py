@@ -7,6 +7,7 @@ a reconnection too, the line is counted and every claim is compared with the sto
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from activator.aiokit.tasks import Tasks
@@ -99,7 +100,8 @@ class Ears:
         looking = self._looking.get(endpoint)
         if looking is not None:
             looking.cancel()
-        self._looking[endpoint] = self._tasks.spawn(self._look_up(endpoint), name="look up")
+        look_up = partial(self._look_up, endpoint)
+        self._looking[endpoint] = self._tasks.spawn_lasting(look_up, name="look up")
 
     async def _look_up(self, endpoint: str) -> None:
         base = self._base(endpoint)

@@ -5,6 +5,7 @@ The order of a job's fields is `FIELDS` in lua/jobs.lua.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 from activator.core.job_ids import endpoint_of
@@ -22,12 +23,23 @@ from activator.queueing.jobs import Page, Record
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_log = logging.getLogger("activator.jobs")
+
 SHOWN: Final = 23
 """Values of a job in a reply, its id among them."""
+HOLDER: Final = 10
+"""Which of them names who has claimed it."""
 
 
 def newer() -> StoreUnavailable:
     return StoreUnavailable("A newer activator has written this job", retry_after=5)
+
+
+def not_understood(endpoint: str, values: Sequence[bytes], odd: Exception) -> None:
+    """For the log: a record that the codec cannot make anything of."""
+    job = values[0].decode(errors="replace")
+    extra = {"action": "job_not_understood", "endpoint": endpoint, "job": job}
+    _log.error("job not understood", extra=extra, exc_info=odd)
 
 
 def job_of(values: Sequence[bytes]) -> Job:

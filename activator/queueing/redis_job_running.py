@@ -15,11 +15,11 @@ from activator.errors import StoreUnavailable
 from activator.queueing import redis_job_calls as scripts
 from activator.queueing.codec import encode_head, encode_lines
 from activator.queueing.jobs import Claim, Claims
-from activator.queueing.redis_job_records import job_of, record_of
+from activator.queueing.redis_job_records import HOLDER, job_of, not_understood, record_of
 from activator.redisio.failures import Unanswered
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from activator.core.jobs import Outcome
     from activator.queueing.jobs import Output, Record
@@ -91,8 +91,31 @@ class Running:
         except (StoreUnavailable, asyncio.CancelledError):
             self._unheard.setdefault(endpoint, []).extend((*unheard, (first, first + limit - 1)))
             raise
-        claims = tuple(self.note(record_of(values)) for values in records)
-        return Claims(claims, float(again_in) if again_in else None)
+        claims: list[Claim] = []
+        try:
+            for values in records:
+                try:
+                    claims.append(self.note(record_of(values)))
+                except Exception as odd:
+                    await self._pass_over(endpoint, values, odd)
+        except asyncio.CancelledError:
+            self._unheard.setdefault(endpoint, []).append((first, first + limit - 1))
+            raise
+        return Claims(tuple(claims), float(again_in) if again_in else None)
+
+    async def _pass_over(self, endpoint: str, values: Sequence[bytes], odd: Exception) -> None:
+        """A record that cannot be read must not keep those behind it: it has had an attempt."""
+        job_id, holder = values[0].decode(), values[HOLDER].decode()
+        not_understood(endpoint, values, odd)
+        detail = f"its record cannot be read here ({type(odd).__name__})"
+        try:
+            await self._calls.of_job(
+                scripts.STEP, endpoint,
+                "requeue", job_id, holder, jobs.FAULT, detail, jobs.RETRY.cap, "",
+            )  # fmt: skip
+        except (StoreUnavailable, Superseded):
+            number = int(holder.rpartition(":")[2])
+            self._unheard.setdefault(endpoint, []).append((number, number))
 
     async def body(self, claim: Claim) -> AsyncIterator[bytes]:
         pieces = await self._of_claim(scripts.READ, claim, "body", claim.id, claim.holder)

@@ -21,7 +21,14 @@ from activator.queueing.jobs import NOTHING, Created, Hook, Joined, Swept
 from activator.queueing.redis_job_calls import Calls
 from activator.queueing.redis_job_creation import Creation
 from activator.queueing.redis_job_ears import Ears
-from activator.queueing.redis_job_records import SHOWN, event_of, job_of, page_of, record_of
+from activator.queueing.redis_job_records import (
+    SHOWN,
+    event_of,
+    job_of,
+    not_understood,
+    page_of,
+    record_of,
+)
 from activator.queueing.redis_job_running import MOST_DETAIL, Running
 from activator.queueing.uploads import PiecewiseUpload
 
@@ -295,7 +302,13 @@ class RedisJobs:
 
     async def hooks_due(self, endpoint: str, limit: int, *, lease: float) -> list[Hook]:
         replies = await self._calls.run(scripts.LIST, endpoint, "hooks", limit, lease)
-        return [Hook(record_of(values), int(values[SHOWN + 1])) for values in replies]
+        hooks: list[Hook] = []
+        for values in replies:
+            try:
+                hooks.append(Hook(record_of(values), int(values[SHOWN + 1])))
+            except Exception as odd:  # the others are called all the same
+                not_understood(endpoint, values, odd)
+        return hooks
 
     async def hook_later(self, job_id: str, *, delay: float) -> None:
         await self._hook(job_id, delay)

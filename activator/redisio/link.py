@@ -116,8 +116,8 @@ class Link:
         if isinstance(failure, Unfit):
             await self.aclose()
             raise StartError(f"store.url: {failure.detail}")
-        self._tasks.spawn(self._watch.run(), name="watch")
-        self._tasks.spawn(self._hub.run(), name="hub")
+        self._tasks.spawn_lasting(self._watch.run, name="watch")
+        self._tasks.spawn_lasting(self._hub.run, name="hub")
 
     def _make_topology(self, dialer: Dialer) -> Topology:
         url = self._url
@@ -221,6 +221,9 @@ class Link:
             said = await self.run(opening.script, opening.keys, (*opening.args, *args))
         except StoreUnavailable as failure:
             said = failure
+        except Exception as bug:  # whoever asked waits for an answer
+            told(StoreUnavailable(f"The store could not be asked ({type(bug).__name__})"))
+            raise
         told(said)
 
     async def command(self, *words: Word) -> Any:

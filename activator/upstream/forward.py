@@ -12,6 +12,8 @@ from enum import Enum, auto
 from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
+from activator.errors import fault_of_ours
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
@@ -180,8 +182,23 @@ class Attempt:
             detail = f"{self._address} could not be reached: {why}"
             self._fail(Failure(Ending.UNREACHABLE, detail, unreachable=True))
             return
+        except Exception as bug:
+            self._meet(bug, Ending.UNREACHABLE)
+            raise  # the end of the task tells it
         self._connecting = None
-        self._start(connection, dispatched)
+        try:
+            self._start(connection, dispatched)
+        except Exception as bug:
+            connection.close()
+            # what was sent of it is not known: the replica may have worked on it
+            self._meet(bug, Ending.UNANSWERED)
+            raise
+
+    def _meet(self, bug: Exception, ending: Ending) -> None:
+        """A fault of ours, which says nothing of the replica: whoever waits must not wait on."""
+        self._connecting = None
+        detail = f"{self._address} could not be asked: {fault_of_ours(bug)}"
+        self._fail(Failure(ending, detail))
 
     def _start(self, connection: ClientConnection, dispatched: float) -> None:
         self._connection = connection

@@ -60,4 +60,8 @@ class HangupWatch:
             gone = self._watched.get(fd)
             if gone is not None:
                 self.remove(fd, gone)
-                gone()
+                try:
+                    gone()
+                except Exception as error:  # the others have gone all the same
+                    context = {"message": "a hang-up's owner failed", "exception": error}
+                    self._loop.call_exception_handler(context)

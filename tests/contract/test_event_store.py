@@ -14,6 +14,7 @@ from activator.coordination.shared_events import KEPT, LONGEST, SharedEvents
 from activator.coordination.shared_memory import SharedMemory
 from activator.errors import StoreUnavailable
 from activator.telemetry.events import EventLog
+from tests.faults import Faulty, failures
 from tests.redis_server import opened_link, redis_server
 from tests.sharing import KINDS
 from tests.support import eventually
@@ -306,3 +307,34 @@ async def test_what_may_have_been_written_is_told_once(shop: Shop) -> None:
         await eventually(lambda: one.since(0) == other.since(0))
         assert [event.action for event in subscription.take()[1]] == ["a", "b", "c"]
     await shared.aclose()
+
+
+async def test_what_a_fault_of_ours_kept_from_the_store_is_told_here_and_written_later_once(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = await shop.activator("one"), await shop.activator("other")
+    outlet: Any = one.outlet
+    faulty = Faulty(monkeypatch, outlet._store, "append", after=True)
+    one.record("m", "activated", "x")
+    await eventually(lambda: faulty.failed)
+    assert words(one) == [("one", "activated")]
+    one.record("m", "deactivated", "y")
+
+    for log in (one, other):
+        await until_told(log, 2)
+        assert words(log) == [("one", "activated"), ("one", "deactivated")]
+    assert failures(caplog) == ["events/write"]
+
+
+async def test_a_fault_of_ours_in_reading_costs_no_more_than_what_was_being_read(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = await shop.activator("one"), await shop.activator("other")
+    outlet: Any = other.outlet
+    faulty = Faulty(monkeypatch, outlet, "_take")
+    one.record("m", "activated", "x")
+    await eventually(lambda: faulty.failed)
+    one.record("m", "deactivated", "y")
+
+    await eventually(lambda: ("one", "deactivated") in words(other))
+    assert failures(caplog) == ["events/read"]

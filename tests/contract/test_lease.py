@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.coordination.memory import MemoryLease
+from tests.faults import Faulty, failures
 from tests.sharing import LEASE_KINDS, PACE, hall, kill
 from tests.support import eventually
 
@@ -118,3 +119,36 @@ async def test_a_holder_that_was_seen_to_have_ended_need_not_lapse(h: Hall) -> N
     # it goes on renewing: that nobody waits for it to lapse shows in who leads
     await kill(first)
     await eventually(lambda: other.leading, within=2 * PACE.lapse)
+
+
+async def test_a_listener_that_fails_costs_neither_the_lease_nor_the_others_their_news(
+    h: Hall, caplog: pytest.LogCaptureFixture
+) -> None:
+    lease = await h.lease(await h.roster())
+    heard: list[bool] = []
+
+    def broken() -> None:
+        raise RuntimeError("a bug")
+
+    lease.on_change(broken)
+    lease.on_change(lambda: heard.append(lease.leading))
+    await eventually(lambda: heard == [True])
+    await asyncio.sleep(2 * PACE.lapse)
+
+    assert lease.leading
+    assert failures(caplog) == ["lease/listener"]
+
+
+async def test_one_that_cannot_renew_for_a_fault_of_its_own_hands_over_and_leads_again(
+    h: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await h.lease(await h.roster())
+    await eventually(lambda: first.leading)
+    other = await h.lease(await h.roster())
+    faulty = Faulty(monkeypatch, first._store, "renew", times=1000)
+
+    await eventually(lambda: other.leading)
+    assert not first.leading
+    faulty.times = faulty.failed
+    await other.aclose()
+    await eventually(lambda: first.leading)

@@ -12,6 +12,7 @@ import pytest
 from activator.drivers import owned
 from activator.drivers.base import DriverError, Phase
 from tests.driving import Driven
+from tests.faults import Faulty, failures
 from tests.scripted import ScriptedDriver
 from tests.sharing import BEAT, KINDS, PACE, SILENCE, hall, kill
 from tests.support import eventually
@@ -329,3 +330,33 @@ async def test_alone_an_owner_ends_at_once_and_nothing_is_left_behind(house: Hou
 
     assert not owner.runs
     assert not owner.deeds.of("m").deed.holder
+
+
+async def test_an_owner_goes_on_after_a_fault_of_ours_and_what_it_runs_with_it(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    owner, other = await house.owner_and_other()
+    (before,) = owner.runs
+    Faulty(monkeypatch, owner.driver, "_keep_title", times=2)
+    Faulty(monkeypatch, other.deeds.of("m")._stale, "clear")
+    await other.driver.scale(2)
+
+    await eventually(lambda: len(owner.sees) == 2 and owner.sees == other.sees)
+    assert before in owner.runs
+    assert failures(caplog).count("finishing/m/act") == 2
+    assert failures(caplog).count("deeds/read m") == 1
+
+
+async def test_a_tenure_is_over_though_a_fault_of_ours_keeps_it_from_being_seen_out(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    owner, other = await house.owner_and_other()
+    Faulty(monkeypatch, owner.driver, "_seen_out")
+    tenure = owner.driver._tenure
+    assert tenure is not None
+    owner.driver._step_down(tenure)
+
+    await eventually(lambda: not owner.driver._former)
+    assert not owner.local[0].running
+    assert failures(caplog) == ["finishing/m/see term 1 out"]
+    assert other.driver is not None

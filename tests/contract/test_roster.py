@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
 from activator.coordination.memory import MemoryRoster
 from activator.coordination.whereabouts import has_ended
+from tests.faults import Faulty, failures
 from tests.sharing import BEAT, KINDS, SILENCE, hall, kill
 from tests.support import eventually
 
@@ -177,3 +179,32 @@ async def test_one_that_the_others_have_buried_is_told_that_it_was_forgotten(h: 
 
     await eventually(lambda: ("forgotten", "") in ear.heard)
     await eventually(lambda: other.me in one.members)
+
+
+async def test_a_listener_that_fails_keeps_nobody_from_hearing_and_nobody_from_beating(
+    h: Hall, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = await h.roster()
+
+    def broken(_act: str) -> None:
+        raise RuntimeError("a bug")
+
+    one.on_joined(broken)
+    ear = Ear(one)
+    other = await h.roster()
+
+    await eventually(lambda: ear.heard == [("joined", other.me)])
+    await asyncio.sleep(2 * SILENCE)
+    assert one.me in other.members
+    assert failures(caplog) == ["roster/listener"]
+
+
+async def test_one_that_meets_a_fault_of_its_own_with_each_beat_is_not_taken_for_silent(
+    h: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = await h.roster(), await h.roster()
+    await eventually(lambda: other.members == {one.me, other.me})
+    Faulty(monkeypatch, one, "_bury", times=1000)
+    await asyncio.sleep(3 * SILENCE)
+
+    assert other.members == {one.me, other.me}

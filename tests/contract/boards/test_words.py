@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from tests.contract.boards.seats import Seats, joined
+from tests.faults import Faulty, failures
+from tests.sharing import Activator
 from tests.support import eventually
 
 
@@ -178,3 +181,41 @@ async def test_an_asker_with_a_lower_term_is_refused(seats: Seats) -> None:
     one.board.revive("m")
 
     assert not await other.board.ask_quiet("m")
+
+
+async def test_a_word_is_taken_back_though_that_met_a_fault_of_ours(
+    seats: Seats, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, other = await seats.several(2)
+    assert await one.board.ask_quiet("m")
+    assert await one.board.agree("m")
+    Faulty(monkeypatch, other.member, "mark_revived", times=2)
+
+    for _ in range(10):
+        other.member.arrive()
+    await eventually(lambda: not other.member.holds_back)
+
+    assert failures(caplog) == ["words/revive m"] * 2
+
+
+async def test_one_endpoint_that_cannot_join_for_a_fault_of_ours_keeps_no_other_from_it(
+    seats: Seats, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = await seats.make()
+    joined_ = one.board._words._joined
+
+    def fails(seat: Any, drain: Any) -> None:
+        if seat.endpoint == "a":
+            raise RuntimeError("a bug")
+        joined_(seat, drain)
+
+    monkeypatch.setattr(one.board._words, "_joined", fails)
+    stuck, free = Activator(), Activator()
+    one.board.join("a", stuck)
+    one.board.join("b", free)
+    await eventually(lambda: not free.holds_back)
+    assert stuck.holds_back
+
+    monkeypatch.setattr(one.board._words, "_joined", joined_)
+    await eventually(lambda: not stuck.holds_back)
+    assert set(failures(caplog)) == {"words/join"}

@@ -13,6 +13,7 @@ from activator.drivers.docker import DockerDriver
 from activator.drivers.docker_existing import ExistingContainerDriver
 from tests.docker_engine import Program, ScriptedEngine, scripted_engine
 from tests.driving import driving
+from tests.faults import Faulty, failures
 from tests.support import eventually
 
 if TYPE_CHECKING:
@@ -340,3 +341,46 @@ async def test_a_proxy_that_forbids_is_quoted(engine: ScriptedEngine) -> None:
     async with driving(subject):
         with pytest.raises(DriverError, match="403"):
             await subject.scale(1)
+
+
+async def test_a_look_that_meets_a_fault_of_ours_is_trouble_until_one_does_not(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    subject = driver(engine)
+    async with driving(subject) as driven:
+        await subject.scale(1)
+        await driven.until_started(1)
+        Faulty(monkeypatch, subject, "_see", times=2)
+        subject._follower.again()
+        await driven.until(lambda s: "an error of its own" in s.trouble)
+        await driven.until(lambda s: not s.trouble)
+
+        assert len(driven.started()) == 1
+        assert failures(caplog) == ["docker/m/follow"] * 2
+
+
+async def test_a_start_that_meets_a_fault_of_ours_has_failed(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    subject = driver(engine)
+    Faulty(monkeypatch, subject, "_create")
+    async with driving(subject) as driven:
+        await subject.scale(1)
+        assert "an error of its own" in (await driven.until_exit()).cause.message
+        assert len(failures(caplog)) == 1
+        await subject.scale(1)
+        await driven.until_started(1)
+
+
+async def test_a_container_of_ones_own_whose_start_meets_a_fault_of_ours_can_be_started_again(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine.make("own")
+    subject = existing(engine, port=80)
+    Faulty(monkeypatch, subject, "_start")
+    async with driving(subject) as driven:
+        await subject.scale(1)
+        assert "an error of its own" in (await driven.until_exit()).cause.message
+        assert len(failures(caplog)) == 1
+        await subject.scale(1)
+        await driven.until_started(1)

@@ -20,6 +20,7 @@ from activator.drivers import watcher
 from activator.drivers.base import DriverError, Phase
 from activator.drivers.process import ProcessDriver
 from tests.driving import driving
+from tests.faults import Faulty, failures
 from tests.support import eventually
 
 if TYPE_CHECKING:
@@ -382,3 +383,31 @@ def _written(pid: str) -> int:
 
 def _peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
+async def test_processes_live_on_through_a_fault_of_ours(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    subject = shell("sleep 60")
+    async with driving(subject) as driven:
+        await subject.scale(1)
+        (before,) = await driven.until_started(1)
+        Faulty(monkeypatch, subject, "_notice", times=2)
+        await subject.scale(2)
+        await driven.until_started(2)
+
+        assert before.id in {each.id for each in driven.started()}
+        assert failures(caplog) == ["process/m/run"] * 2
+
+
+async def test_a_start_that_meets_a_fault_of_ours_has_failed_and_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    subject = shell("sleep 60")
+    Faulty(monkeypatch, subject, "_filled_in")
+    async with driving(subject) as driven:
+        await subject.scale(1)
+        assert "an error of its own" in (await driven.until_exit()).cause.message
+        assert failures(caplog) == ["process/m/start m-1"]
+        await subject.scale(1)
+        await driven.until_started(1)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from activator.errors import StoreUnavailable
+from activator.proxy.detour import Detour
+from tests.faults import Faulty, failures
 from tests.integration.fallback.cloud import (
     POST,
     cloud,
@@ -379,3 +381,16 @@ async def test_another_key_holds_from_the_next_reading_of_the_file(tmp_path: Pat
         await s.ask(POST)
         sent = [heard.get("authorization") for heard in service.requests]
         assert sent == [b"Bearer old", b"Bearer new"]
+
+
+async def test_a_fault_of_ours_on_the_way_there_leaves_the_request_to_the_replica(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with cloud() as service:
+        to = {"url": f"https://localhost:{service.port}"}
+        async with stage(from_zero=True, fallback=to) as s:
+            Faulty(monkeypatch, Detour, "_why_not")
+            reply = await s.ask(POST)
+            assert (reply.status, reply.body, served_by(reply)) == (200, b"hello", None)
+            assert outcomes(s) == {"unavailable": 1}
+    assert failures(caplog) == ["app/detour"]

@@ -3,6 +3,8 @@ not claimed for ever by an activator that lives and does not run it."""
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,8 @@ import pytest
 
 from activator.control.run import JobRun
 from activator.control.visit import Visit
+from activator.control.worker import Worker
+from tests.faults import Faulty, failures
 from tests.integration.jobs.support import elsewhere
 from tests.integration.jobs.test_jobs import (
     ASYNC,
@@ -21,7 +25,8 @@ from tests.integration.jobs.test_jobs import (
     until_state,
 )
 from tests.integration.jobs.test_waiting import keyed
-from tests.stage import stage
+from tests.stage import request, stage
+from tests.support import eventually
 
 if TYPE_CHECKING:
     from tests.stage import Stage
@@ -29,31 +34,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("each_store")
 
 FAULT = "activator_failed"
-
-
-class Faulty:
-    """A method that fails, so many times, as nobody expects; `after`: once it has done its work."""
-
-    def __init__(
-        self, patch: pytest.MonkeyPatch, of: Any, name: str, *, times: int, after: bool = False
-    ) -> None:
-        self.failed = 0
-        method = getattr(of, name)
-
-        def fails(*args: Any, **named: Any) -> Any:
-            if self.failed == times:
-                return method(*args, **named)
-            self.failed += 1
-            raise RuntimeError("a secret")
-
-        async def works_and_fails(*args: Any, **named: Any) -> Any:
-            done = await method(*args, **named)
-            if self.failed == times:
-                return done
-            self.failed += 1
-            raise RuntimeError("a secret")
-
-        patch.setattr(of, name, works_and_fails if after else fails)
 
 
 def store_of(s: Stage) -> Any:
@@ -169,3 +149,32 @@ async def test_one_whose_run_fails_when_its_answer_is_stored_has_succeeded(
         record = await other.get(job["id"])
         assert record is not None
         assert record.job.attempt == 1
+
+
+async def test_an_endpoint_whose_claims_fail_for_ever_is_tried_ever_more_rarely_beside_the_others(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    claim_some = Worker._claim_some
+
+    async def claims(worker: Worker) -> None:
+        if worker._name == "m":
+            raise RuntimeError("a secret")
+        await claim_some(worker)
+
+    monkeypatch.setattr(Worker, "_claim_some", claims)
+    other = {"name": "other", "match": {"hosts": ["other.example"]}}
+    async with stage(echo) as s:
+        config = copy.deepcopy(s.config)
+        config["endpoints"].insert(0, {**config["endpoints"][0], **other})
+        s.rewrite(config)
+        await eventually(lambda: s.app.registry.get("other"))
+        stuck = await post_job(s)
+        raw = request("/", method="POST", headers=ASYNC, body=b"in", host="other.example")
+        await until_state(s, (await s.ask(raw)).json(), "succeeded")
+        assert (await s.get()).status == 201
+        await asyncio.sleep(1.0)
+
+        assert 2 <= failures(caplog).count("worker/m/claim") <= 4
+        assert (await described(s, stuck))["state"] == "queued"
+        monkeypatch.setattr(Worker, "_claim_some", claim_some)
+        await until_state(s, stuck, "succeeded")

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 
+from activator.control.hooks import Hooks
 from activator.core.webhooks import signature
+from tests.faults import Faulty, failures
 from tests.integration.jobs.test_jobs import ASYNC, echo, post_job
 from tests.stage import stage
 from tests.support import eventually
@@ -106,3 +108,14 @@ async def test_a_name_with_a_private_address_is_not_called(config: dict[str, Any
         jobs: Any = s.app._stores.jobs
         await eventually(lambda: jobs._book.entry(job["id"]).hook_tries == 1)
         assert not hook.calls
+
+
+async def test_a_call_that_meets_a_fault_of_ours_has_failed_and_is_made_again(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with receiver() as hook, stage(echo, config=config) as s:
+        Faulty(monkeypatch, Hooks, "_call")
+        job = await post_job(s, b"in", **{"X-Activator-Webhook": hook.url})
+        await eventually(lambda: hook.calls, within=10)
+        assert json.loads(hook.calls[0][1])["data"]["id"] == job["id"]
+    assert failures(caplog) == [f"hooks/call {job['id']}"]

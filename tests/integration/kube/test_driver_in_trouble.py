@@ -12,6 +12,7 @@ import pytest
 
 from activator.drivers.base import DriverError, Phase
 from tests.driving import driving
+from tests.faults import Faulty, failures
 from tests.integration.kube.place import M, Place, standing
 from tests.kube_controllers import workload
 from tests.support import eventually
@@ -240,3 +241,15 @@ async def test_a_pod_that_cannot_get_its_image_stays_in_sight(place: Place) -> N
             "ErrImagePull: not found",
             True,
         )
+
+
+async def test_the_driver_looks_on_after_a_fault_of_ours(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.server.put("deployments", workload("m"))
+    driver = place.driver()
+    async with driving(driver) as driven:
+        Faulty(monkeypatch, driver, "_until_changed", times=2)
+        await driven.driver.scale(1, before=0)
+        await driven.until_started(1)
+        assert failures(caplog)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from activator.aiokit.tasks import Tasks
 from activator.kube.access import Access
 from activator.kube.client import KubeClient
 from activator.kube.notes import PENDING, Note, Notes, Subject
+from tests.faults import failures
 from tests.kube_server import KubeServer, kube_server, kubeconfig
 from tests.support import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    import pytest
 
     from tests.kube_server import Object
 
@@ -43,7 +46,7 @@ class Desk:
 @contextlib.asynccontextmanager
 async def desk(folder: Path, server: KubeServer) -> AsyncIterator[Desk]:
     made, tasks = Desk(folder, server), Tasks("notes")
-    tasks.spawn(made.notes.run(), name="run")
+    tasks.spawn_lasting(made.notes.run, name="run")
     try:
         yield made
     finally:
@@ -108,3 +111,21 @@ async def test_what_is_too_much_is_given_up_oldest_first(tmp_path: Path) -> None
         assert {each["message"] for each in events(server)} == {
             str(number) for number in range(5, PENDING + 5)
         }
+
+
+async def test_one_that_cannot_be_written_for_a_fault_of_ours_keeps_no_other_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with kube_server() as server, desk(tmp_path, server) as it:
+        post = it.client.post
+
+        async def fails(path: str, body: Any) -> Any:
+            if body["message"] == "x":
+                raise RuntimeError("a bug")
+            return await post(path, body)
+
+        monkeypatch.setattr(it.client, "post", fails)
+        it.notes.write(note("x"))
+        it.notes.write(note("y"))
+        await eventually(lambda: [each["message"] for each in events(server)] == ["y"])
+        assert failures(caplog) == ["notes/run"]

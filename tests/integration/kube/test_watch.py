@@ -17,6 +17,7 @@ from activator.kube.cluster import PODS, Cluster, Resource
 from activator.kube.errors import Forbidden, Missing, Outdated, Unreachable
 from activator.kube.outage import SCOUT, SPREAD
 from activator.kube.watch import WatchTimes
+from tests.faults import Faulty, failures
 from tests.kube_server import KubeServer, kube_server, kubeconfig
 from tests.support import eventually
 
@@ -409,3 +410,22 @@ async def test_errors_are_told_by_what_can_be_done(server: KubeServer, tmp_path:
             )
         with pytest.raises(Missing, match="no Model in serving"):
             await cluster.resource("serving.example.com/v1", "Model")
+
+
+async def test_a_fault_of_ours_is_trouble_until_all_is_listed_anew(
+    server: KubeServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server.put("configmaps", config_map("a", "1"))
+    async with following(server, tmp_path) as (_, seen):
+        await eventually(server.watches)
+        Faulty(monkeypatch, seen.following.watch, "_take", times=1)
+        server.put("configmaps", config_map("b", "1"))
+        await eventually(lambda: "an error of its own" in str(seen.trouble))
+        await seen.until({"a": "1", "b": "1"})
+        await eventually(lambda: seen.trouble is None)
+        server.put("configmaps", config_map("a", "2"))
+        await seen.until({"a": "2", "b": "1"})
+        assert len(failures(caplog)) == 1

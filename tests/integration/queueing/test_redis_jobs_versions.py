@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.core.job_ids import endpoint_of
-from activator.core.jobs import JobState
+from activator.core.jobs import FAULT, RETRY, JobState
 from activator.errors import StoreUnavailable
 from activator.queueing.jobs import Created, NewJob
 from tests.contract.jobs.audit import audit, leftovers
@@ -217,3 +217,46 @@ async def test_a_job_without_its_holder_can_be_told_from_outside() -> None:
         assert (requeued.id, requeued.state) == (id_, JobState.QUEUED)
         assert await b.claimants("m") == frozenset()
         assert (await b.claim("m", 5, age=AGE)).claims[0].id == id_
+
+
+# --- records that nobody can read
+
+
+async def test_a_record_that_cannot_be_read_is_given_up_in_the_end_and_keeps_no_other_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with staged() as stage:
+        a = stage.open("a")
+        first, odd, last = [await job_id(a, b"body") for _ in range(3)]
+        envelope = stage.link.keys.of("m", "jobs", "env", odd)
+        await stage.link.command("SET", envelope, b"1{}")
+
+        claims = (await a.claim("m", 3, age=AGE)).claims
+
+        assert [claim.id for claim in claims] == [first, last]
+        key = stage.link.keys.of("m", "jobs", "job", odd)
+        assert await stage.link.command("HMGET", key, "s", "h") == [b"queued", None]
+        for _ in range(POLICY.attempts - 1):
+            assert (await a.claim("m", 3, age=AGE)).claims == ()
+            stage.offset += RETRY.cap + 1
+            assert (await a.claim("m", 3, age=AGE)).claims == ()
+        told = [one for one in caplog.records if one.__dict__["action"] == "job_not_understood"]
+        assert [one.__dict__["job"] for one in told] == [odd] * POLICY.attempts
+        assert await stage.link.command("HMGET", key, "s", "r") == [b"failed", FAULT.encode()]
+
+
+async def test_a_hook_whose_record_cannot_be_read_keeps_no_other_from_being_called(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with staged() as stage:
+        a = stage.open("a")
+        odd, other = [await job_id(a, webhook="https://hooks.example.com") for _ in range(2)]
+        for _ in (odd, other):
+            await answered(a, await begun(a), b"x")
+        await stage.link.command("SET", stage.link.keys.of("m", "jobs", "env", odd), b"1{}")
+
+        due = await a.hooks_due("m", 8, lease=30.0)
+
+        assert [hook.record.job.id for hook in due] == [other]
+        told = [one for one in caplog.records if one.__dict__["action"] == "job_not_understood"]
+        assert [one.__dict__["job"] for one in told] == [odd]

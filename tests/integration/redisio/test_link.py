@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
+from activator.errors import StoreUnavailable
 from activator.redisio.commands import Opening
 from activator.redisio.failures import Refused, Unanswered, Unreachable
 from activator.redisio.node import MOST_CONNECTIONS
 from activator.redisio.scripts import script
+from tests.faults import Faulty, failures
 from tests.integration.redisio.support import ADD, behind_a_proxy, failure_of, until_works
 from tests.redis_server import fresh_prefix, opened_link, redis_server, shared_server
 from tests.support import eventually
@@ -325,3 +328,18 @@ async def test_a_channel_on_which_nothing_comes_through_is_noticed() -> None:
         await eventually(lambda: not subscription.active, within=3.0)
         proxy.silent = False
         await eventually(lambda: subscription.active, within=3.0)
+
+
+async def test_whoever_asked_is_told_though_asking_met_a_fault_of_ours(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with opened_link() as link:
+        Faulty(monkeypatch, link, "run")
+        monkeypatch.setattr(link._topology, "begin", lambda *args, **named: False)
+        told: list[Any] = []
+        opening = Opening(ADD, (link.keys.of("m", "n"),), ())
+        link.call(opening, ("1",), told.append)
+        await eventually(lambda: told)
+
+        assert isinstance(told[0], StoreUnavailable)
+        assert failures(caplog) == ["redis/call"]

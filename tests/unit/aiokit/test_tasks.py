@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from itertools import pairwise
 
-from activator.aiokit.tasks import Tasks
+import pytest
 
-if TYPE_CHECKING:
-    import pytest
+from activator.aiokit.tasks import SETTLED, Tasks
 
 
 async def nothing() -> str:
@@ -87,3 +86,78 @@ async def test_closing_without_tasks_and_twice_is_no_error() -> None:
 
     await tasks.aclose()
     await tasks.aclose()
+
+
+@pytest.mark.looptime
+async def test_what_is_to_last_begins_again_ever_later_and_tells_each_failure() -> None:
+    told: list[tuple[str, str]] = []
+    began: list[float] = []
+    made_due: list[int] = []
+    clock = asyncio.get_running_loop().time
+
+    async def work() -> None:
+        began.append(clock())
+        if len(began) < 9:
+            raise LookupError(f"bug {len(began)}")
+
+    tasks = Tasks("owner", on_failure=lambda name, failure: told.append((name, str(failure))))
+    task = tasks.spawn_lasting(work, name="work", again=lambda: made_due.append(len(began)))
+    await task
+
+    assert told == [("owner/work", f"bug {number}") for number in range(1, 9)]
+    assert [later - sooner for sooner, later in pairwise(began)] == pytest.approx(
+        [0.1, 0.3, 0.9, 2.7, 8.1, 24.3, 60.0, 60.0]
+    )
+    assert made_due == list(range(1, 9))
+    await asyncio.sleep(0)
+    assert len(tasks) == 0
+
+
+@pytest.mark.looptime
+async def test_a_failure_after_a_long_time_is_the_first_one_again() -> None:
+    began: list[float] = []
+    clock = asyncio.get_running_loop().time
+
+    async def work() -> None:
+        began.append(clock())
+        await asyncio.sleep(SETTLED if len(began) == 3 else 0.0)
+        raise LookupError("a bug")
+
+    tasks = Tasks("owner", on_failure=lambda name, failure: None)
+    tasks.spawn_lasting(work, name="work")
+    await asyncio.sleep(SETTLED + 1.0)
+    await tasks.aclose()
+
+    assert began == pytest.approx([0.0, 0.1, 0.4, 0.4 + SETTLED + 0.1, 0.4 + SETTLED + 0.4])
+
+
+@pytest.mark.looptime
+async def test_what_is_to_last_ends_with_its_owner_whether_it_is_at_work_or_pauses() -> None:
+    told: list[str] = []
+
+    async def at_work() -> None:
+        await asyncio.Event().wait()
+
+    tasks = Tasks("owner", on_failure=lambda name, _: told.append(name))
+    tasks.spawn_lasting(at_work, name="works")
+    tasks.spawn_lasting(fails, name="pauses")
+    await asyncio.sleep(0.05)
+    await tasks.aclose()
+    await asyncio.sleep(1.0)
+
+    assert told == ["owner/pauses"]
+    assert len(tasks) == 0
+
+
+def test_a_listener_that_fails_is_told_of_and_does_not_keep_the_others_from_hearing() -> None:
+    told: list[tuple[str, str]] = []
+    heard: list[int] = []
+
+    def broken(_said: int) -> None:
+        raise LookupError("a bug")
+
+    tasks = Tasks("owner", on_failure=lambda name, failure: told.append((name, str(failure))))
+    tasks.tell_each([broken, heard.append], 7)
+
+    assert heard == [7]
+    assert told == [("owner/listener", "a bug")]

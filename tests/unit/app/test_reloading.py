@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
+from activator.app import reloading
 from activator.app.operations import AppOperations
 from activator.app.reloading import Reloading
 from activator.config.keys import load_keys
@@ -15,11 +16,14 @@ from activator.config.settings import load
 from activator.coordination.memory_wishes import MemoryWishes
 from activator.proxy.door import Door
 from activator.telemetry.events import EventLog
+from tests.faults import Faulty, failures
 from tests.support import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
+
+    import pytest
 
     from activator.control.bookkeeper import Bookkeeper
     from activator.control.supervisor import Supervisor
@@ -214,3 +218,41 @@ async def test_an_unusable_certificate_is_said_and_tried_again(tmp_path: Path) -
         d.reloading.poke()
 
         await d.until_told("certificate_changed")
+
+
+async def test_a_change_that_met_a_fault_of_ours_is_taken_up_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with desk(tmp_path) as d:
+        Faulty(monkeypatch, d.applied, "apply", times=2)
+        d.change("a", "b")
+        await d.until_told("configuration_changed")
+
+        assert d.applied.told == [["a", "b"]]
+        assert failures(caplog) == ["reloading/file"] * 2
+
+
+async def test_keys_whose_reading_met_a_fault_of_ours_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(f"ann:{hashlib.sha256(b'secret').hexdigest()}\n")
+    async with desk(tmp_path, auth={"apiKeysFile": str(keys)}) as d:
+        Faulty(monkeypatch, reloading, "load_keys")
+        d.reloading.poke()
+        await d.until_told("keys_changed")
+
+        assert failures(caplog) == ["reloading/keys"]
+
+
+async def test_a_certificate_whose_reading_met_a_fault_of_ours_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificate = Unusable()
+    certificate.reloads = 1
+    Faulty(monkeypatch, certificate, "reload")
+    async with desk(tmp_path, certificate=certificate) as d:
+        d.reloading.poke()
+        await d.until_told("certificate_changed")
+
+        assert failures(caplog) == ["reloading/certificate"]

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from activator.app.telling import Telling
 from activator.telemetry.events import Event, EventLog
+from tests.faults import Faulty, failures
 from tests.support import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    import pytest
 
 
 class Heard:
@@ -79,3 +82,16 @@ async def test_what_all_have_seen_is_told_by_who_leads_whoever_said_it_first() -
             events.keep(Event(number, 1.0, "models.a", action, "why", activator=author))
         await eventually(lambda: len(heard.told) == 2)
     assert [reason for _, reason, *_ in heard.told] == ["Activated", "ScalingRefused"]
+
+
+async def test_what_is_told_after_a_fault_of_ours_is_heard(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with telling() as (events, heard):
+        Faulty(monkeypatch, Telling, "_on_event")
+        events.record("models.a", "activated", "after 3.2 s")
+        await eventually(lambda: failures(caplog) and events.subscribers)
+        events.record("models.a", "start_failed", "exited with code 3")
+        await eventually(lambda: heard.told)
+    assert [reason for _, reason, _, _ in heard.told] == ["StartFailed"]
+    assert failures(caplog) == ["telling/run"]

@@ -10,6 +10,7 @@ from activator.core.effects import FailedStart
 from activator.core.endpoint import ScalePolicy
 from activator.core.readiness import Answer
 from activator.errors import StartFailed
+from tests.faults import Faulty
 from tests.unit.control.world import world
 
 pytestmark = pytest.mark.looptime
@@ -185,3 +186,56 @@ async def test_a_failure_of_the_loop_is_told() -> None:
         await w.until(lambda: "control_failed" in w.actions)
 
         assert "a bug" in w.events.since(0)[-1].reason
+
+
+async def test_the_loop_goes_on_after_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world() as w:
+        Faulty(monkeypatch, w.control, "_observe", times=3)
+        caller = w.call()
+        await w.until(lambda: caller.replica)
+
+        assert w.actions.count("control_failed") == 3
+        caller.done()
+
+
+async def test_a_snapshot_that_could_not_be_taken_in_is_taken_in_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world() as w:
+        caller = w.call()
+        await w.until(lambda: caller.replica)
+        caller.done()
+        Faulty(monkeypatch, w.control, "_seen", times=2)
+        w.driver.crash("m-1")
+        await w.until(lambda: not w.live.replicas)
+
+        assert w.actions.count("control_failed") == 2
+        again = w.call()
+        await w.until(lambda: again.replica)
+        again.done()
+
+
+async def test_an_order_that_fails_by_a_fault_of_ours_is_given_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world() as w:
+        Faulty(monkeypatch, w.driver, "scale")
+        caller = w.call()
+        await w.until(lambda: caller.replica)
+
+        assert w.actions.count("control_failed") == 1
+        caller.done()
+
+
+async def test_a_question_that_fails_by_a_fault_of_ours_is_put_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world() as w:
+        caller = w.call()
+        await w.until(lambda: caller.replica)
+        caller.done()
+        Faulty(monkeypatch, w.board, "ask_quiet")
+        await w.until(lambda: w.state == "inactive", within=600.0)
+
+        assert w.actions.count("control_failed") == 1
+        assert w.orders == [1, 0]

@@ -27,6 +27,7 @@ class Desk:
         self.recalled: list[str] = []
         self.noted: list[str] = []
         self.away = False
+        self.broken = ""
         self.keeper: Keeper[Pupil] = Keeper(
             "lessons",
             current=lambda: self.pupils,
@@ -40,6 +41,8 @@ class Desk:
         self.recalled += new
 
     async def _note(self, name: str, pupil: Pupil) -> None:
+        if name == self.broken:
+            raise RuntimeError("a bug")
         while pupil.lessons:
             self._answer()
             self.noted.append(f"{name}: {pupil.lessons.pop(0)}")
@@ -119,3 +122,15 @@ async def test_the_last_lesson_is_noted_at_the_end() -> None:
     await desk.keeper.aclose()
 
     assert desk.noted == ["a: last"]
+
+
+async def test_one_that_cannot_be_noted_does_not_keep_the_others_from_it() -> None:
+    desk = Desk(a=Pupil(["first"]), b=Pupil(["second"]), c=Pupil(["third"]))
+    desk.broken = "b"
+    with pytest.raises(RuntimeError):
+        await desk.keeper.tick()
+    assert desk.noted == ["a: first", "c: third"]
+
+    desk.broken = ""
+    await desk.keeper.tick()
+    assert desk.noted[2:] == ["b: second"]

@@ -14,6 +14,7 @@ from activator.control.prober import Prober
 from activator.core.endpoint import ProbePolicy
 from activator.core.readiness import MAX_OPEN_PROBES, SLOWEST, TOGETHER, Answer
 from activator.drivers.base import Phase, Sighting
+from tests.faults import Faulty, failures
 from tests.unit.control.world import ScriptedProbes
 
 if TYPE_CHECKING:
@@ -286,3 +287,33 @@ async def test_closed_it_leaves_no_task() -> None:
         await asyncio.sleep(0.5)
 
     assert asyncio.all_tasks() == before
+
+
+async def test_a_probe_that_fails_by_a_fault_of_ours_is_the_reason_and_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with watched("a") as w:
+        Faulty(monkeypatch, w.probes, "probe", times=10)
+        await asyncio.sleep(0.4)
+        assert w.prober.ready("a") is None
+        assert "an error of its own" in w.prober.reason("a")
+        assert failures(caplog) == ["prober/m/probe a"]
+
+        await asyncio.sleep(5.0)
+        assert w.prober.ready("a") is not None
+
+
+async def test_a_replica_is_probed_on_after_a_fault_of_ours(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with watched("a", "b") as w:
+        faulty = Faulty(monkeypatch, w.prober, "_until_due", times=2)
+        await asyncio.sleep(1.0)
+
+        assert faulty.failed == 2
+        assert w.prober.ready("a") is not None
+        assert w.prober.ready("b") is not None
+        w.probes.broken["a"] = Answer.REFUSED
+        await asyncio.sleep(30.0)
+        assert w.prober.ready("a") is None
+        assert len(failures(caplog)) == 2

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from math import inf
+from typing import TYPE_CHECKING
 
 from activator.control.upkeep import Upkeep
 from activator.errors import StoreUnavailable
+from tests.faults import failures
+
+if TYPE_CHECKING:
+    import pytest
 
 
 class House:
@@ -16,6 +21,7 @@ class House:
         self.upkeep = Upkeep(clock=lambda: self.now)
         self.again_in = dict.fromkeys(names, inf)
         self.away = False
+        self.broken = ""
         self.looked: list[str] = []
         for name in names:
             self.add(name)
@@ -25,6 +31,8 @@ class House:
             self.looked.append(name)
             if self.away:
                 raise StoreUnavailable
+            if self.broken == name:
+                raise RuntimeError("a bug")
             return self.again_in[name]
 
         self.upkeep.add(name, look)
@@ -112,3 +120,33 @@ async def test_an_endpoint_that_is_gone_is_not_looked_at() -> None:
     house.upkeep.heard("b")
 
     assert await house.tick() == ["a"]
+
+
+async def test_one_whose_look_fails_is_looked_at_ever_more_rarely_and_the_others_as_ever(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    house = House("a", "b", "c")
+    house.again_in = dict.fromkeys("abc", 0.0)
+    house.broken = "b"
+    looked = [await house.tick() for _ in range(60)]
+
+    assert all("a" in each and "c" in each for each in looked)
+    assert [number for number, each in enumerate(looked, 1) if "b" in each] == [
+        1, 2, 3, 4, 7, 16, 41,
+    ]  # fmt: skip
+    assert failures(caplog) == ["upkeep/look b"] * 7
+
+    house.broken = ""
+    looked = [await house.tick() for _ in range(60)]
+    assert sum("b" in each for each in looked) > 10
+
+
+async def test_one_whose_look_fails_is_left_alone_whatever_is_told_of_it() -> None:
+    house = House("a")
+    house.broken = "a"
+    looks = 0
+    for _ in range(60):
+        house.upkeep.heard("a")
+        looks += len(await house.tick())
+
+    assert looks == 7

@@ -7,6 +7,7 @@ from math import inf
 import pytest
 
 from activator.coordination.taken_over import LONGEST, TakenBoard
+from tests.faults import Faulty, failures
 from tests.sharing import Activator
 from tests.support import eventually
 
@@ -99,3 +100,19 @@ async def test_one_that_had_nothing_left_leaves_nothing_unsure(clock: Clock) -> 
     board.take_over(finishing=0.0, is_up=lambda _: False)
 
     assert board.unsure_until("e") == -inf
+
+
+async def test_what_runs_is_held_no_longer_than_until_a_fault_of_ours_is_over(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    board = TakenBoard(clock=clock)
+    member = Activator()
+    Faulty(monkeypatch, member, "mark_revived")
+    board.join("e", member)
+
+    board.take_over(finishing=None, is_up=lambda _: True)
+
+    assert member.holds_back
+    await eventually(lambda: not member.holds_back)
+    assert failures(caplog) == ["taken board/take e over"]
+    await board.aclose()

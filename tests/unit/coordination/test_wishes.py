@@ -14,6 +14,7 @@ from activator.coordination.wish_talk import Activated, Answered, Asked, Ordered
 from activator.coordination.wishes import ANSWERED_WITHIN, ASK_AGAIN, REMEMBERED, SharedWishes
 from activator.core.standing import Standing
 from activator.errors import StoreUnavailable
+from tests.faults import Faulty, failures
 from tests.sharing import Obedient
 
 if TYPE_CHECKING:
@@ -166,3 +167,20 @@ def test_a_pause_is_called_out_by_the_store() -> None:
 )
 def test_what_is_not_understood_is_passed_over(said: bytes) -> None:
     assert decode(said) is None
+
+
+async def test_pauses_are_met_again_after_a_fault_of_ours(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory = SharedMemory()
+    async with opened(memory) as one:
+        subject = Obedient()
+        one.join("m", subject)
+        Faulty(monkeypatch, memory.wishes, "meet", times=2)
+        async with opened(SharedMemory(), "other"):
+            one._due.set()
+            await memory.wishes.order("m", paused=True, known=0)
+            await asyncio.sleep(1.0)
+
+        assert failures(caplog) == ["wishes/meet"] * 2
+        assert one._standing["m"].paused

@@ -10,6 +10,7 @@ import pytest
 from activator.core.endpoint import Timeouts
 from activator.upstream.forward import Attempt, Ending, Failure, Outbound
 from activator.upstream.registry import LiveReplica
+from tests.faults import Faulty, failures
 from tests.support import eventually
 from tests.unit.upstream.support import ONE
 from tests.unit.upstream.wires import Upstream
@@ -30,6 +31,7 @@ class Asking:
         self, up: Upstream, *, method: bytes = b"GET", length: int = 0, takes_whole: bool = False
     ) -> None:
         self.events: list[Any] = []
+        self.failures: list[Failure] = []
         self.up = up
         self.replica = LiveReplica(ONE, up.kit)
         head = b"%b / HTTP/1.1\r\n\r\n" % method
@@ -62,6 +64,7 @@ class Asking:
 
     def failed(self, failure: Failure) -> None:
         self.events.append(failure.ending)
+        self.failures.append(failure)
 
     def upstream_writable(self, *, ok: bool) -> None:
         self.events.append(("writable", ok))
@@ -371,3 +374,34 @@ async def test_a_chunked_body_is_framed_with_its_trailers() -> None:
 
     assert a.up.wire.written.endswith(b"3\r\nabc\r\n0\r\nX: 1\r\n\r\n")
     a.attempt.abort()
+
+
+async def test_a_fault_of_ours_in_connecting_ends_the_attempt_and_is_not_the_replicas(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    a = Asking(Upstream())
+    a.up.network.refuses = RuntimeError("a secret")
+    await a.begin()
+
+    (failure,) = a.failures
+    assert a.events == [Ending.UNREACHABLE]
+    assert "an error of its own (RuntimeError)" in failure.detail
+    assert "secret" not in failure.detail
+    assert not failure.unreachable
+    assert a.owed == 0
+    await asyncio.sleep(0)
+    assert failures(caplog) == ["test/connect"]
+
+
+async def test_a_fault_of_ours_in_sending_ends_the_attempt_and_its_connection(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = Asking(Upstream())
+    Faulty(monkeypatch, a, "connected")
+    await a.begin()
+
+    assert a.events == [Ending.UNANSWERED]
+    assert a.owed == 0
+    assert a.up.wire.is_closing()
+    await asyncio.sleep(0)
+    assert failures(caplog) == ["test/connect"]

@@ -65,7 +65,7 @@ class Network:
 
     def __init__(self) -> None:
         self.wires: list[Wire] = []
-        self.refuses: OSError | None = None
+        self.refuses: Exception | None = None
         self.hangs = False
         self.closes_at_once = False
 

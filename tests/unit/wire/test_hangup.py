@@ -120,3 +120,21 @@ async def test_taking_a_closed_socket_out_is_nothing_special(watch: HangupWatch)
     watch.remove(number, told.gone)
     watch.remove(number, told.gone)
     assert len(watch) == 0
+
+
+async def test_one_who_fails_when_told_does_not_keep_the_others_from_hearing() -> None:
+    loop, told, failed = asyncio.get_running_loop(), Told(), []
+    loop.set_exception_handler(lambda _, context: failed.append(context["exception"]))
+    watch = HangupWatch(loop)
+
+    def broken() -> None:
+        raise RuntimeError("a bug")
+
+    with tcp_pair() as (ours, theirs), tcp_pair() as (more, others):
+        for each in (theirs, others):
+            each.close()
+        watch.add(ours.fileno(), broken)
+        watch.add(more.fileno(), told.gone)
+        await eventually(lambda: told.times == 1)
+        assert [type(each) for each in failed] == [RuntimeError]
+    watch.close()

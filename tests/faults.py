@@ -1,0 +1,65 @@
+"""Faults of our own, on purpose: methods that fail as nobody expects, and what was told of it."""
+
+from __future__ import annotations
+
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pytest
+
+
+class Faulty:
+    """A method that fails, so many times, as nobody expects; `after`: once it has done its work."""
+
+    def __init__(
+        self,
+        patch: pytest.MonkeyPatch,
+        of: Any,
+        name: str,
+        *,
+        times: int = 1,
+        after: bool = False,
+    ) -> None:
+        self.times = times
+        """Raise it to have it fail again."""
+        self.failed = 0
+        self.called = 0
+        method = getattr(of, name)
+
+        def fails(*args: Any, **named: Any) -> Any:
+            self.called += 1
+            if not after:
+                self._fail()
+            done = method(*args, **named)
+            if after:
+                self._fail()
+            return done
+
+        async def fails_later(*args: Any, **named: Any) -> Any:
+            self.called += 1
+            if not after:
+                self._fail()
+            done = await method(*args, **named)
+            if after:
+                self._fail()
+            return done
+
+        patch.setattr(of, name, fails_later if iscoroutinefunction(method) else fails)
+
+    def _fail(self) -> None:
+        if self.failed < self.times:
+            self.failed += 1
+            raise RuntimeError("a secret")
+
+    @property
+    def has_gone_on(self) -> bool:
+        """It has failed as often as it was to, and was called again."""
+        return self.failed == self.times and self.called > self.failed
+
+
+def failures(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The tasks whose failures were logged, in order; each with its traceback."""
+    found = [one for one in caplog.records if one.__dict__.get("action") == "task_failed"]
+    assert all(one.exc_info for one in found)
+    return [one.__dict__["task"] for one in found]
