@@ -5,6 +5,9 @@ from __future__ import annotations
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
+from activator.aiokit.tasks import Tasks
+from activator.core.backoff import Backoff
+
 if TYPE_CHECKING:
     import pytest
 
@@ -56,6 +59,13 @@ class Faulty:
     def has_gone_on(self) -> bool:
         """It has failed as often as it was to, and was called again."""
         return self.failed == self.times and self.called > self.failed
+
+
+def long_pauses(patch: pytest.MonkeyPatch) -> None:
+    """What leaves its pauses to `Tasks`, and is spawned from now on, begins again after half a
+    minute at the soonest."""
+    defaults: Any = Tasks.spawn_lasting.__kwdefaults__
+    patch.setitem(defaults, "pauses", Backoff(first=30.0))
 
 
 def failures(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -11,15 +11,25 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from activator.aiokit.tasks import Tasks
+from activator.core.backoff import Backoff
 from activator.core.duty import Duty
-from activator.core.election import Acquire, Election, LeaseRecord, Look, Renew, StepDown, Wait
+from activator.core.election import (
+    Acquire,
+    Election,
+    LeaseRecord,
+    Look,
+    Pace,
+    Renew,
+    StepDown,
+    Wait,
+)
 from activator.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from activator.coordination.base import Roster
-    from activator.core.election import Pace, Question
+    from activator.core.election import Question
 
 _log = logging.getLogger("activator.coordination")
 
@@ -59,7 +69,10 @@ class SharedLease:
         self._is_all = is_all
         self._me = roster.me
         self._clock = clock
+        pace = pace or Pace()
         self._election = Election(roster.me, pace=pace)
+        self._again = Backoff(first=pace.look, cap=pace.look)
+        """After a fault: that it does not lead any more is told as soon as it is so."""
         self._reached = float("-inf")
         self._tasks = Tasks("lease")
         self._wake = asyncio.Event()
@@ -96,7 +109,7 @@ class SharedLease:
         return lambda: self._listeners.remove(told)
 
     def open(self) -> None:
-        self._tasks.spawn_lasting(self._run, name="run")
+        self._tasks.spawn_lasting(self._run, name="run", pauses=self._again)
 
     async def aclose(self) -> None:
         """Give it back, if it is ours."""

@@ -108,9 +108,11 @@ class SharedRoster:
         asked = self._clock()
         try:
             is_new, records = await self._store.beat(self.me, self._record())
-        except StoreUnavailable:
+        except Exception as error:
             self._liveness.failed()
             self._strangers.clear()
+            if not isinstance(error, StoreUnavailable):
+                raise
             return
         was_lost, self._was_there = is_new and self._was_there, True
         now = self._clock()

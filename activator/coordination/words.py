@@ -162,17 +162,15 @@ class Words:
                 seat.failed_at = self._clock() if seat.failed_at is None else seat.failed_at
                 self._revive_if_wanted(seat)
             return False
-        failed: Exception | None = None
         for seat, drain in zip(seats, drains, strict=True):
             seat.joined = seat.is_known = True
             if self._seats.get(seat.endpoint) is seat:
                 try:
                     self._joined(seat, drain)
-                except Exception as bug:  # the others are joined all the same
-                    seat.joined, failed = False, bug
-        if failed is not None:
-            raise failed
-        return True
+                except Exception as bug:  # the others are joined all the same, and without delay
+                    seat.joined = False
+                    self._lasting.tell_failure(f"join {seat.endpoint}", bug)
+        return all(seat.joined for seat in seats)
 
     def _joined(self, seat: _Seat, drain: Drain) -> None:
         word = seat.word

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.coordination.memory import MemoryLease
-from tests.faults import Faulty, failures
+from tests.faults import Faulty, failures, long_pauses
 from tests.sharing import LEASE_KINDS, PACE, hall, kill
 from tests.support import eventually
 
@@ -152,3 +152,16 @@ async def test_one_that_cannot_renew_for_a_fault_of_its_own_hands_over_and_leads
     faulty.times = faulty.failed
     await other.aclose()
     await eventually(lambda: first.leading)
+
+
+async def test_that_one_with_a_fault_of_its_own_leads_no_more_is_told_at_once(
+    h: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long_pauses(monkeypatch)
+    lease = await h.lease(await h.roster())
+    told: list[bool] = []
+    lease.on_change(lambda: told.append(lease.leading))
+    await eventually(lambda: told == [True])
+    Faulty(monkeypatch, lease._store, "renew", times=1000)
+
+    await eventually(lambda: told == [True, False], within=PACE.lapse + PACE.hold)

@@ -208,3 +208,15 @@ async def test_one_that_meets_a_fault_of_its_own_with_each_beat_is_not_taken_for
     await asyncio.sleep(3 * SILENCE)
 
     assert other.members == {one.me, other.me}
+
+
+async def test_one_that_could_not_look_for_a_fault_of_its_own_takes_nobody_for_gone(
+    h: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await h.roster()
+    assert not one.is_gone("somebody")
+    faulty = Faulty(monkeypatch, one._store, "beat", times=1000)
+    await eventually(lambda: faulty.failed >= 2)
+    await asyncio.sleep(2 * SILENCE)
+
+    assert not one.is_gone("somebody")  # it may have come meanwhile

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.contract.boards.seats import Seats, joined
-from tests.faults import Faulty, failures
+from tests.faults import Faulty, failures, long_pauses
 from tests.sharing import Activator
 from tests.support import eventually
 
@@ -218,4 +218,26 @@ async def test_one_endpoint_that_cannot_join_for_a_fault_of_ours_keeps_no_other_
 
     monkeypatch.setattr(one.board._words, "_joined", joined_)
     await eventually(lambda: not stuck.holds_back)
-    assert set(failures(caplog)) == {"words/join"}
+    assert set(failures(caplog)) == {"words/join a"}
+
+
+async def test_one_endpoint_that_never_joins_for_a_fault_of_ours_delays_no_other_for_long(
+    seats: Seats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long_pauses(monkeypatch)
+    one = await seats.make()
+    joined_ = one.board._words._joined
+
+    def fails(seat: Any, drain: Any) -> None:
+        if seat.endpoint == "a":
+            raise RuntimeError("a bug")
+        joined_(seat, drain)
+
+    monkeypatch.setattr(one.board._words, "_joined", fails)
+    one.board.join("a", Activator())
+    await eventually(lambda: not one.board._words._seats["a"].joined)
+    await asyncio.sleep(0.1)
+    late = Activator()
+    one.board.join("b", late)
+
+    await eventually(lambda: not late.holds_back)
