@@ -98,20 +98,24 @@ class Running:
                     claims.append(self.note(record_of(values)))
                 except Exception as odd:
                     await self._pass_over(endpoint, values, odd)
-        except asyncio.CancelledError:
+        except BaseException:  # nobody runs what was claimed before
+            for claim in claims:
+                self._held.pop(claim.id, None)
             self._unheard.setdefault(endpoint, []).append((first, first + limit - 1))
             raise
         return Claims(tuple(claims), float(again_in) if again_in else None)
 
     async def _pass_over(self, endpoint: str, values: Sequence[bytes], odd: Exception) -> None:
-        """A record that cannot be read must not keep those behind it: it has had an attempt."""
+        """A record that cannot be read must not keep those behind it: it has had an attempt, unless
+        a newer activator wrote it, which can run it."""
         job_id, holder = values[0].decode(), values[HOLDER].decode()
         not_understood(endpoint, values, odd)
+        step = "give_back" if isinstance(odd, StoreUnavailable) else "requeue"
         detail = f"its record cannot be read here ({type(odd).__name__})"
         try:
             await self._calls.of_job(
                 scripts.STEP, endpoint,
-                "requeue", job_id, holder, jobs.FAULT, detail, jobs.RETRY.cap, "",
+                step, job_id, holder, jobs.FAULT, detail, jobs.RETRY.cap, "",
             )  # fmt: skip
         except (StoreUnavailable, Superseded):
             number = int(holder.rpartition(":")[2])

@@ -23,6 +23,9 @@ elseif step == 'give_back' then
     return {'forbidden', job.s}
   end
   let_go(job, holder)
+  if tonumber(ARGV[12]) > 0 then  -- not to who gives it back
+    set(job, 'nb', now + tonumber(ARGV[12]))
+  end
   back_in_line(job)
 elseif step == 'requeue' then
   let_go(job, holder)

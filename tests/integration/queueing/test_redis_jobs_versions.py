@@ -11,6 +11,7 @@ from activator.core.job_ids import endpoint_of
 from activator.core.jobs import FAULT, RETRY, JobState
 from activator.errors import StoreUnavailable
 from activator.queueing.jobs import Created, NewJob
+from activator.queueing.redis_job_running import Running
 from tests.contract.jobs.audit import audit, leftovers
 from tests.contract.jobs.stage import (
     AGE,
@@ -23,6 +24,7 @@ from tests.contract.jobs.stage import (
     ids_in_line,
     job_id,
 )
+from tests.faults import Faulty
 from tests.redis_server import opened_link
 
 if TYPE_CHECKING:
@@ -243,6 +245,39 @@ async def test_a_record_that_cannot_be_read_is_given_up_in_the_end_and_keeps_no_
         told = [one for one in caplog.records if one.__dict__["action"] == "job_not_understood"]
         assert [one.__dict__["job"] for one in told] == [odd] * POLICY.attempts
         assert await stage.link.command("HMGET", key, "s", "r") == [b"failed", FAULT.encode()]
+
+
+async def test_an_envelope_of_a_newer_activator_costs_no_attempt_and_is_left_to_it() -> None:
+    async with staged() as stage:
+        a = stage.open("a")
+        first, strange, last = [await job_id(a, b"body") for _ in range(3)]
+        key = stage.link.keys.of("m", "jobs", "job", strange)
+        before = await stage.link.command("HGET", key, "a")
+        await stage.link.command("SET", stage.link.keys.of("m", "jobs", "env", strange), b"2{}")
+
+        claims = (await a.claim("m", 3, age=AGE)).claims
+
+        assert [claim.id for claim in claims] == [first, last]
+        for _ in range(POLICY.attempts + 1):
+            assert (await a.claim("m", 3, age=AGE)).claims == ()
+            values = await stage.link.command("HMGET", key, "s", "h", "a")
+            assert values == [b"queued", None, before]
+            assert await stage.link.command("ZCARD", stage.link.keys.of("m", "jobs") + ":line") == 0
+            stage.offset += RETRY.cap + 1
+
+
+async def test_what_was_claimed_beside_a_record_that_met_a_fault_of_ours_is_claimed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with staged() as stage:
+        a = stage.open("a")
+        first, odd = [await job_id(a, b"body") for _ in range(2)]
+        await stage.link.command("SET", stage.link.keys.of("m", "jobs", "env", odd), b"1{}")
+        Faulty(monkeypatch, Running, "_pass_over")
+        with pytest.raises(RuntimeError):
+            await a.claim("m", 2, age=AGE)
+
+        assert [claim.id for claim in (await a.claim("m", 2, age=AGE)).claims] == [first]
 
 
 async def test_a_hook_whose_record_cannot_be_read_keeps_no_other_from_being_called(
