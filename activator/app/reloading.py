@@ -45,6 +45,8 @@ class Reloading:
         `apply`: make the endpoints at work what is told."""
         self.settings = settings
         """In force now."""
+        self._is_halfway = False
+        """A change has met a fault: some of it may be in force, and going back is a change, too."""
         self._apply = apply
         self._operations = operations
         self._events = events
@@ -80,14 +82,15 @@ class Reloading:
 
     def _changed(self, settings: Settings) -> None:
         self._operations.note_config(settings)
-        if settings == self.settings:
+        if settings == self.settings and not self._is_halfway:
             return
-        before = self.settings
+        before, self._is_halfway = self.settings, True
         self._apply(settings)
         self.settings = settings
         self._door.trusted = settings.server.trusted_proxies
         self._proxy.openai = settings.openai
         self._jobs.configure(settings.jobs)
+        self._is_halfway = False
         later = _needs_restart(before, settings)
         for key in later:
             self._events.record("", "needs_restart", f"{key} holds from the next start")

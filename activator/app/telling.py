@@ -64,7 +64,7 @@ class Telling:
                 await subscription.wait()
                 _, events = subscription.take()
                 for event in events:
-                    self._on_event(event)
+                    self._tasks.tell_each((self._on_event,), event)
 
     def _on_event(self, event: Event) -> None:
         told = TOLD.get(event.action)

@@ -492,8 +492,9 @@ class Controller:
             self._not_carried_out(order, DriverError(why))
         else:
             self._scale_error = None
-        self._scaling = False
-        self._wake.set()
+        finally:
+            self._scaling = False
+            self._wake.set()
 
     def _not_carried_out(self, order: SetReplicas, why: DriverError) -> None:
         self._scale_error, self._scale_lasting = str(why), why.lasting

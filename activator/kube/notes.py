@@ -111,7 +111,7 @@ class Notes:
             except KubeError as error:
                 self._on_refusal(note.about.namespace, error)
             except Exception:
-                del self._pending[note]  # the others are written all the same
+                self._pending.pop(note, None)  # the others are written all the same
                 raise
             else:
                 self._refused.discard(note.about.namespace)

@@ -256,3 +256,19 @@ async def test_a_certificate_whose_reading_met_a_fault_of_ours_is_read_again(
         await d.until_told("certificate_changed")
 
         assert failures(caplog) == ["reloading/certificate"]
+
+
+async def test_what_met_a_fault_of_ours_halfway_can_be_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with desk(tmp_path) as d:
+        faulty = Faulty(monkeypatch, d.applied, "apply", times=1000, after=True)
+        d.change("a", "b")
+        await eventually(lambda: faulty.failed)
+        d.config["endpoints"] = [endpoint("a")]
+        d.config["server"] = {}
+        d.write()
+        faulty.times = 0
+
+        await d.until_told("configuration_changed")
+        assert d.applied.told[-1] == ["a"]

@@ -239,3 +239,16 @@ async def test_a_question_that_fails_by_a_fault_of_ours_is_put_again(
 
         assert w.actions.count("control_failed") == 1
         assert w.orders == [1, 0]
+
+
+async def test_an_order_is_over_though_what_follows_its_failure_meets_a_fault_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world() as w:
+        Faulty(monkeypatch, w.control, "_not_carried_out")
+        w.driver.refuse_next("the socket is away")
+        caller = w.call()
+        await w.until(lambda: caller.replica)
+
+        assert w.actions.count("control_failed") == 1
+        caller.done()
