@@ -54,8 +54,13 @@ class Scaler:
             await self._driver.scale(order.count, before=before)
 
     async def _scale_down(self, order: SetReplicas, *, fence: str) -> None:
-        if not await self._board.agree(self._name):
-            self._board.conclude(self._name, ordered=False)
+        is_agreed = False
+        try:
+            is_agreed = await self._board.agree(self._name)
+        finally:
+            if not is_agreed:
+                self._board.conclude(self._name, ordered=False)
+        if not is_agreed:
             raise DriverError("draining was called off by an activator")
         try:
             await self._driver.scale(order.count, victims=order.victims, fence=fence)

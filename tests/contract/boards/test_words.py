@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from activator.control.scaling import Scaler
+from activator.core.effects import SetReplicas
 from tests.contract.boards.seats import Seats, joined
 from tests.faults import Faulty, failures, long_pauses
 from tests.sharing import Activator
 from tests.support import eventually
+
+if TYPE_CHECKING:
+    from activator.drivers.base import Driver
 
 
 async def test_with_nothing_anywhere_all_hold_back_what_comes(seats: Seats) -> None:
@@ -241,3 +246,17 @@ async def test_one_endpoint_that_never_joins_for_a_fault_of_ours_delays_no_other
     one.board.join("b", late)
 
     await eventually(lambda: not late.holds_back)
+
+
+async def test_an_order_whose_agreement_met_a_fault_of_ours_holds_nobody_back_for_ever(
+    seats: Seats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = await seats.several(2)
+    scaler = Scaler("m", driver=cast("Driver", None), board=one.board)
+    assert await scaler.ask_quiet()
+    assert one.member.holds_back
+    Faulty(monkeypatch, one.board, "agree", after=True)
+    with pytest.raises(RuntimeError):
+        await scaler.carry_out(SetReplicas(0, reason="idle"), agreed=True, before=1, fence="")
+
+    await eventually(lambda: not one.member.holds_back and not other.member.holds_back)
