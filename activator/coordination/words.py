@@ -312,7 +312,8 @@ class Words:
         if not seat.reviving:
             seat.reviving = True
             take_back = partial(self._take_back, seat)
-            self._lasting.spawn_lasting(take_back, name=f"revive {seat.endpoint}")
+            name = f"revive {seat.endpoint}"
+            self._lasting.spawn_lasting(take_back, name=name, pauses=_AGAIN)
 
     async def _take_back(self, seat: _Seat) -> None:
         attempt = 0
