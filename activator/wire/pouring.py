@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Protocol, cast
 
-from activator.wire.sipping import hand_over
+from activator.wire.sipping import StandIn, Told, hand_over
 
 JUG: Final = 512 << 10
 LARGE: Final = 4 << 20
@@ -42,7 +42,7 @@ class Jug:
         return content
 
 
-class Source(Protocol):
+class Source(Told, Protocol):
     """A connection that reads a body."""
 
     @property
@@ -55,25 +55,15 @@ class Source(Protocol):
     def gulp(self) -> None:
         """Nothing stands in for it any more."""
 
-    def data_received(self, data: bytes) -> None: ...
 
-    def eof_received(self) -> bool | None: ...
-
-    def connection_lost(self, exc: Exception | None) -> None: ...
-
-    def pause_writing(self) -> None: ...
-
-    def resume_writing(self) -> None: ...
-
-
-class Pouring(asyncio.BufferedProtocol):
+class Pouring(StandIn[Source]):
     """Stands in for a connection at its transport, until the body has come."""
 
-    __slots__ = ("_jug", "_reads", "_source", "_transport")
+    __slots__ = ("_jug", "_reads", "_transport")
 
     def __init__(self, transport: asyncio.Transport, source: Source, jug: Jug) -> None:
+        super().__init__(source)
         self._transport = transport
-        self._source = source
         self._jug = jug
         self._reads = 0
 
@@ -81,7 +71,7 @@ class Pouring(asyncio.BufferedProtocol):
         return self._jug.empty()
 
     def buffer_updated(self, nbytes: int) -> None:
-        source = self._source
+        source = self._protocol
         lent = memoryview(self._jug.content)[:nbytes]
         if LENT < nbytes < source.owed:
             source.data_received(cast("bytes", lent))  # it is sent on unread, or kept with the jug
@@ -94,25 +84,13 @@ class Pouring(asyncio.BufferedProtocol):
         if not source.owed and not self._transport.is_closing():
             source.gulp()
 
-    def eof_received(self) -> bool | None:
-        return self._source.eof_received()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._source.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        self._source.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._source.resume_writing()
-
     def _end_turn(self) -> None:
-        if self._source.reading and not self._transport.is_closing():
+        if self._protocol.reading and not self._transport.is_closing():
             self._transport.pause_reading()
             asyncio.get_running_loop().call_soon(self._begin_turn)
 
     def _begin_turn(self) -> None:
-        if self._source.reading and not self._transport.is_closing():
+        if self._protocol.reading and not self._transport.is_closing():
             self._transport.resume_reading()
 
 

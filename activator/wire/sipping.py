@@ -7,7 +7,7 @@ enough has come. In little sips it is a head and not much of the body behind it.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 SIP: Final = 8 << 10
 
@@ -17,20 +17,30 @@ def make_cup() -> memoryview:
     return memoryview(bytearray(SIP))
 
 
-class Sipping(asyncio.BufferedProtocol):
-    """Stands in for a protocol at its transport."""
+class Told(Protocol):
+    """A protocol that another stands in for."""
 
-    __slots__ = ("_cup", "_protocol")
+    def data_received(self, data: bytes) -> None: ...
 
-    def __init__(self, protocol: asyncio.Protocol, cup: memoryview) -> None:
+    def eof_received(self) -> bool | None: ...
+
+    def connection_lost(self, exc: Exception | None) -> None: ...
+
+    def pause_writing(self) -> None: ...
+
+    def resume_writing(self) -> None: ...
+
+
+ToldT = TypeVar("ToldT", bound=Told)
+
+
+class StandIn(asyncio.BufferedProtocol, Generic[ToldT]):
+    """Reads for a protocol, in its place at its transport; the rest it hears as ever."""
+
+    __slots__ = ("_protocol",)
+
+    def __init__(self, protocol: ToldT) -> None:
         self._protocol = protocol
-        self._cup = cup
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._cup
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self._protocol.data_received(bytes(self._cup[:nbytes]))
 
     def eof_received(self) -> bool | None:
         return self._protocol.eof_received()
@@ -43,6 +53,22 @@ class Sipping(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._protocol.resume_writing()
+
+
+class Sipping(StandIn[Told]):
+    """See the module."""
+
+    __slots__ = ("_cup",)
+
+    def __init__(self, protocol: Told, cup: memoryview) -> None:
+        super().__init__(protocol)
+        self._cup = cup
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._cup
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._protocol.data_received(bytes(self._cup[:nbytes]))
 
 
 def hand_over(
