@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,9 @@ from activator.aiokit.tasks import Tasks
 from activator.core.backoff import Backoff
 
 if TYPE_CHECKING:
+    import logging
+    from collections.abc import Iterator
+
     import pytest
 
 
@@ -31,24 +35,23 @@ class Faulty:
         method = getattr(of, name)
 
         def fails(*args: Any, **named: Any) -> Any:
-            self.called += 1
-            if not after:
-                self._fail()
-            done = method(*args, **named)
-            if after:
-                self._fail()
-            return done
+            with self._failing(after=after):
+                return method(*args, **named)
 
         async def fails_later(*args: Any, **named: Any) -> Any:
-            self.called += 1
-            if not after:
-                self._fail()
-            done = await method(*args, **named)
-            if after:
-                self._fail()
-            return done
+            with self._failing(after=after):
+                return await method(*args, **named)
 
         patch.setattr(of, name, fails_later if iscoroutinefunction(method) else fails)
+
+    @contextmanager
+    def _failing(self, *, after: bool) -> Iterator[None]:
+        self.called += 1
+        if not after:
+            self._fail()
+        yield
+        if after:
+            self._fail()
 
     def _fail(self) -> None:
         if self.failed < self.times:
@@ -70,6 +73,15 @@ def long_pauses(patch: pytest.MonkeyPatch) -> None:
 
 def failures(caplog: pytest.LogCaptureFixture) -> list[str]:
     """The tasks whose failures were logged, in order; each with its traceback."""
+    return [one.__dict__["task"] for one in _told(caplog)]
+
+
+def failed_at(caplog: pytest.LogCaptureFixture, task: str) -> list[float]:
+    """When this one has failed (wall-clock seconds)."""
+    return [one.created for one in _told(caplog) if one.__dict__["task"] == task]
+
+
+def _told(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     found = [one for one in caplog.records if one.__dict__.get("action") == "task_failed"]
     assert all(one.exc_info for one in found)
-    return [one.__dict__["task"] for one in found]
+    return found

@@ -180,10 +180,12 @@ async def test_a_second_cancellation_shortens_the_grace_and_still_leaves_nothing
 
 async def test_a_reader_that_fails_ends_no_process_and_leaves_none_behind(tree: Tree) -> None:
     subject = stubborn(tree, grace=0.1)
-    broken = False
+    broken, failed = False, 0
 
     def report(_: object) -> None:
+        nonlocal failed
         if broken:
+            failed += 1
             raise LookupError("the reader is broken")
 
     tasks = Tasks("test")
@@ -193,7 +195,8 @@ async def test_a_reader_that_fails_ends_no_process_and_leaves_none_behind(tree: 
     broken = True
     with pytest.raises(LookupError):
         await subject.scale(2)
-    await asyncio.sleep(0.2)
+    told = failed
+    await eventually(lambda: failed > told + 1)
     assert not run.done()
     assert tree.living()
     await tasks.aclose()

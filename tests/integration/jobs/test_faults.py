@@ -3,7 +3,6 @@ not claimed for ever by an activator that lives and does not run it."""
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import logging
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import pytest
 from activator.control.run import JobRun
 from activator.control.visit import Visit
 from activator.control.worker import Worker
-from tests.faults import Faulty, failures
+from tests.faults import Faulty, failed_at
 from tests.integration.jobs.support import elsewhere
 from tests.integration.jobs.test_jobs import (
     ASYNC,
@@ -172,9 +171,12 @@ async def test_an_endpoint_whose_claims_fail_for_ever_is_tried_ever_more_rarely_
         raw = request("/", method="POST", headers=ASYNC, body=b"in", host="other.example")
         await until_state(s, (await s.ask(raw)).json(), "succeeded")
         assert (await s.get()).status == 201
-        await asyncio.sleep(1.0)
+        await eventually(lambda: len(failed_at(caplog, "worker/m/claim")) >= 4)
 
-        assert 2 <= failures(caplog).count("worker/m/claim") <= 4
+        first, second, third, fourth = failed_at(caplog, "worker/m/claim")[:4]
+        assert second - first > 0.09  # clocks are not the loop's to the millisecond
+        assert third - second > 0.29
+        assert fourth - third > 0.89
         assert (await described(s, stuck))["state"] == "queued"
         monkeypatch.setattr(Worker, "_claim_some", claim_some)
         await until_state(s, stuck, "succeeded")
