@@ -22,7 +22,7 @@ SATURATED: Final = 0.93
 """Share of its core that a contestant has to use for its requests/s to be its own."""
 WARMING: Final = (1.0, 3.0, 9.0)
 """Seconds."""
-PEERS: Final = ("nginx", "go")
+PEERS: Final = ("nginx", "nginx, lines", "go")
 """Those that everybody is compared with."""
 
 

@@ -46,7 +46,7 @@ def run(lab: Lab) -> Result:
     cases = [Case("chat", chat.PATH, count, body) for count in plan.connections]
     with ExitStack() as stack:
         upstream = stack.enter_context(lab.upstream())
-        everyone = (*contestants.PLAIN, *contestants.ROUTERS)
+        everyone = (*contestants.PLAIN, contestants.NGINX_LINES, *contestants.ROUTERS)
         peers, left_out = contestants.enter(stack, lab, upstream, everyone)
         ours, without = contestants.over_every_store(
             stack, lab, upstream, dialect="openai", models=[chat.MODEL]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from bench import bursts, contestants, wrk
 from bench.bursts import Case
+from bench.contestants import NGINX_LINES, NO_LINES
 from bench.report import Result
 from bench.size import Size
 
@@ -51,7 +52,8 @@ def run(lab: Lab) -> Result:
     ]
     with ExitStack() as stack:
         upstream = stack.enter_context(lab.upstream())
-        peers, left_out = contestants.enter(stack, lab, upstream, contestants.PLAIN)
+        plain = (*contestants.PLAIN, NGINX_LINES)
+        peers, left_out = contestants.enter(stack, lab, upstream, plain)
         ours, without = contestants.over_every_store(stack, lab, upstream)
         field = [stack.enter_context(lab.direct()), *peers, *ours]
         for each in field:
@@ -70,6 +72,12 @@ def result(plan: Plan, taken: Taken, *, left_out: list[str]) -> Result:
         verdicts=(
             taken.nothing_failed(),
             *taken.at_least(OF_NGINX, of="nginx", ours="activator", cases=judged),
+            # like beside like: both write a line for each request, or neither does
+            *(
+                verdict
+                for of, ours in ((NGINX_LINES.name, "activator"), ("nginx", NO_LINES))
+                for verdict in taken.at_least(OF_NGINX, of=of, ours=ours, cases=judged)
+            ),
             *taken.at_least(OF_GO, of="go", ours="activator", cases=judged),
         ),
         notes=[*left_out, *taken.notes()],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bench.contestants.ours import (
     LIMIT,
+    NO_LINES,
     READY_WITHIN,
     Activator,
     activator,
@@ -15,7 +16,7 @@ from bench.contestants.ours import (
     static,
 )
 from bench.contestants.peer import Peer, enter
-from bench.contestants.plain import GO, HAPROXY, NGINX, PLAIN, go, haproxy, nginx
+from bench.contestants.plain import GO, HAPROXY, NGINX, NGINX_LINES, PLAIN, go, haproxy, nginx
 from bench.contestants.routers import ROUTERS
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "HAPROXY",
     "LIMIT",
     "NGINX",
+    "NGINX_LINES",
+    "NO_LINES",
     "PLAIN",
     "READY_WITHIN",
     "ROUTERS",

@@ -1,5 +1,6 @@
 """Plain reverse proxies: nginx, haproxy, Go's. Each on one core, connections kept alive on both
 sides, the forwarding fields that the activator sets, no log. They neither hold nor start anything.
+nginx once more with a log of requests, as the activator writes one.
 """
 
 from __future__ import annotations
@@ -25,11 +26,38 @@ CONNECTIONS: Final = 16_384
 """Of nginx's worker, on both sides together."""
 KEPT: Final = 1024
 """Connections to the upstream that may rest."""
+HOST: Final = "model"
+"""Of the requests: a proxy's name need not be a host's."""
+LOG: Final = "nginx-requests.log"
+LINE: Final = (
+    "$time_iso8601 INFO    requests request request_id=$request_id endpoint=$host "
+    "method=$request_method path=$uri status=$status cold=False held=0 seconds=$request_time "
+    "bytes_in=$request_length bytes_out=$body_bytes_sent replica=$upstream_addr attempts=1 "
+    "remote=$remote_addr"
+)
+"""What the activator says of a request, in nginx's words."""
 
 
 @contextmanager
 def nginx(lab: Lab, upstream: Address) -> Iterator[Contestant | None]:
     """One worker, nothing buffered to disk. None if it is not installed."""
+    with _nginx("nginx", lab, upstream) as contestant:
+        yield contestant
+
+
+@contextmanager
+def nginx_with_lines(lab: Lab, upstream: Address) -> Iterator[Contestant | None]:
+    """The same with a line for each request, which says what the activator's says; written many
+    together, as the activator's are (unbuffered, as nginx writes them unless told otherwise,
+    each would be one more system call)."""
+    with _nginx(NGINX_LINES.name, lab, upstream, lines=lab.folder / LOG) as contestant:
+        yield contestant
+
+
+@contextmanager
+def _nginx(
+    name: str, lab: Lab, upstream: Address, *, lines: Path | None = None
+) -> Iterator[Contestant | None]:
     program = shutil.which("nginx")
     if program is None:
         yield None
@@ -38,10 +66,11 @@ def nginx(lab: Lab, upstream: Address) -> Iterator[Contestant | None]:
     file = lab.folder / f"nginx-{port}.conf"
     user = "user root;" if os.geteuid() == 0 else ""
     file.write_text(
-        nginx_configuration(lab.folder, upstream, port=port, user=user), encoding="utf-8"
+        nginx_configuration(lab.folder, upstream, port=port, user=user, lines=lines),
+        encoding="utf-8",
     )
     command = [program, "-e", "stderr", "-p", str(lab.folder), "-c", str(file)]
-    with _listening("nginx", lab, command, port=port) as contestant:
+    with _listening(name, lab, command, port=port) as contestant:
         yield contestant
 
 
@@ -78,6 +107,7 @@ def go(lab: Lab, upstream: Address) -> Iterator[Contestant | None]:
 NGINX: Final = Peer("nginx", nginx, "apt install nginx")
 HAPROXY: Final = Peer("haproxy", haproxy, "apt install haproxy")
 GO: Final = Peer("go", go, "apt install golang-go, or go.dev/dl")
+NGINX_LINES: Final = Peer("nginx, lines", nginx_with_lines, "apt install nginx")
 PLAIN: Final = (NGINX, HAPROXY, GO)
 
 
@@ -94,7 +124,7 @@ def _listening(
     core = lab.cores.contestant
     with started(command, core=core, log=log, environment=environment) as running:
         wait_until_listening(port, by=running)
-        yield Contestant(name, (LOOPBACK, port), name, running)
+        yield Contestant(name, (LOOPBACK, port), HOST, running)
 
 
 def haproxy_configuration(upstream: Address, *, port: int) -> str:
@@ -126,8 +156,15 @@ backend model
 """
 
 
-def nginx_configuration(folder: Path, upstream: Address, *, port: int, user: str = "") -> str:
+def nginx_configuration(
+    folder: Path, upstream: Address, *, port: int, user: str = "", lines: Path | None = None
+) -> str:
+    """`lines`: where it writes one for each request; None: nowhere."""
     host, upstream_port = upstream
+    log = "access_log off;"
+    if lines is not None:
+        log = f"log_format line '{LINE}';\n"
+        log += f"  access_log {lines} line buffer=64k flush=1s;"
     temporary = "\n".join(
         f"  {name}_temp_path {folder / f'nginx-{port}'}-{name};"
         for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -141,7 +178,7 @@ error_log stderr warn;
 worker_rlimit_nofile 20000;
 events {{ worker_connections {CONNECTIONS}; }}
 http {{
-  access_log off;
+  {log}
 {temporary}
   client_max_body_size 0;
   keepalive_requests 1000000000;

@@ -20,6 +20,7 @@ import pytest
 from bench import chat, contestants, wrk
 from bench.contestant import Contestant
 from bench.contestants import Peer
+from bench.contestants.plain import LOG
 from bench.failure import BenchError
 from bench.lab import Lab
 from bench.machine import Cores
@@ -107,7 +108,9 @@ def assert_proxied_like_the_activator(contestant: Contestant, seen: Seen) -> Non
     assert len(set(seen.ports)) == 1, "the connection to the model server was not kept"
 
 
-@pytest.mark.parametrize("peer", contestants.PLAIN, ids=lambda peer: str(peer.name))
+@pytest.mark.parametrize(
+    "peer", [*contestants.PLAIN, contestants.NGINX_LINES], ids=lambda peer: str(peer.name)
+)
 def test_a_plain_proxy_forwards_the_same_fields_and_keeps_connections_on_both_sides(
     peer: Peer, lab: Lab
 ) -> None:
@@ -116,6 +119,32 @@ def test_a_plain_proxy_forwards_the_same_fields_and_keeps_connections_on_both_si
             pytest.skip(f"no {peer.name} here ({peer.comes_with})")
         assert contestant.name == peer.name
         assert_proxied_like_the_activator(contestant, seen)
+
+
+def fields(line: str) -> dict[str, str]:
+    """Of a line in a log, in order."""
+    return dict(re.findall(r" (\w+)=(\S+)", line))
+
+
+def test_nginx_with_lines_says_of_each_request_what_the_activator_says(lab: Lab) -> None:
+    with model_server() as (upstream, _):
+        with contestants.NGINX_LINES.start(lab, upstream) as theirs:
+            if theirs is None:
+                pytest.skip(f"no nginx here ({contestants.NGINX_LINES.comes_with})")
+            ask_twice(theirs)
+        with contestants.activator(lab, [contestants.static("m", upstream)]) as activator:
+            activator.wait_for("m", within=10.0, state="active")
+            ask_twice(activator.contestant("activator", host="m"))
+    said = [fields(line) for line in (lab.folder / LOG).read_text("utf-8").splitlines()]
+    (log,) = lab.folder.glob("activator-*.log")
+    ours = [fields(line) for line in log.read_text("utf-8").splitlines() if "/small" in line]
+
+    assert len(said) == len(ours) == 2
+    assert list(said[0]) == list(ours[0])
+    same = ("method", "path", "status", "cold", "held", "attempts", "bytes_out", "remote")
+    for theirs_said, ours_said in zip(said, ours, strict=True):
+        assert [theirs_said[name] for name in same] == [ours_said[name] for name in same]
+    assert said[0]["request_id"] != said[1]["request_id"]
 
 
 def test_the_activator_sets_these_fields_too(lab: Lab) -> None:

@@ -45,6 +45,7 @@ def test_plain_proxies_have_one_worker_and_write_no_log_of_requests(tmp_path: Pa
 
     assert "worker_processes 1;" in nginx
     assert "access_log off;" in nginx
+    assert "access_log" not in nginx.replace("access_log off;", "")
     assert "nbthread 1" in haproxy
     assert not any(line.split()[:1] == ["log"] for line in haproxy.splitlines())
 
