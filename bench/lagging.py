@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
+import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-import uvloop
-
+from activator.aiokit.tasks import Tasks
 from activator.app import App
-from activator.config.settings import load
+from activator.cli import main as activator
+from bench.failure import BenchError
 
 INTERVAL: Final = 0.005
 
@@ -38,24 +39,39 @@ def lags_between(notes: Path, since: float, until: float) -> list[float]:
     return sorted(float(lag) for at, lag in pairs if since <= float(at) <= until)
 
 
-async def run(config: Path, notes: Path) -> None:
-    stopping = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    app = App(load(config))
-    await app.start()
-    noting = asyncio.ensure_future(note_lags(notes))  # noqa: TID251 -- outlives nothing
-    await stopping.wait()
-    noting.cancel()
-    await app.stop(grace=0)
+def worst(notes: Path, since: float, until: float) -> float:
+    """Seconds. Raises BenchError if the loop never came round."""
+    lags = lags_between(notes, since, until)
+    if not lags:
+        raise BenchError(f"the loop did not come round within {until - since:.1f} s")
+    return lags[-1]
 
 
-def main() -> None:
+class Noting(App):
+    """Until it has stopped."""
+
+    notes: Path
+
+    async def start(self) -> None:
+        await super().start()
+        self._noting = Tasks("lags")
+        self._noting.spawn(note_lags(self.notes), name="note")
+
+    async def stop(self, *, drain_delay: float = 0.0, grace: float | None = None) -> None:
+        await super().stop(drain_delay=drain_delay, grace=grace)
+        await self._noting.aclose()
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.lagging", description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--notes", type=Path, required=True)
     options = parser.parse_args()
-    uvloop.run(run(options.config, options.notes))
+    Noting.notes = options.notes
+    # all else is as in `activator serve`, what it does about garbage included
+    vars(import_module("activator.app.serve"))["App"] = Noting
+    return activator(["serve", "-c", str(options.config)])
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -24,6 +24,7 @@ from bench.benchmarks import (
     path,
     several,
     slots,
+    stalls,
     start,
     streams,
     throughput,
@@ -57,5 +58,6 @@ ALL: Final[Mapping[str, Callable[[Lab], Result]]] = {
     "models": models.run,
     "eta": eta.run,
     "endpoints": endpoints.run,
+    "stalls": stalls.run,
     "start": start.run,
 }

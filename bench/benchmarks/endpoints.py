@@ -8,8 +8,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
-from bench import contestants, wrk
-from bench.processes import python
+from bench import contestants, fleet, wrk
 from bench.report import Result, Verdict
 from bench.rounds import interleaved, middle, spread
 from bench.size import Size
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from bench.contestant import Contestant
     from bench.contestants import Activator
     from bench.lab import Lab
-    from bench.processes import Address
     from bench.report import Cell
     from bench.wrk import Burst
 
@@ -78,7 +76,8 @@ def run(lab: Lab) -> Result:
         alone = [contestants.static(ONE, upstream)]
         one = stack.enter_context(contestants.activator(lab, alone))
         one.running.rest()
-        many = stack.enter_context(contestants.activator(lab, _endpoints(plan, upstream)))
+        configured = fleet.endpoints(plan.endpoints, upstream, used=plan.active)
+        many = stack.enter_context(contestants.activator(lab, configured))
         start = _started(many)
         used, since = many.running.cpu_seconds(), time.monotonic()
         time.sleep(plan.idle)
@@ -111,24 +110,6 @@ def run(lab: Lab) -> Result:
     )
 
 
-def _endpoints(plan: Plan, upstream: Address) -> list[dict[str, object]]:
-    used = [contestants.static(name, upstream) for name in _used(plan)]
-    command = python("bench.recorder", "--port", "{port}")
-    at_zero: list[dict[str, object]] = [
-        {
-            "name": name,
-            "match": {"hosts": [name]},
-            "backend": {"type": "process", "command": command},
-        }
-        for name in (f"zero-{number}" for number in range(plan.endpoints - plan.active))
-    ]
-    return [*used, *at_zero]
-
-
-def _used(plan: Plan) -> list[str]:
-    return [f"used-{number}" for number in range(plan.active)]
-
-
 def _started(activator: Activator) -> Start:
     listening = activator.age()
     activator.wait_until_ready(within=PATIENCE)
@@ -148,7 +129,7 @@ def _bursts(lab: Lab, plan: Plan, one: Activator, many: Activator) -> list[list[
     """Of the one and of the many, a pair each round; the load is the same script for both."""
     field = [
         (one.contestant("one endpoint", host=ONE), [ONE] * plan.active),
-        (many.contestant("many endpoints", host=""), _used(plan)),
+        (many.contestant("many endpoints", host=""), fleet.names(plan.active)),
     ]
 
     def measure(entry: tuple[Contestant, list[str]], seconds: float) -> Burst:

@@ -37,11 +37,22 @@ ADMIN_PATIENCE = 30.0
 class Activator:
     """An activator that runs, and its admin port."""
 
-    def __init__(self, running: Running, *, port: int, admin_port: int, began: float) -> None:
+    def __init__(
+        self,
+        running: Running,
+        *,
+        port: int,
+        admin_port: int,
+        began: float,
+        file: Path,
+        configuration: Mapping[str, Any],
+    ) -> None:
         self.running = running
         self._began = began
         self.address: Address = (LOOPBACK, port)
         self._admin_port = admin_port
+        self._file = file
+        self._configuration = configuration
 
     def contestant(self, name: str, *, host: str) -> Contestant:
         return Contestant(name, self.address, host, self.running, is_ours=True)
@@ -65,7 +76,15 @@ class Activator:
                 return
 
     def metrics(self) -> bytes:
-        return self._ask("GET", "/metrics")
+        return self.get("/metrics")
+
+    def get(self, path: str) -> bytes:
+        """What the admin port answers. Raises BenchError."""
+        return self._ask("GET", path)
+
+    def reconfigure(self, endpoints: Sequence[Mapping[str, Any]]) -> None:
+        """Its file names these from now on; it looks once a second."""
+        _write(self._file, {**self._configuration, "endpoints": list(endpoints)})
 
     def endpoint(self, name: str) -> dict[str, Any]:
         """What the admin port says of it."""
@@ -142,8 +161,7 @@ def activator(
         **sections,
     }
     file = lab.folder / f"activator-{port}.yaml"
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # a dozen times faster than the other
-    file.write_text(yaml.dump(configuration, Dumper=dumper), encoding="utf-8")
+    _write(file, configuration)
     log = lab.folder / f"activator-{port}.log"
     module = ["activator", "serve", "-c", str(file)]
     if lags is not None:
@@ -154,7 +172,22 @@ def activator(
     began = time.monotonic()
     with started(command, core=lab.cores.contestant, log=log) as running:
         wait_until_listening(port, by=running)
-        yield Activator(running, port=port, admin_port=admin_port, began=began)
+        yield Activator(
+            running,
+            port=port,
+            admin_port=admin_port,
+            began=began,
+            file=file,
+            configuration=configuration,
+        )
+
+
+def _write(file: Path, configuration: Mapping[str, Any]) -> None:
+    """In one step: it may be read at any moment."""
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # a dozen times faster than the other
+    written = file.with_suffix(".new")
+    written.write_text(yaml.dump(dict(configuration), Dumper=dumper), encoding="utf-8")
+    written.replace(file)
 
 
 def static(name: str, upstream: Address, **keys: object) -> dict[str, object]:

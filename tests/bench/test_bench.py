@@ -113,6 +113,20 @@ async def test_many_endpoints_are_measured_beside_one(tmp_path: Path) -> None:
     assert "requests/s with 300, of one" in out
 
 
+async def test_the_loops_lag_is_measured_while_all_endpoints_are_told_and_changed(
+    tmp_path: Path,
+) -> None:
+    _, out, err = await run_bench("stalls", "--smoke", "--out", str(tmp_path))
+
+    assert err == ""
+    written = json.loads((tmp_path / "stalls.json").read_text())
+    rows = {row["meanwhile"]: row for row in written["rows"]}
+    assert {"at rest", "GET /metrics", "GET /api/endpoints", "one endpoint more"} <= set(rows)
+    assert all(row["worst lag ms"] > 0 for row in rows.values())
+    assert all(row["MiB"] > 0 for what, row in rows.items() if what.startswith("GET"))
+    assert "stopped, with 300 endpoints, after" in out
+
+
 async def test_the_loops_lag_is_measured_beside_large_bodies(tmp_path: Path) -> None:
     _, out, err = await run_bench("models", "--smoke", "--out", str(tmp_path))
 
