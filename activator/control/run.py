@@ -166,21 +166,25 @@ class JobRun:
             await self._try_again(error)
 
     async def _broken_by(self, bug: Exception) -> None:
-        """It ends as if it had failed at its replica, unless the store knows of an end already:
-        another that is told then changes nothing."""
         _log.error(
             "job run failed",
             extra={"action": "job_run_failed", **self._named},
             exc_info=bug,
         )
-        detail = f"the activator that ran it met an error of its own ({type(bug).__name__})"
         try:
             self._release()
         finally:
-            if self.detached and (self._visit is None or self._envelope.method in IDEMPOTENT):
-                await self._repeat(FAULT, detail)
-            else:
-                await self._end(Outcome(JobState.FAILED, FAULT, detail))
+            await self.end_broken(bug)
+
+    async def end_broken(self, bug: Exception) -> None:
+        """It ends as if it had failed at its replica, unless the store knows of an end already:
+        another that is told then changes nothing. Where this meets a bug, too, it is for whoever
+        runs it to call it again: the job would stay claimed."""
+        detail = f"the activator that ran it met an error of its own ({type(bug).__name__})"
+        if self.detached and (self._visit is None or self._envelope.method in IDEMPOTENT):
+            await self._repeat(FAULT, detail)
+        else:
+            await self._end(Outcome(JobState.FAILED, FAULT, detail))
 
     def _begin_trace(self, tracer: Tracer) -> Trace | None:
         job, envelope = self.claim.record.job, self._envelope

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from activator.aiokit.pace import Pace
@@ -107,6 +108,12 @@ class Worker:
     async def _run(self, run: JobRun) -> None:
         try:
             await run.run()
+        except Exception as bug:
+            # so did what it was to tell of its end: told until the store has it
+            run.leaving = run.leaving or self._leaving.spawn_lasting(
+                partial(run.end_broken, bug), name=f"end {run.claim.id}"
+            )
+            raise
         finally:
             if self._runs.get(run.claim.id) is run:
                 del self._runs[run.claim.id]
@@ -236,7 +243,9 @@ class Worker:
     def _let_go(self, run: JobRun) -> asyncio.Task[None]:
         run.cancel()
         if run.leaving is None:
-            run.leaving = self._leaving.spawn(run.give_back(), name=f"give back {run.claim.id}")
+            run.leaving = self._leaving.spawn_lasting(
+                run.give_back, name=f"give back {run.claim.id}"
+            )
         return run.leaving
 
 

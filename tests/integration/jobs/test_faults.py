@@ -3,6 +3,7 @@ not claimed for ever by an activator that lives and does not run it."""
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import logging
 from typing import TYPE_CHECKING, Any
@@ -25,9 +26,11 @@ from tests.integration.jobs.test_jobs import (
 )
 from tests.integration.jobs.test_waiting import keyed
 from tests.stage import request, stage
-from tests.support import eventually
+from tests.support import PATIENCE, eventually
 
 if TYPE_CHECKING:
+    from activator.core.jobs import Job
+    from activator.queueing.jobs import JobStore
     from tests.stage import Stage
 
 pytestmark = pytest.mark.usefixtures("each_store")
@@ -37,6 +40,13 @@ FAULT = "activator_failed"
 
 def store_of(s: Stage) -> Any:
     return s.app._stores.jobs
+
+
+async def recorded(store: JobStore, described: dict[str, Any]) -> Job:
+    """What another activator reads of it."""
+    record = await store.get(described["id"])
+    assert record is not None
+    return record.job
 
 
 async def test_one_whose_run_fails_before_a_replica_is_asked_is_run_again(
@@ -72,9 +82,7 @@ async def test_one_whose_runs_fail_whenever_it_is_tried_is_given_up_with_the_cau
         assert "secret" not in told["detail"]
         answer = await result(s, job)
         assert (answer.status, answer.json()["detail"]) == (502, told["detail"])
-        record = await other.get(job["id"])
-        assert record is not None
-        assert not record.job.holder
+        assert not (await recorded(other, job)).holder
         assert not s.replica.requests
 
 
@@ -136,6 +144,39 @@ async def test_one_whose_ending_fails_is_neither_kept_nor_ended_twice(
         assert len(s.replica.requests) == 2
 
 
+@pytest.mark.parametrize("after", [False, True])
+async def test_one_whose_last_word_fails_too_is_ended_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, *, after: bool
+) -> None:
+    """It was at a replica, and no other attempt may be made: told of once more until it is said."""
+    async with stage(leaves_first(1), concurrency=1) as s, elsewhere(s, "b") as other:
+        faulty = Faulty(monkeypatch, store_of(s), "finish", times=3, after=after)
+        job = await post_job(s)
+        await until_state(s, job, "failed")
+        ended = await recorded(other, job)
+        assert (ended.attempt, ended.holder) == (1, "")
+        assert len(s.replica.requests) == 1
+        assert faulty.failed == 3
+        assert (await s.get()).body == b"at last"
+
+
+async def test_one_that_is_given_back_in_vain_is_given_back_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with stage(echo, from_zero=True) as s, elsewhere(s, "b") as other:
+        faulty = Faulty(monkeypatch, store_of(s), "give_back", times=2)
+        job = await post_job(s)
+        async with asyncio.timeout(PATIENCE):
+            while not (await recorded(other, job)).holder:
+                await asyncio.sleep(0.01)
+        s.app.workers.stop_claiming()
+        await eventually(lambda: faulty.failed == 2)
+
+        async with asyncio.timeout(PATIENCE):
+            while (await recorded(other, job)).holder:
+                await asyncio.sleep(0.01)
+
+
 async def test_one_whose_run_fails_when_its_answer_is_stored_has_succeeded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -145,9 +186,7 @@ async def test_one_whose_run_fails_when_its_answer_is_stored_has_succeeded(
         await until_state(s, job, "succeeded")
         assert faulty.failed == 1
         assert (await result(s, job)).body == b"out:in"
-        record = await other.get(job["id"])
-        assert record is not None
-        assert record.job.attempt == 1
+        assert (await recorded(other, job)).attempt == 1
 
 
 async def test_an_endpoint_whose_claims_fail_for_ever_is_tried_ever_more_rarely_beside_the_others(
