@@ -7,6 +7,7 @@ Waiting, forwarding and answering are `handler`'s.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -35,6 +36,8 @@ from activator.proxy.headers import is_loop
 from activator.proxy.openai.responses import RESPONSES, job_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from activator.config.keys import Key
     from activator.core.endpoint import Endpoint, NeverWake
     from activator.core.routing import Routed, RouteTable
@@ -78,17 +81,21 @@ class Peeked(NamedTuple):
 
 
 class ModelsAsked(Exception):
-    """It asks which models there are, or whether there is `model`. `host` and `path` in normal
-    form, of the endpoints those that it may use."""
+    """It asks which models there are, or whether there is `model`."""
 
     def __init__(
-        self, endpoints: list[Endpoint], *, model: str | None, host: str, path: str
+        self,
+        endpoints: Iterator[Endpoint],
+        *,
+        model: str | None,
+        asked_for: Callable[[str], Endpoint | None],
     ) -> None:
+        """`endpoints`: those that it may use, found one by one, for there may be thousands.
+        `asked_for`: which of all would be asked for a model, if any."""
         super().__init__(model or "")
         self.endpoints = endpoints
         self.model = model
-        self.host = host
-        self.path = path
+        self.asked_for = asked_for
 
 
 class ResponseAsked(Exception):
@@ -182,26 +189,45 @@ def _ask_for_models(head: RequestHead, raw: bytes, *, routes: RouteTable, key: K
     """Raises ModelsAsked where clients of OpenAI's dialect would find the list: at the host and
     under the prefix of its endpoints, unless another endpoint comes before them there."""
     path, host = _path(_readable(raw)), _host(head.host)
-    wanted: str | None = None
-    endpoints: list[Endpoint] = []
-    for routed in routes.candidates(host=host, path=path):
+    listing = _listing(head, path, routes.candidates(host=host, path=path))
+    first = next(listing, None)
+    if first is None:
+        return
+
+    def asked_for(model: str) -> Endpoint | None:
+        routed = routes.match(host=host, path=path, headers=head.text, model=model)
+        endpoint = None if routed is None else routed.endpoint
+        if endpoint is None or endpoint.dialect is Dialect.PLAIN:
+            return None
+        return endpoint if _may_use(key, endpoint) else None
+
+    shown = replica_path(first, path).rstrip("/")
+    endpoints = (routed.endpoint for routed in chain((first,), listing))
+    raise ModelsAsked(
+        (endpoint for endpoint in endpoints if _may_use(key, endpoint)),
+        model=shown[len(_LIST) + 1 :] or None,
+        asked_for=asked_for,
+    )
+
+
+def _listing(head: RequestHead, path: str, candidates: Iterator[Routed]) -> Iterator[Routed]:
+    """Those whose list would be found at this path."""
+    for routed in candidates:
         endpoint = routed.endpoint
         if any(head.text(name) != value for name, value in endpoint.match.headers):
             continue
         if endpoint.dialect is Dialect.PLAIN:
-            break
+            return
         shown = replica_path(routed, path).rstrip("/")
         if shown == _LIST or shown.startswith(_LIST + "/"):
-            wanted = shown[len(_LIST) + 1 :] or None
-            endpoints.append(endpoint)
-    if endpoints:
-        allowed = [endpoint for endpoint in endpoints if _may_use(key, endpoint)]
-        raise ModelsAsked(allowed, model=wanted, host=host, path=path)
+            yield routed
 
 
 def _ask_for_response(head: RequestHead, path: str, *, routes: RouteTable, owner: str) -> None:
     """Raises ResponseAsked where an endpoint of OpenAI's dialect would be asked for one that is a
     job here: its id says so."""
+    if not any(map(job_of, path.split("/"))):
+        return
     for routed in routes.candidates(host=_host(head.host), path=path):
         shown = replica_path(routed, path)
         if routed.endpoint.dialect is Dialect.OPENAI and shown.startswith(RESPONSES + "/"):

@@ -30,7 +30,7 @@ from activator.proxy.handler import CLIENT_LEFT, Exchange
 from activator.proxy.headers import new_request_id, request_id, resized, usable_id
 from activator.proxy.job_pages import JobPage
 from activator.proxy.openai.background import BackgroundAsking
-from activator.proxy.openai.models import tell_models
+from activator.proxy.openai.models import ModelsPage
 from activator.proxy.openai.peeking import Peeking, is_plain_json, written
 from activator.proxy.openai.quick import model_of
 from activator.proxy.openai.response_pages import ResponsePage
@@ -149,7 +149,7 @@ class _Arrival:
         except OwnPath as path:
             self._own_page(path)
         except ModelsAsked as asked:
-            self._tell_models(asked)
+            ModelsPage(proxy, self._connection, head, asked, request_id=self._id).start()
         except ResponseAsked as response:
             ResponsePage(proxy, self._connection, head, response, request_id=self._id).start()
         except BodyNeeded as needed:
@@ -177,16 +177,6 @@ class _Arrival:
             self._refuse(error)
             return
         PageStream(self._proxy, self._connection, self._head, admitted, request_id=self._id).start()
-
-    def _tell_models(self, asked: ModelsAsked) -> None:
-        registry, metrics = self._proxy.registry, self._proxy.metrics.unrouted
-        try:
-            tell_models(self._connection, self._head, asked, registry=registry, request_id=self._id)
-        except ActivatorError as error:
-            self._refuse(error)
-        else:
-            metrics.request(code=200, reason="", duration=0.0, overhead=0.0)
-            self._tell(200, "")
 
     def _known(self, peeked: Peeked) -> Admitted | None:
         """Where another like it, with the same model, belonged."""

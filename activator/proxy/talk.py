@@ -195,7 +195,11 @@ class Talk(ABC):
 
     def say(self, said: object, *, status: int = 200, fields: bytes = b"") -> None:
         """Answer with this as JSON; `fields` with CRLFs."""
-        body = json.dumps(said).encode() + b"\n"
+        self.say_encoded(json.dumps(said).encode(), status=status, fields=fields)
+
+    def say_encoded(self, said: bytes, *, status: int = 200, fields: bytes = b"") -> None:
+        """The same, of JSON as it is written."""
+        body = said + b"\n"
         self.code = status
         self.answer(
             status_line(status) + b"Content-Type: application/json\r\nContent-Length: %d\r\n"

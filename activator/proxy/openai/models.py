@@ -3,63 +3,74 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from activator.aiokit.slices import Slices
 from activator.core.catalogue import ModelCard, listed
 from activator.core.endpoint import Dialect
 from activator.errors import NoRoute
-from activator.proxy.replies import status_line
+from activator.proxy.talk import Talk
 
 if TYPE_CHECKING:
-    from activator.core.endpoint import Endpoint
     from activator.proxy.admission import ModelsAsked
-    from activator.upstream.registry import LiveEndpoint, Registry
+    from activator.proxy.listener import Proxy
+    from activator.upstream.registry import LiveEndpoint
     from activator.wire.heads import RequestHead
     from activator.wire.server import ServerConnection
 
+_LIST: Final = b'{"object": "list", "data": [%b]}'
 OWNER = "activator"
 """Of a model whose replicas have not said whose it is."""
 
 
-def tell_models(
-    connection: ServerConnection,
-    head: RequestHead,
-    asked: ModelsAsked,
-    *,
-    registry: Registry,
-    request_id: bytes,
-) -> None:
-    """Answer. Raises NoRoute for a model that there is not."""
-    rows: dict[str, dict[str, Any]] = {}
-    for endpoint in asked.endpoints:
-        live = registry[endpoint.name]
-        for card in listed(endpoint, live.models):
-            rows.setdefault(card.id, _row(card, live))
-    said: dict[str, Any]
-    if asked.model is None:
-        said = {"object": "list", "data": list(rows.values())}
-    else:
-        said = rows.get(asked.model) or _of_a_pattern(head, asked, asked.model, registry=registry)
-    body = json.dumps(said).encode() + b"\n"
-    connection.begin_answer(
-        status_line(200) + b"Content-Type: application/json\r\nContent-Length: %d\r\n"
-        b"X-Request-Id: %b\r\nCache-Control: no-store\r\n" % (len(body), request_id),
-        length=len(body),
-    )
-    if head.method != b"HEAD":
-        connection.send(body)
-    connection.finish()
+class ModelsPage(Talk):
+    """One request for all of them, or for one. Many thousands are told in slices."""
 
+    def __init__(
+        self,
+        proxy: Proxy,
+        connection: ServerConnection,
+        head: RequestHead,
+        asked: ModelsAsked,
+        *,
+        request_id: bytes,
+    ) -> None:
+        super().__init__(proxy, connection, head, request_id=request_id)
+        self.dialect = Dialect.OPENAI
+        self._asked = asked
 
-def _of_a_pattern(
-    head: RequestHead, asked: ModelsAsked, model: str, *, registry: Registry
-) -> dict[str, Any]:
-    """Nobody has listed it, but an endpoint would be asked for it."""
-    routed = registry.routes.match(host=asked.host, path=asked.path, headers=head.text, model=model)
-    endpoint: Endpoint | None = None if routed is None else routed.endpoint
-    if endpoint is None or endpoint not in asked.endpoints or endpoint.dialect is Dialect.PLAIN:
-        raise NoRoute(f"The model {model[:200]!r} does not exist, or this key may not use it")
-    return _row(ModelCard(model), registry[endpoint.name])
+    async def work(self) -> None:
+        if self._asked.model is None:
+            self.say_encoded(_LIST % b", ".join((await self._rows()).values()))
+        else:
+            self.say(self._one(self._asked.model))
+
+    def ended(self, *, code: int, reason: str) -> None:
+        """It belongs to no endpoint's requests."""
+        self.proxy.metrics.unrouted.request(code=code, reason=reason, duration=0.0, overhead=0.0)
+
+    async def _rows(self) -> dict[str, bytes]:
+        """By id, encoded. Of several endpoints that have one, the first tells of it."""
+        slices, rows = Slices(), dict[str, bytes]()
+        for endpoint in self._asked.endpoints:
+            await slices.turn()
+            live = self.proxy.registry.get(endpoint.name)
+            if live is None:  # it has gone meanwhile
+                continue
+            for card in listed(endpoint, live.models):
+                if card.id not in rows:
+                    rows[card.id] = json.dumps(_row(card, live)).encode()
+        return rows
+
+    def _one(self, model: str) -> dict[str, Any]:
+        """Of the endpoint that would be asked for it, whether that lists it or takes it by a
+        pattern. Raises NoRoute."""
+        endpoint = self._asked.asked_for(model)
+        live = None if endpoint is None else self.proxy.registry.get(endpoint.name)
+        if endpoint is None or live is None:
+            raise NoRoute(f"The model {model[:200]!r} does not exist, or this key may not use it")
+        cards = (card for card in listed(endpoint, live.models) if card.id == model)
+        return _row(next(cards, ModelCard(model)), live)
 
 
 def _row(card: ModelCard, live: LiveEndpoint) -> dict[str, Any]:
