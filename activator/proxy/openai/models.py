@@ -50,15 +50,16 @@ class ModelsPage(Talk):
         self.proxy.metrics.unrouted.request(code=code, reason=reason, duration=0.0, overhead=0.0)
 
     async def _rows(self) -> dict[str, bytes]:
-        """By id, encoded. Of several endpoints that have one, the first tells of it."""
-        slices, rows = Slices(), dict[str, bytes]()
-        for endpoint in self._asked.endpoints:
+        """By id, encoded. Of several endpoints that have one, that tells of it which would be asked
+        for it, else the first."""
+        slices, rows, asked = Slices(), dict[str, bytes](), self._asked
+        for endpoint in asked.endpoints:
             await slices.turn()
             live = self.proxy.registry.get(endpoint.name)
             if live is None:  # it has gone meanwhile
                 continue
             for card in listed(endpoint, live.models):
-                if card.id not in rows:
+                if card.id not in rows or asked.asked_for(card.id) is endpoint:
                     rows[card.id] = json.dumps(_row(card, live)).encode()
         return rows
 

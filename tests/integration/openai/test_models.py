@@ -6,6 +6,9 @@ import json
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from activator.aiokit.slices import Slices
+from activator.core.catalogue import listed
+from activator.proxy.openai import models
 from tests.integration.openai.support import house
 from tests.redis_server import fresh_prefix, shared_server
 from tests.replica import PROBE_PATH
@@ -13,8 +16,13 @@ from tests.stage import request, stage
 from tests.support import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
+    import pytest
+
+    from activator.core.catalogue import ModelCard
+    from activator.core.endpoint import Endpoint
     from tests.stage import Stage
 
 PROBE = {"path": PROBE_PATH, "interval": "10ms", "readyInterval": "20ms"}
@@ -148,3 +156,66 @@ async def test_a_key_sees_only_the_models_it_may_use(tmp_path: Path) -> None:
         assert (closed.status, closed.json()["error"]["code"]) == (401, "invalid_api_key")
         other = await h.stage.get("/v1/models/m", headers={"Authorization": "Bearer some"})
         assert other.status == 404
+
+
+async def test_a_long_list_lets_others_have_their_turns_and_an_endpoint_may_go_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with house(dialect="openai", match={"models": ["m"]}) as h:
+        for name in "abc":
+            await h.add(name, match={"models": [name]})
+        await h.open()
+        registry, turn, turns = h.stage.app.registry, Slices.turn, 0
+
+        async def b_goes(slices: Slices) -> None:
+            nonlocal turns
+            turns += 1
+            if turns == 2:
+                monkeypatch.delitem(registry._live, "b")
+            await turn(slices)
+
+        monkeypatch.setattr(Slices, "turn", b_goes)
+        assert await ids(h.stage) == ["m", "a", "c"]
+        assert turns == 4
+        monkeypatch.undo()
+        assert await ids(h.stage) == ["m", "a", "b", "c"]
+
+
+async def test_who_asks_for_one_model_has_no_others_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at: list[str] = []
+
+    def noted(endpoint: Endpoint, said: Iterable[ModelCard]) -> list[ModelCard]:
+        looked_at.append(endpoint.name)
+        return listed(endpoint, said)
+
+    async with house(dialect="openai", match={"models": ["m"]}) as h:
+        for name in "abc":
+            await h.add(name, match={"models": [name, f"{name}-*"]})
+        await h.open()
+        monkeypatch.setattr(models, "listed", noted)
+
+        for name in ("b", "b-lora"):
+            assert (await h.stage.get(f"/v1/models/{name}")).json()["id"] == name
+        assert (await h.stage.get("/v1/models/d")).status == 404
+
+        assert looked_at == ["b", "b"]
+
+
+async def test_one_model_is_told_of_by_the_endpoint_that_is_asked_for_it() -> None:
+    """`p` comes first and takes it by a pattern; `a` names it."""
+    async with house(dialect="openai", match={"models": ["m"]}) as h:
+        for name, model in (("p", "org-*"), ("a", "org-1")):
+            replica = await h.add(name, match={"models": [model]}, probe=PROBE)
+            said = {"data": [{"id": "org-1", "owned_by": name}]}
+            replica.models = json.dumps(said).encode()
+        await h.open()
+        registry = h.stage.app.registry
+        await eventually(lambda: registry["p"].models and registry["a"].models)
+
+        assert await h.asked("org-1") == "a"
+        told = (await h.stage.get("/v1/models/org-1")).json()
+        _, listed_too = (await h.stage.get("/v1/models")).json()["data"]
+        assert told["owned_by"] == "a"
+        assert listed_too == told
