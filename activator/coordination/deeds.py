@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 import time
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from activator.aiokit.tasks import Tasks
 from activator.coordination.whereabouts import has_ended, whereabouts
@@ -29,6 +29,8 @@ T = TypeVar("T")
 LOOK = 1.0
 """Seconds between two looks at whether the holders still are, and between two attempts to read
 what could not be read."""
+LOOKS: Final = 16
+"""At deeds at the same time."""
 
 _log = logging.getLogger("activator.coordination")
 
@@ -240,7 +242,7 @@ class SharedDeed:
             await self._stale.wait()
             self._stale.clear()
             try:
-                async with self._lock:
+                async with self._deeds.looking, self._lock:
                     self._saw(await self._deeds.store.look(self._endpoint))
             except StoreUnavailable:
                 self._stale.set()
@@ -294,6 +296,9 @@ class SharedDeeds:
         self.is_leaving = False
         self.tasks = Tasks("deeds")
         self.opened: set[SharedDeed] = set()
+        self.looking = asyncio.Semaphore(LOOKS)
+        """Taken for a look: thousands are due at the same moment after a reconnection, and orders
+        are not to wait in one line with them."""
         self._whereabouts = whereabouts() if where is None else where
         self.where = json.dumps(self._whereabouts, separators=(",", ":"))
         self._roster = roster

@@ -7,9 +7,10 @@ a reconnection too, the line is counted and every claim is compared with the sto
 from __future__ import annotations
 
 import asyncio
-from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from activator.aiokit import tasks
 from activator.aiokit.tasks import Tasks
 from activator.core.job_ids import endpoint_of
 from activator.errors import StoreUnavailable
@@ -17,7 +18,7 @@ from activator.queueing.jobs import Claimant, Detached, Lost, Told, Work
 from activator.queueing.telling import Bells
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from activator.queueing.jobs import Listening
     from activator.redisio.hub import Subscription
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 AGAIN: Final = 0.5
 """Seconds until a look-up that failed is repeated."""
+TOGETHER: Final = 64
+"""Endpoints that are looked up at once. Thousands whose channels are confirmed at the same moment
+would else wait for connections longer than anybody may, in front of everybody else."""
 
 
 class Ears:
@@ -46,8 +50,13 @@ class Ears:
         self._lost = lost
         self._bells: Bells[str, Told] = Bells(first=self._begin, last=self._end)
         self._heard: dict[str, Subscription] = {}
-        self._looking: dict[str, asyncio.Task[None]] = {}
+        self._due: dict[str, None] = {}
+        """Endpoints that are to be looked up, in order."""
+        self._is_due = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
         self._tasks = Tasks("jobs")
+        self._failed: dict[str, int] = {}
+        """How many times looking one up has met a bug, one after the other."""
         self._fresher: set[str] = set()
         """Endpoints of which something was heard since they are being looked up."""
         self.queued: dict[str, int] = {}
@@ -79,9 +88,8 @@ class Ears:
     def _end(self, endpoint: str) -> None:
         self._heard.pop(endpoint).close()
         self.queued.pop(endpoint, None)
-        looking = self._looking.pop(endpoint, None)
-        if looking is not None:
-            looking.cancel()
+        self._due.pop(endpoint, None)
+        self._failed.pop(endpoint, None)
 
     def _hear(self, endpoint: str, said: bytes) -> None:
         match said.decode().split("\t"):
@@ -97,26 +105,57 @@ class Ears:
                 self._bells.ring(endpoint, Detached(job_id))
 
     def _look(self, endpoint: str) -> None:
-        looking = self._looking.get(endpoint)
-        if looking is not None:
-            looking.cancel()
-        look_up = partial(self._look_up, endpoint)
-        self._looking[endpoint] = self._tasks.spawn_lasting(look_up, name="look up")
+        if endpoint not in self._heard:
+            return
+        self._due[endpoint] = None
+        self._is_due.set()
+        if self._looking is None:
+            self._looking = self._tasks.spawn_lasting(
+                self._look_on, name="look up", again=self._is_due.set
+            )
 
-    async def _look_up(self, endpoint: str) -> None:
-        base = self._base(endpoint)
+    async def _look_on(self) -> None:
         while True:
-            self._fresher.discard(endpoint)
+            await self._is_due.wait()
+            self._is_due.clear()
+            while some := list(islice(self._due, TOGETHER)):
+                try:
+                    await self._look_up(some)
+                except StoreUnavailable:
+                    await asyncio.sleep(AGAIN)
+
+    async def _look_up(self, some: Sequence[str]) -> None:
+        """Raises StoreUnavailable: all of them are due still."""
+        self._fresher.difference_update(some)
+        lines = [f"{self._base(one)}:{line}" for one in some for line in ("line", "later")]
+        counts = await self._link.each([("ZCARD", line) for line in lines])
+        for endpoint, *both in zip(some, counts[::2], counts[1::2], strict=True):
+            self._due.pop(endpoint, None)
             try:
-                counts = await self._link.pipeline(
-                    [("ZCARD", f"{base}:{line}") for line in ("line", "later")]
-                )
-                lost = await self._lost(endpoint)
-                break
+                await self._counted(endpoint, both)
             except StoreUnavailable:
-                await asyncio.sleep(AGAIN)
+                self._look_again(endpoint, in_seconds=AGAIN)
+            except Exception as bug:  # the others are looked up all the same
+                self._tasks.tell_failure(f"look up {endpoint}", bug)
+                failures = self._failed[endpoint] = self._failed.get(endpoint, 0) + 1
+                self._look_again(endpoint, in_seconds=tasks.AGAIN.delay(failures))
+
+    async def _counted(self, endpoint: str, both: Iterable[int | StoreUnavailable]) -> None:
+        """Raises StoreUnavailable, which one of the counts may be."""
+        count = 0
+        for number in both:
+            if isinstance(number, StoreUnavailable):
+                raise number
+            count += number
+        lost = await self._lost(endpoint)
+        self._failed.pop(endpoint, None)
+        if endpoint not in self._heard:
+            return
         if endpoint not in self._fresher:
-            self.queued[endpoint] = sum(counts)
+            self.queued[endpoint] = count
         for job_id in lost:
             self._bells.ring(endpoint, Lost(job_id))
         self._bells.ring(endpoint, Work())
+
+    def _look_again(self, endpoint: str, *, in_seconds: float) -> None:
+        asyncio.get_running_loop().call_later(in_seconds, self._look, endpoint)
