@@ -156,6 +156,8 @@ class Worker:
                 self._wake.set()
 
     async def _claim_some(self) -> None:
+        if not self._store.is_worth_a_claim(self._name):
+            return
         waiting = self._waiting
         room = min(WINDOW - len(waiting), MOST - len(self._runs))
         if room > 0:

@@ -227,9 +227,8 @@ class SharedDeed:
         """It may have changed."""
         self._stale.set()
 
-    def judge(self) -> None:
+    def judge(self, *, is_lost: bool) -> None:
         """Whether its holder still is may have changed."""
-        is_lost = self._deeds.is_lost(self.deed)
         if is_lost != self.is_lost:
             self.is_lost = is_lost
             if is_lost:
@@ -351,8 +350,14 @@ class SharedDeeds:
             self._judge()
 
     def _judge(self) -> None:
+        lost: dict[tuple[str, str], bool] = {}
+        """By holder and where that is: few have thousands."""
         for each in tuple(self.opened):
-            each.judge()
+            deed = each.deed
+            who = deed.holder, deed.where
+            if (is_lost := lost.get(who)) is None:
+                is_lost = lost[who] = self.is_lost(deed)
+            each.judge(is_lost=is_lost)
 
     def _changed(self, act: str, endpoint: str) -> None:
         if act != self.me and endpoint in self._of:

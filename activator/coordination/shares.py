@@ -68,6 +68,9 @@ class SharesKept:
         self._stirring: dict[str, None] = {}
         """Endpoints that have something, or had when it was told last; looked at longest ago
         first."""
+        self._lately: dict[str, None] = {}
+        """Endpoints that may have to be told as a whole: those, and what has rested less than
+        RECENT."""
         self._theirs: dict[str, dict[str, Share]] = {}
         """By endpoint, then activator."""
         self._ended: dict[str, float] = {}
@@ -87,6 +90,7 @@ class SharesKept:
     def leave(self, endpoint: str) -> None:
         ours = self._ours.pop(endpoint, None)
         self._stirring.pop(endpoint, None)
+        self._lately.pop(endpoint, None)
         if ours is not None and ours.told.demand:
             self._say(Shares(self._me, {endpoint: Told(_NOTHING)}, whole=False))
 
@@ -94,7 +98,7 @@ class SharesKept:
         """It may have something from now on."""
         if endpoint in self._stirring:
             return
-        self._stirring[endpoint] = None
+        self._stirring[endpoint] = self._lately[endpoint] = None
         if not self._soon:
             self._soon = True
             self._look_in(max(0.0, self._said_at + EVERY - self._clock()))
@@ -104,12 +108,15 @@ class SharesKept:
         do, and everybody is to tell all of it."""
         now = self._clock()
         told = {}
-        for endpoint, ours in self._ours.items():
+        for endpoint in list(self._lately):
+            ours = self._ours[endpoint]
             ours.told, ours.ended = ours.member.share, ours.member.last_ended
             if ours.told.demand:
                 self._stirring[endpoint] = None
             if ours.told.demand or now - ours.ended < RECENT:
                 told[endpoint] = Told(ours.told, max(0.0, now - ours.ended))
+            elif endpoint not in self._stirring:
+                del self._lately[endpoint]
         self._say(Shares(self._me, told, whole=True, asks=asking))
         if self._stirring and self._timer is None:
             self._look_in(EVERY)

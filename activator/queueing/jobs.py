@@ -402,6 +402,9 @@ class JobStore(Protocol):
     def queued(self, endpoint: str) -> int:
         """Jobs in line or backing off, claimed by nobody, as far as known; 0 unless watched."""
 
+    def is_worth_a_claim(self, endpoint: str) -> bool:
+        """There are such jobs, or the next claim gives something back."""
+
     async def sweep(self, endpoint: str) -> Swept:
         """Expire, cancel and delete what is due; to be called every some seconds while anybody
         has or awaits a job."""

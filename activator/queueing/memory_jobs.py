@@ -329,6 +329,9 @@ class MemoryJobs:
         shelf = self._book.shelves.get(endpoint)
         return 0 if shelf is None else shelf.queued
 
+    def is_worth_a_claim(self, endpoint: str) -> bool:
+        return self.queued(endpoint) > 0
+
     async def sweep(self, endpoint: str) -> Swept:
         now, deleted = self._clock(), 0
         ended: list[Job] = []

@@ -65,6 +65,10 @@ class Running:
                     lost.append(job_id)
         return lost
 
+    def owes(self, endpoint: str) -> bool:
+        """The next claim gives something back."""
+        return endpoint in self._unheard
+
     async def claim(
         self, endpoint: str, limit: int, *, age: float, cold: bool, before: float | None
     ) -> Claims:

@@ -262,6 +262,9 @@ class RedisJobs:
     def queued(self, endpoint: str) -> int:
         return self._ears.queued.get(endpoint, 0)
 
+    def is_worth_a_claim(self, endpoint: str) -> bool:
+        return self.queued(endpoint) > 0 or self._running.owes(endpoint)
+
     async def sweep(self, endpoint: str) -> Swept:
         for job_id in [each for each in self._left if endpoint_of(each) == endpoint]:
             await self._leave(job_id)

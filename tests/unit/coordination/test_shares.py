@@ -10,7 +10,7 @@ import pytest
 
 from activator.coordination.base import Share
 from activator.coordination.board_talk import Shares, Told
-from activator.coordination.shares import AGAIN, EVERY, SharesKept
+from activator.coordination.shares import AGAIN, EVERY, RECENT, SharesKept
 from tests.sharing import Activator
 
 if TYPE_CHECKING:
@@ -64,6 +64,36 @@ async def test_endpoints_at_rest_are_never_told() -> None:
 
         assert kept.told() == []
         assert [dict(said.told) for _, said in kept.said] == [{}] * 5
+
+
+async def test_endpoints_at_rest_are_not_looked_at_when_all_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at: list[Activator] = []
+
+    def share(of: Activator) -> Share:
+        looked_at.append(of)
+        return Share(of.demand)
+
+    monkeypatch.setattr(Activator, "share", property(share))
+    with keeping() as kept:
+        used, *_ = (kept.join(f"m{number}") for number in range(500))
+        await asyncio.sleep(2 * AGAIN + 1)
+        used.arrive()
+        await asyncio.sleep(EVERY)
+        used.demand, used.last_ended = 0, kept.loop.time()
+        await asyncio.sleep(1.0)
+        looked_at.clear()
+        kept.said.clear()
+
+        await asyncio.sleep(3 * AGAIN)
+
+        assert looked_at == [used] * 3
+        assert [list(said.told) for _, said in kept.said] == [["m0"]] * 3
+        await asyncio.sleep(RECENT)
+        kept.said.clear()
+        await asyncio.sleep(2 * AGAIN)
+        assert [list(said.told) for _, said in kept.said] == [[]] * 2
 
 
 async def test_the_first_request_is_told_at_once_and_the_next_a_moment_later() -> None:
