@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from activator.app.stores import Times
+from activator.control.worker import Worker
 from activator.queueing.jobs import Created, Envelope, NewJob
+from tests.faults import Faulty
 from tests.integration.jobs.support import elsewhere
 from tests.replica import Talk, says
 from tests.stage import request, stage
+from tests.support import eventually
 
 if TYPE_CHECKING:
     from tests.rawclient import Reply
@@ -292,3 +295,21 @@ async def test_what_an_activator_had_claimed_that_is_gone_is_run_by_another() ->
         job = {"links": {"self": f"/.activator/jobs/{upload.job_id}"}}
         await until_state(s, job, "succeeded")
         assert (await described(s, job))["attempt"] == 2
+
+
+async def test_an_endpoint_whose_line_is_empty_is_not_asked_for_jobs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    claims = Faulty(monkeypatch, Worker, "_claim", times=0)
+    async with stage(echo) as s:
+        await until_state(s, await post_job(s), "succeeded")
+        worker = s.app.workers._workers["m"]
+        await eventually(lambda: not worker._store.queued("m"))
+        claimed = claims.called
+        assert claimed
+        worker._wake.set()
+        await eventually(lambda: not worker._wake.is_set())
+
+        assert claims.called == claimed
+        await until_state(s, await post_job(s), "succeeded")
+        assert claims.called > claimed
