@@ -1,13 +1,18 @@
 """What holds up the loop that serves requests and streams, where there are ten thousand endpoints:
-whoever asks for all of them, a change of the configuration; and how long it takes to stop."""
+whoever asks for all of them, a change of the configuration, Redis coming back; and how long it
+takes to stop."""
 
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
-from bench import contestants, fleet
+import redis
+
+from bench import contestants, fleet, redis_server
 from bench.failure import BenchError
 from bench.lagging import worst
 from bench.report import Result, Verdict
@@ -15,7 +20,7 @@ from bench.rounds import middle
 from bench.size import Size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from bench.contestants import Activator
@@ -30,6 +35,8 @@ LAG: Final = 50.0
 STOP: Final = 5.0
 """Seconds: of the 30 that Kubernetes leaves a pod most are for what is in flight."""
 PATIENCE: Final = 120.0
+SETTLED: Final = 2.0
+"""Seconds: by then it has begun."""
 TRACE: Final = 0.02
 """Seconds after which the loop's last lag is surely noted."""
 
@@ -65,28 +72,43 @@ class Look:
 
 def run(lab: Lab) -> Result:
     plan = PLANS[lab.size]
-    lags = lab.folder / "lags"
+    looks: dict[str, list[Look]] = {}
+    stopped: dict[str, float] = {}
+    notes: list[str] = []
     with lab.upstream() as upstream:
         configured = fleet.endpoints(plan.endpoints, upstream, used=plan.used)
-        with contestants.activator(lab, configured, lags=lags) as activator:
-            activator.wait_until_ready(within=PATIENCE)
-            activator.running.rest(within=PATIENCE)
-            looks = {"at rest": [_look(activator, lags, lambda: _rest(plan))]}
+        with _settled(lab, configured) as (activator, look):
+            looks["at rest"] = [look(lambda: _rest(plan))]
             for call in CALLS:
-                looks[f"GET {call}"] = [
-                    _look(activator, lags, lambda call=call: activator.get(call))  # type: ignore[misc]
-                    for _ in range(plan.rounds)
-                ]
+                answer = partial(activator.get, call)
+                looks[f"GET {call}"] = [look(answer) for _ in range(plan.rounds)]
             looks["one endpoint more"] = [
-                _look(activator, lags, lambda count=count: _grow(activator, configured, by=count))  # type: ignore[misc]
+                look(partial(_grow, activator, configured, by=count))
                 for count in range(1, plan.rounds + 1)
             ]
-            stopping = time.monotonic()
-        stopped = time.monotonic() - stopping
-    return result(plan, looks, stopped=stopped)
+            since = time.monotonic()
+        stopped[""] = time.monotonic() - since
+        if not redis_server.installed():
+            notes.append("left out: no redis-server here (apt install redis-server)")
+        else:
+            with redis_server.redis_server(lab) as url:
+                with _settled(lab, configured, store={"url": url}) as (activator, look):
+                    looks["at rest, Redis"] = [look(lambda: _rest(plan))]
+                    cut = partial(_cut, activator, url)
+                    looks["Redis cuts all connections"] = [look(cut) for _ in range(plan.rounds)]
+                    since = time.monotonic()
+                stopped[", Redis"] = time.monotonic() - since
+    return result(plan, looks, stopped=stopped, notes=notes)
 
 
-def result(plan: Plan, looks: dict[str, list[Look]], *, stopped: float) -> Result:
+def result(
+    plan: Plan,
+    looks: Mapping[str, list[Look]],
+    *,
+    stopped: Mapping[str, float],
+    notes: Sequence[str] = (),
+) -> Result:
+    """`stopped`: after so many seconds, by what is said of the store."""
     return Result(
         "stalls",
         TITLE,
@@ -97,10 +119,27 @@ def result(plan: Plan, looks: dict[str, list[Look]], *, stopped: float) -> Resul
                 Verdict(f"the loop's worst lag, {what}", _lag(each), LAG, "ms")
                 for what, each in looks.items()
             ),
-            Verdict(f"stopped, with {plan.endpoints} endpoints, after", stopped, STOP, "s"),
+            *(
+                Verdict(f"stopped, with {plan.endpoints} endpoints{store}, after", took, STOP, "s")
+                for store, took in stopped.items()
+            ),
         ],
+        notes=notes,
         raw={what: [asdict(look) for look in each] for what, each in looks.items()},
     )
+
+
+@contextmanager
+def _settled(
+    lab: Lab, configured: list[fleet.Endpoint], *, store: Mapping[str, Any] | None = None
+) -> Iterator[tuple[Activator, Callable[[Callable[[], bytes]], Look]]]:
+    """An activator that has come to rest, and what looks at it."""
+    store = store or {}
+    lags = lab.folder / f"lags-{len(store)}"
+    with contestants.activator(lab, configured, lags=lags, store=store) as activator:
+        activator.wait_until_ready(within=PATIENCE)
+        activator.running.rest(within=PATIENCE)
+        yield activator, partial(_look, activator, lags)
 
 
 def _look(activator: Activator, lags: Path, do: Callable[[], bytes]) -> Look:
@@ -114,6 +153,16 @@ def _look(activator: Activator, lags: Path, do: Callable[[], bytes]) -> Look:
 
 def _rest(plan: Plan) -> bytes:
     time.sleep(plan.rest)
+    return b""
+
+
+def _cut(activator: Activator, url: str) -> bytes:
+    """Until what was missed has been looked up."""
+    with redis.Redis.from_url(url) as told:
+        for kind in ("pubsub", "normal"):
+            told.client_kill_filter(_type=kind, skipme=True)
+    time.sleep(SETTLED)
+    activator.running.rest(within=PATIENCE)
     return b""
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import sizing, wrk
+from bench import redis_server, sizing, wrk
 from bench.benchmarks import growth
 from bench.contestant import Contestant
 from bench.lab import Lab
@@ -122,6 +122,7 @@ async def test_the_loops_lag_is_measured_while_all_endpoints_are_told_and_change
     written = json.loads((tmp_path / "stalls.json").read_text())
     rows = {row["meanwhile"]: row for row in written["rows"]}
     assert {"at rest", "GET /metrics", "GET /api/endpoints", "one endpoint more"} <= set(rows)
+    assert ("Redis cuts all connections" in rows) == redis_server.installed()
     assert all(row["worst lag ms"] > 0 for row in rows.values())
     assert all(row["MiB"] > 0 for what, row in rows.items() if what.startswith("GET"))
     assert "stopped, with 300 endpoints, after" in out
