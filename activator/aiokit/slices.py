@@ -32,3 +32,8 @@ class Slices:
         if self._clock() >= self._until:
             await asyncio.sleep(0)
             self._until = self._clock() + SLICE
+
+
+def in_one_piece() -> Slices:
+    """Where nobody is kept waiting, or nobody may come in between."""
+    return Slices(clock=lambda: 0.0)

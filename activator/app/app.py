@@ -17,6 +17,7 @@ from activator.admin.api import make_app
 from activator.aiokit.deadlines import Deadlines
 from activator.aiokit.outbox import Outbox
 from activator.aiokit.pace import Pace
+from activator.aiokit.slices import in_one_piece
 from activator.aiokit.tasks import Tasks
 from activator.app.cluster import OneCluster
 from activator.app.declared import DeclaredEndpoints
@@ -224,7 +225,8 @@ class App:
             await self._close_parts()
             raise
         self._telling.start()
-        self._declared.take(self.settings)
+        # in one piece: connections are accepted already, and each is to find its endpoint
+        await self._declared.take(self.settings, slices=in_one_piece())
         self._bookkeeper.start()
         self._keys.start()
         if self.settings.auth.api_keys_file is not None:
@@ -452,9 +454,11 @@ class App:
         await self._drained(within=grace)
         await self._end(self._proxy.part)
         self._refuse_held()
-        await self._end(self.workers.aclose, self.reloading.aclose, self._telling.aclose)
-        self._declared.close()
         await self._end(
+            self.workers.aclose,
+            self.reloading.aclose,
+            self._telling.aclose,
+            self._declared.aclose,
             self._close_endpoints,
             self._key_costs.aclose,
             self._bookkeeper.aclose,

@@ -7,10 +7,13 @@ follows from `config.annotations` and `core.declarations`; making them work is t
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
+from activator.aiokit.garbage import uncollected
+from activator.aiokit.slices import Slices
+from activator.aiokit.tasks import Tasks
 from activator.config.annotations import read_declaration
-from activator.core.declarations import Claim, settle
+from activator.core.declarations import Claim, Settled, settling
 from activator.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,13 +35,21 @@ _PATIENCE: Final = 30.0
 _NOT_KNOWN = "what the cluster declares is not known yet"
 
 
+class Apply(Protocol):
+    """`Supervisor.apply`."""
+
+    async def __call__(
+        self, endpoints: Sequence[Endpoint], *, slices: Slices | None = None
+    ) -> None: ...
+
+
 class DeclaredEndpoints:
-    """Until `close`. The file's endpoints never wait for the others, nor for the cluster."""
+    """Until `aclose`. The file's endpoints never wait for the others, nor for the cluster."""
 
     def __init__(
         self,
         *,
-        apply: Callable[[Sequence[Endpoint]], None],
+        apply: Apply,
         operations: AppOperations,
         events: EventLog,
         cluster: Callable[[], OneCluster],
@@ -51,10 +62,14 @@ class DeclaredEndpoints:
         self._loop = asyncio.get_running_loop()
         self._settings: Settings | None = None
         self._source: KubernetesSource | None = None
-        self._look_at: asyncio.TimerHandle | None = None
+        self._settling = asyncio.Lock()
+        self._stirred = asyncio.Event()
+        self._tasks = Tasks("declared")
         self._patient_until = self._loop.time() + _PATIENCE
         self._is_known = False
         self._declarations: list[Declaration] = []
+        self._is_settled = True
+        """False: what follows from these has met a fault halfway."""
         self._read: dict[Declaration, Endpoint | str] = {}
         """What a declaration means, or what is wrong with it."""
         self._valid: dict[str, Endpoint] = {}
@@ -70,8 +85,12 @@ class DeclaredEndpoints:
             return None
         return _NOT_KNOWN
 
-    def take(self, settings: Settings) -> None:
+    async def take(self, settings: Settings, *, slices: Slices | None = None) -> None:
         """The file says this from now on."""
+        async with self._settling:
+            await self._take(settings, slices=slices or Slices())
+
+    async def _take(self, settings: Settings, *, slices: Slices) -> None:
         before = self._settings
         if before is None or (before.defaults, before.templates) != (
             settings.defaults,
@@ -81,14 +100,15 @@ class DeclaredEndpoints:
         self._settings = settings
         namespaces = settings.declared.namespaces if settings.declared else ()
         if namespaces and self._source is None:
-            self._source = self._cluster().make_source(self._changed)
+            self._source = self._cluster().make_source(self._stirred.set)
+            self._tasks.spawn_lasting(self._follow, name="follow", again=self._stirred.set)
         if self._source is not None:
             self._source.follow(namespaces)
             self._declarations = [
                 each for each in self._declarations if each.namespace in namespaces
             ]
-        self._settle(settings)
-        self._changed()
+        await self._settle(settings, slices=slices)
+        self._stirred.set()
 
     def tell(self, endpoint: str, *, reason: str, message: str, is_warning: bool) -> str:
         """On the object that declares it, if one does; never waits. Returns its uid."""
@@ -98,35 +118,55 @@ class DeclaredEndpoints:
         self._source.tell(declaration, reason=reason, message=message, is_warning=is_warning)
         return declaration.uid
 
-    def close(self) -> None:
-        if self._look_at is not None:
-            self._look_at.cancel()
+    async def aclose(self) -> None:
+        await self._tasks.aclose()
         if self._source is not None:
             self._source.close()
         self._source = None
 
-    def _changed(self) -> None:
-        if self._look_at is None and self._source is not None:
-            self._look_at = self._loop.call_later(_GATHER, self._look)
+    async def _follow(self) -> None:
+        while True:
+            await self._stirred.wait()
+            await asyncio.sleep(_GATHER)
+            self._stirred.clear()
+            async with self._settling:
+                await self._look(Slices())
 
-    def _look(self) -> None:
-        self._look_at = None
+    async def _look(self, slices: Slices) -> None:
         # in halves, the younger of two would win for a moment
         if self._source is None or self._settings is None or not self._source.is_known:
             return
-        self._is_known = True
-        declarations = self._source.declarations()
-        if declarations != self._declarations:
+        declarations: list[Declaration] = []
+        before = iter(self._declarations)
+        is_news = not self._is_settled
+        for each in self._source.declarations():
+            known = next(before, None)
+            is_news = is_news or each != known
+            declarations.append(each if known is None or is_news else known)
+            await slices.turn()
+        if is_news or len(declarations) != len(self._declarations):
             self._declarations = declarations
-            self._settle(self._settings)
+            await self._settle(self._settings, slices=slices)
+        self._is_known = True
 
-    def _settle(self, settings: Settings) -> None:
+    async def _settle(self, settings: Settings, *, slices: Slices) -> None:
+        with uncollected():
+            self._is_settled = False
+            await self._settle_all(settings, slices=slices)
+            self._is_settled = True
+
+    async def _settle_all(self, settings: Settings, *, slices: Slices) -> None:
         claims: list[Claim] = []
         refused: dict[Declaration, str] = {}
-        self._read = {each: self._meaning(each, settings) for each in self._declarations}
+        read: dict[Declaration, Endpoint | str] = {}
+        for each in self._declarations:
+            read[each] = self._meaning(each, settings)
+            await slices.turn()
+        self._read = read
         present = {each.uid for each in self._declarations}
         self._valid = {uid: it for uid, it in self._valid.items() if uid in present}
-        for each, meaning in self._read.items():
+        for each, meaning in read.items():
+            await slices.turn()
             if isinstance(meaning, str):
                 refused[each] = meaning
                 before = self._valid.get(each.uid)
@@ -137,14 +177,16 @@ class DeclaredEndpoints:
                 self._valid[each.uid] = meaning
                 claims.append(Claim(each, meaning))
         allowed = settings.declared.allow if settings.declared else {}
-        settled = settle(claims, taken=settings.endpoints, allowed=allowed)
+        settled = Settled()
+        for _ in settling(claims, settled, taken=settings.endpoints, allowed=allowed):
+            await slices.turn()
         there = {endpoint.name for endpoint in settled.endpoints}
         self._by_endpoint = {
             each.declaration.endpoint: each.declaration
             for each in claims
             if each.endpoint.name in there and each.declaration not in settled.refused
         }
-        self._apply([*settings.endpoints, *settled.endpoints])
+        await self._apply([*settings.endpoints, *settled.endpoints], slices=slices)
         self._tell(settled.refused | refused)
 
     def _meaning(self, declaration: Declaration, settings: Settings) -> Endpoint | str:

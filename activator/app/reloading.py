@@ -16,7 +16,7 @@ from activator.errors import ConfigError
 from activator.sources.file import FileSource, FileWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from activator.app.operations import AppOperations
@@ -36,7 +36,7 @@ class Reloading:
         settings: Settings,
         *,
         overrides: Mapping[str, Any],
-        apply: Callable[[Settings], None],
+        apply: Callable[[Settings], Awaitable[None]],
         operations: AppOperations,
         events: EventLog,
     ) -> None:
@@ -50,7 +50,7 @@ class Reloading:
         self._apply = apply
         self._operations = operations
         self._events = events
-        self._source = FileSource(settings.source, overrides=overrides)
+        self._source = FileSource(settings.source, overrides=overrides, known=settings)
         self._keys_file = settings.auth.api_keys_file
         self._keys_watch = FileWatch([self._keys_file] if self._keys_file else [])
         tls = settings.server.tls
@@ -80,12 +80,12 @@ class Reloading:
     async def aclose(self) -> None:
         await self._tasks.aclose()
 
-    def _changed(self, settings: Settings) -> None:
+    async def _changed(self, settings: Settings) -> None:
         self._operations.note_config(settings)
         if settings == self.settings and not self._is_halfway:
             return
         before, self._is_halfway = self.settings, True
-        self._apply(settings)
+        await self._apply(settings)
         self.settings = settings
         self._door.trusted = settings.server.trusted_proxies
         self._proxy.openai = settings.openai

@@ -17,6 +17,7 @@ from activator.config.tree import Items, Table
 
 if TYPE_CHECKING:
     from activator.config.problems import Problems
+    from activator.config.unhurried import Breathe
 
 MAX_BYTES: Final = 16 << 20
 """Of one file: beyond it is not a configuration, and reading it would stall the process."""
@@ -38,9 +39,12 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     """PyYAML resolves YAML 1.1's scalars, where `no` is false and `1:30` is 90; not here."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 -- PyYAML's
+    breathe: Breathe | None = None
 
     def resolve(self, kind: type[yaml.Node], value: str, implicit: tuple[bool, bool]) -> str:
         """PyYAML's own asks by path, too, which costs a fifth of reading a file."""
+        if self.breathe is not None:
+            self.breathe()
         if kind is not yaml.ScalarNode:
             return _TAG + ("map" if kind is yaml.MappingNode else "seq")
         if implicit[0]:
@@ -63,22 +67,24 @@ for _kind, _pattern, _first in (
     )
 
 
-def decode(content: bytes, *, problems: Problems) -> Table | None:
+def decode(content: bytes, *, problems: Problems, breathe: Breathe | None = None) -> Table | None:
     """The document's mapping, or None if there is none; whatever is wrong goes to `problems`."""
     if len(content) > MAX_BYTES:
         problems.add(1, "", f"the file is larger than {MAX_BYTES >> 20} MiB")
         return None
-    root = _composed(content, problems)
+    root = _composed(content, problems, breathe)
     if root is None:
         return None
     if not isinstance(root, yaml.MappingNode):
         problems.add(_line(root), "", "the file must be a mapping of keys to values")
         return None
     try:
-        decoded = _Decoding(problems).value(root, path="", depth=0)
+        decoded = _Decoding(problems, breathe).value(root, path="", depth=0)
     except _TooMuch as stop:
         problems.add(stop.line, "", stop.message)
         return None
+    if breathe is not None:
+        _free(root, breathe)
     assert isinstance(decoded, Table)
     return decoded
 
@@ -92,11 +98,22 @@ def plain(text: str) -> str | int | float | bool:
     return float(text) if re.fullmatch(_FLOAT, text) else text
 
 
-def _composed(content: bytes, problems: Problems) -> yaml.Node | None:
+def _free(root: yaml.MappingNode, breathe: Breathe) -> None:
+    """Not all at once, as when nobody refers to it any more."""
+    for _, section in root.value:
+        while isinstance(section.value, list) and section.value:
+            section.value.pop()
+            breathe()
+
+
+def _composed(content: bytes, problems: Problems, breathe: Breathe | None) -> yaml.Node | None:
     try:
         if not _bounds_depth():
             _check_depth(content)
-        root = yaml.compose(content, Loader=_Loader)
+        loader = _Loader(content)
+        loader.breathe = breathe
+        root: yaml.Node | None = loader.get_single_node()
+        loader.dispose()
     except _TooMuch as stop:
         problems.add(stop.line, "", stop.message)
         return None
@@ -152,8 +169,9 @@ class _TooMuch(Exception):
 class _Decoding:
     """One walk over the composed nodes, counting what aliases multiply."""
 
-    def __init__(self, problems: Problems) -> None:
+    def __init__(self, problems: Problems, breathe: Breathe | None) -> None:
         self._problems = problems
+        self._breathe = breathe
         self._seen: set[int] = set()
         self._open: set[int] = set()
         self._written = 0
@@ -164,6 +182,8 @@ class _Decoding:
     def value(self, node: yaml.Node, *, path: str, depth: int) -> Any:
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
+        if self._breathe is not None:
+            self._breathe()
         self._enter(node, depth)
         self._open.add(id(node))
         try:

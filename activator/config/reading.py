@@ -7,6 +7,7 @@ outside the file. The steps themselves live in `schema`, `rules`, `build`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
@@ -20,6 +21,7 @@ from activator.config.schema import Document, RootKeys
 from activator.config.store_url import Kind, StoreUrl, has_password, parse_store_url
 from activator.config.templates import read_template
 from activator.config.tree import Items, Table, merged, without
+from activator.config.unhurried import unhurried
 from activator.core.routing import duplicates
 
 if TYPE_CHECKING:
@@ -27,9 +29,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from activator.config.problems import Loc, Problems
+    from activator.config.unhurried import Breathe
     from activator.core.endpoint import Endpoint
 
 _S = TypeVar("_S", bound=Section)
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class Declared:
     """With the defaults merged in."""
     whole: bool
     """False: keys that were wrong have been left out, to find what else is wrong."""
+    mark: bytes = b""
+    """The same for whatever says the same."""
 
     @property
     def loc(self) -> Loc:
@@ -68,8 +74,18 @@ class Reader:
     """Goes through one document; paths in it are relative to `base`."""
 
     def __init__(
-        self, tree: Table, *, base: Path, environ: Mapping[str, str], problems: Problems
+        self,
+        tree: Table,
+        *,
+        base: Path,
+        environ: Mapping[str, str],
+        problems: Problems,
+        known: Mapping[bytes, EndpointSection] | None = None,
+        breathe: Breathe | None = None,
     ) -> None:
+        """`known`: endpoints in which nothing is wrong, by `Declared.mark`."""
+        self._known = known or {}
+        self._breathe = breathe
         self._tree = tree
         self._base = base
         self._environ = environ
@@ -81,7 +97,7 @@ class Reader:
         defaults = self._defaults()
         declared = tuple(self._declared(defaults))
         whole = [each for each in declared if each.whole]
-        built = [(each, endpoint) for each in whole if (endpoint := self._built(each))]
+        built = [(each, made) for each in self._unhurried(whole) if (made := self._built(each))]
         self._check_names(declared)
         self._check_fallbacks(declared)
         self._check_matches(built)
@@ -126,16 +142,21 @@ class Reader:
             said = "is required" if declarations is None else "must be a list of endpoints"
             self._problems.at(self._tree, ("endpoints",), said)
             return
-        for index, declaration in enumerate(declarations):
+        for index, declaration in enumerate(self._unhurried(declarations)):
             under = ("endpoints", index)
             if not isinstance(declaration, Table):
                 self._problems.at(self._tree, under, "must be a mapping of keys to values")
                 continue
             tree = merged(defaults, declaration)
+            mark = _mark(tree)
+            known = self._known.get(mark)
+            if known is not None:
+                yield Declared(index, known, tree, whole=True, mark=mark)
+                continue
             keys, wrong = self._validated(EndpointSection, tree, under=under)
             if keys is not None:
                 self._tell(tree, rules.endpoint_problems(keys), under=under, wrong=wrong)
-                yield Declared(index, keys, tree, whole=not wrong)
+                yield Declared(index, keys, tree, whole=not wrong, mark=mark)
 
     def _defaults(self) -> Table:
         """What is merged under each endpoint: only keys that may stand there."""
@@ -166,7 +187,7 @@ class Reader:
 
     def _check_names(self, declared: Iterable[Declared]) -> None:
         owners: dict[str, Declared] = {}
-        for each in declared:
+        for each in self._unhurried(declared):
             owner = owners.setdefault(each.keys.name, each)
             if owner is not each:
                 line = owner.tree.lines["name"]
@@ -174,18 +195,21 @@ class Reader:
                 self._problems.at(each.tree, ("name",), said, under=each.loc)
 
     def _check_fallbacks(self, declared: Iterable[Declared]) -> None:
-        others = {each.keys.name: each.keys for each in declared}
-        for each in declared:
+        others = {each.keys.name: each.keys for each in self._unhurried(declared)}
+        for each in self._unhurried(declared):
             found = rules.fallback_problem(each.keys, others)
             if found is not None:
                 self._problems.at(each.tree, found[0], found[1], under=each.loc)
 
     def _check_matches(self, built: Iterable[tuple[Declared, Endpoint]]) -> None:
-        places = {id(endpoint): declared for declared, endpoint in built}
-        for one, other in duplicates([endpoint for _, endpoint in built]):
+        places = {id(endpoint): declared for declared, endpoint in self._unhurried(built)}
+        for one, other in duplicates(self._unhurried([endpoint for _, endpoint in built])):
             first, second = places[id(one)], places[id(other)]
             said = f"the same match as `{one.name}` on line {first.tree.line}"
             self._problems.at(second.tree, ("match",), said, under=second.loc)
+
+    def _unhurried(self, these: Iterable[_T]) -> Iterable[_T]:
+        return unhurried(these, self._breathe)
 
     def _templates(
         self, built: Iterable[tuple[Declared, Endpoint]], defaults: Table
@@ -193,7 +217,7 @@ class Reader:
         """Those of the defaults too: endpoints that are declared elsewhere have them."""
         found = {
             self._base / declared.keys.waiting_page_template: endpoint.page_template
-            for declared, endpoint in built
+            for declared, endpoint in self._unhurried(built)
             if declared.keys.waiting_page_template is not None
         }
         named = defaults.get("waitingPageTemplate")
@@ -286,3 +310,8 @@ class Reader:
         for loc, said in findings:
             if loc[:-1] not in doubtful:  # a rule may have read a default for what was wrong
                 self._problems.at(tree, loc, said, under=under)
+
+
+def _mark(tree: Table) -> bytes:
+    """Of what it says, wherever that stands."""
+    return blake2b(repr(tree).encode(), digest_size=16).digest()

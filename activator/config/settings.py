@@ -17,6 +17,7 @@ from activator.config.problems import Problems
 from activator.config.reading import Reader
 from activator.config.store_url import Kind
 from activator.config.tree import Table, override
+from activator.config.unhurried import unhurried
 from activator.core.declarations import Allowance
 from activator.core.jobs import JobsPolicy
 from activator.core.webhooks import WebhookPolicy
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         ServerSection,
     )
     from activator.config.store_url import StoreUrl
+    from activator.config.unhurried import Breathe
     from activator.core.endpoint import Endpoint
 
 
@@ -133,6 +135,8 @@ class Settings:
     source: Path = field(compare=False)
     _root: RootKeys = field(compare=False, repr=False)
     _declared: tuple[EndpointSection, ...] = field(compare=False, repr=False)
+    _marks: tuple[bytes, ...] = field(compare=False, repr=False)
+    """Of these (`config.reading.Declared`)."""
 
     def masked(self) -> dict[str, Any]:
         """The configuration in force in the words of its file: defaults filled in, durations and
@@ -154,20 +158,31 @@ def load(
     *,
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    known: Settings | None = None,
+    breathe: Breathe | None = None,
 ) -> Settings:
     """Read and check a file. Raises ConfigError with every problem, `FILE:LINE: key: message`.
 
     `overrides` (`server.listen` → value) win over the file. `environ` is what `${NAME}` refers
-    to, the process's own unless given.
+    to, the process's own unless given. `known`: what it has said before; endpoints of which it says
+    the same are the same objects, and looked at less closely. `breathe` is called every now and
+    then, for whoever wants to rest while thousands of endpoints are read, or to stop.
     """
     source = Path(path)
     base = source.absolute().parent
     problems = Problems(source)
-    tree = _document(source, problems)
+    tree = _document(source, problems, breathe)
     for key, value in (overrides or {}).items():
         override(tree, key, value)
     environ = os.environ if environ is None else environ
-    reading = Reader(tree, base=base, environ=environ, problems=problems).read()
+    reading = Reader(
+        tree,
+        base=base,
+        environ=environ,
+        problems=problems,
+        known=dict(zip(known._marks, known._declared, strict=True)) if known else None,
+        breathe=breathe,
+    ).read()
     root = reading.root
     store = root.store
     auth = root.auth
@@ -191,23 +206,38 @@ def load(
         ),
         openai=OpenAI(root.openai.default_model, root.openai.peek_bytes),
         tracing=Tracing(root.tracing.endpoint, root.tracing.sample) if root.tracing else None,
-        endpoints=reading.endpoints,
+        endpoints=_as_known(reading.endpoints, known.endpoints if known else (), breathe),
         declared=_declared(root.sources.kubernetes),
         templates=reading.templates,
         defaults=reading.defaults if root.sources.kubernetes else Table(0),
-        warnings=_warnings(reading, tree=tree, found=Problems(source)),
+        warnings=_warnings(reading, tree=tree, found=Problems(source), breathe=breathe),
         source=source,
         _root=root,
         _declared=tuple(each.keys for each in reading.declared),
+        _marks=tuple(each.mark for each in reading.declared),
     )
 
 
-def _document(source: Path, problems: Problems) -> Table:
+def _as_known(
+    endpoints: tuple[Endpoint, ...], known: tuple[Endpoint, ...], breathe: Breathe | None
+) -> tuple[Endpoint, ...]:
+    """Those that are as they were are the same, so that nobody need compare them again."""
+    if not known:
+        return endpoints
+    before = {each.name: each for each in known}
+    found: list[Endpoint] = []
+    for each in unhurried(endpoints, breathe):
+        one = before.get(each.name)
+        found.append(one if one is not None and one == each else each)
+    return tuple(found)
+
+
+def _document(source: Path, problems: Problems, breathe: Breathe | None) -> Table:
     try:
         content = source.read_bytes()
     except OSError as error:
         raise ConfigError([f"{source}: cannot be read: {error.strerror}"]) from error
-    tree = decode(content, problems=problems)
+    tree = decode(content, problems=problems, breathe=breathe)
     if tree is None:
         raise ConfigError(problems.lines())
     return tree
@@ -258,13 +288,15 @@ def _jobs(keys: JobsSection) -> JobsPolicy:
     )
 
 
-def _warnings(reading: Reading, *, tree: Table, found: Problems) -> tuple[str, ...]:
+def _warnings(
+    reading: Reading, *, tree: Table, found: Problems, breathe: Breathe | None
+) -> tuple[str, ...]:
     for loc, said in rules.root_warnings(reading.root):
         found.at(tree, loc, said)
     if not reading.declared and reading.root.sources.kubernetes is None:
         found.at(tree, ("endpoints",), "there is none: every request is a 404")
     others = {each.keys.name: each.keys for each in reading.declared}
-    for each in reading.declared:
+    for each in unhurried(reading.declared, breathe):
         warnings = rules.endpoint_warnings(
             each.keys,
             store_bytes=reading.root.store.max_bytes,

@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from activator.aiokit.garbage import uncollected
+from activator.aiokit.slices import Slices
 from activator.aiokit.tasks import Tasks
+from activator.core.routing import RouteTable
 from activator.errors import NoRoute
 
 if TYPE_CHECKING:
@@ -40,6 +43,9 @@ class Supervisor:
         self._events = events
         self._metrics = metrics
         self._controllers: dict[str, Controller] = {}
+        self._in_force: dict[str, Endpoint] = {}
+        """What has become of each as a whole: a change that met a fault is begun again."""
+        self._applying = asyncio.Lock()
         self._tasks = Tasks("supervisor")
         self._finishing: dict[str, Controller] = {}
         """Their replicas finish what they have."""
@@ -57,27 +63,44 @@ class Supervisor:
         """The same, in no order, for who looks at all of them often: it goes on changing."""
         return self._controllers
 
-    def apply(self, endpoints: Sequence[Endpoint]) -> None:
-        """Make these the endpoints at work. No request is lost by a change; those that wait for
-        an endpoint that is gone are told so."""
-        wanted = {endpoint.name: endpoint for endpoint in endpoints}
+    async def apply(self, endpoints: Sequence[Endpoint], *, slices: Slices | None = None) -> None:
+        """Make these the endpoints at work, after whatever is being applied already. No request is
+        lost by a change; those that wait for an endpoint that is gone are told so."""
+        async with self._applying:
+            with uncollected():
+                await self._apply(endpoints, slices=slices or Slices())
+
+    async def _apply(self, endpoints: Sequence[Endpoint], *, slices: Slices) -> None:
+        """Requests come in between: what they find is there before they can find it, and goes when
+        they cannot any more."""
+        wanted = {endpoint.name for endpoint in endpoints}
+        changed: list[Endpoint] = []
         for endpoint in endpoints:
-            control = self._controllers.get(endpoint.name)
-            if control is None:
+            before = self._in_force.get(endpoint.name)
+            if before is None:
                 self._add(endpoint)
-            elif control.live.endpoint != endpoint:
-                self._change(control, endpoint)
-        self._registry.route(endpoints)
+            elif before is not endpoint and before != endpoint:
+                changed.append(endpoint)
+            await slices.turn()
+        routes = RouteTable()
+        for _ in routes.fill(endpoints):
+            await slices.turn()
+        for endpoint in changed:
+            self._change(self._controllers[endpoint.name], endpoint)
+            await slices.turn()
+        self._registry.route(routes)
         for name in [name for name in self._controllers if name not in wanted]:
             self._remove(name)
+            await slices.turn()
 
     def _add(self, endpoint: Endpoint) -> None:
         live = self._make_live(endpoint)
-        self._registry.add(live)
-        self._begin(live)
-
-    def _begin(self, live: LiveEndpoint) -> None:
         control = self._make_controller(live)
+        self._registry.add(live)
+        self._begin(control)
+        self._in_force[endpoint.name] = endpoint
+
+    def _begin(self, control: Controller) -> None:
         self._controllers[control.name] = control
         if control.name in self._finishing:
             self._waiting[control.name] = control
@@ -85,14 +108,17 @@ class Supervisor:
             control.start()
 
     def _change(self, control: Controller, endpoint: Endpoint) -> None:
-        before = control.live.endpoint
+        before = self._in_force[endpoint.name]
         self._events.record(endpoint.name, "reconfigured", _difference(before, endpoint))
         control.reconfigure(endpoint)
         if before.backend != endpoint.backend:
+            successor = self._make_controller(control.live)
             self._let_go(control)
-            self._begin(control.live)
+            self._begin(successor)
+        self._in_force[endpoint.name] = endpoint
 
     def _remove(self, name: str) -> None:
+        self._in_force.pop(name, None)
         control = self._controllers.pop(name)
         self._registry.remove(name)
         self._events.record(name, "removed", "it is no longer configured")

@@ -101,11 +101,27 @@ def settle(
     allowed: Mapping[str, Allowance],
 ) -> Settled:
     """`taken`: declared elsewhere, which always wins. `allowed` by namespace."""
-    settled, owners = Settled(), _Owners()
+    settled = Settled()
+    for _ in settling(claims, settled, taken=taken, allowed=allowed):
+        pass
+    return settled
+
+
+def settling(
+    claims: Iterable[Claim],
+    settled: Settled,
+    *,
+    taken: Sequence[Endpoint],
+    allowed: Mapping[str, Allowance],
+) -> Iterator[None]:
+    """As `settle` in steps, of thousands of them."""
+    owners = _Owners()
     oldest_first = sorted(claims, key=lambda each: each.age)
     for endpoint in taken if oldest_first else ():
         owners.give(endpoint)
+        yield
     for claim in oldest_first:
+        yield
         endpoint, of = claim.endpoint, claim.declaration
         excess = next(_beyond(endpoint, allowed.get(of.namespace, Allowance())), "")
         if excess:
@@ -117,7 +133,6 @@ def settle(
         else:
             owners.give(endpoint)
             settled.endpoints.append(endpoint)
-    return settled
 
 
 class _Owners:

@@ -72,32 +72,45 @@ class RouteTable:
     and KEDA's HTTP add-on; nginx, which stops at the host, makes one path claim a whole host).
     """
 
-    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
-        exact: dict[str, list[_Rule]] = {}
-        wild: dict[str, list[_Rule]] = {}
-        everywhere: list[_Rule] = []
-        for rule in _rules(endpoints):
-            if rule.host == _ANY_HOST:
-                everywhere.append(rule)
-            elif rule.host.startswith("*."):
-                wild.setdefault(rule.host[1:], []).append(rule)
-            else:
-                exact.setdefault(rule.host, []).append(rule)
-        self._exact = {host: _Host(rules) for host, rules in exact.items()}
-        self._wild = {suffix: _Host(rules) for suffix, rules in wild.items()}
-        self._suffix_sizes = sorted({len(suffix) for suffix in wild}, reverse=True)
-        self._everywhere = _Host(everywhere)
-        self.names_models = any(each.match.models or each.aliases for each in endpoints)
+    def __init__(self, endpoints: Sequence[Endpoint] = ()) -> None:
+        self._exact: dict[str, _Host] = {}
+        self._wild: dict[str, _Host] = {}
+        self._suffix_sizes: list[int] = []
+        self._everywhere = _Host()
+        self.names_models = False
         """Whether a request's model can matter at all."""
-        self.likes_prompts = any(each.balance is Balance.PREFIX_HASH for each in endpoints)
+        self.likes_prompts = False
         """Whether it can matter how a prompt begins."""
-        self.header_names = frozenset(
-            name
-            for each in endpoints
-            for name in (each.affinity_header, *(name for name, _ in each.match.headers))
-            if name is not None
-        )
+        self.header_names: frozenset[str] = frozenset()
         """Of headers that can matter, by route or affinity."""
+        for _ in self.fill(endpoints):
+            pass
+
+    def fill(self, endpoints: Sequence[Endpoint]) -> Iterator[None]:
+        """The same of an empty one, in steps: thousands of endpoints take a while. Nothing can be
+        found before the last."""
+        hosts: dict[str, list[_Rule]] = {_ANY_HOST: []}
+        for rule in _rules(endpoints):
+            hosts.setdefault(rule.host, []).append(rule)
+            yield
+        header_names: set[str] = set()
+        for each in endpoints:
+            self.names_models |= bool(each.match.models or each.aliases)
+            self.likes_prompts |= each.balance is Balance.PREFIX_HASH
+            header_names.update(name for name, _ in each.match.headers)
+            if each.affinity_header is not None:
+                header_names.add(each.affinity_header)
+            yield
+        self.header_names = frozenset(header_names)
+        for host, rules in hosts.items():
+            if host == _ANY_HOST:
+                made = self._everywhere
+            elif host.startswith("*."):
+                made = self._wild[host[1:]] = _Host()
+            else:
+                made = self._exact[host] = _Host()
+            yield from made.fill(rules)
+        self._suffix_sizes = sorted({len(suffix) for suffix in self._wild}, reverse=True)
 
     def match(
         self,
@@ -136,7 +149,7 @@ class RouteTable:
                 yield from known.candidates(path)
 
 
-def duplicates(endpoints: Sequence[Endpoint]) -> list[tuple[Endpoint, Endpoint]]:
+def duplicates(endpoints: Iterable[Endpoint]) -> list[tuple[Endpoint, Endpoint]]:
     """Pairs that claim one and the same combination of host, prefix, headers and model.
 
     The first of a pair was declared first; a pair is told once, however much it shares.
@@ -240,12 +253,20 @@ class _Host:
 
     __slots__ = ("_by_prefix", "_sizes", "_whole")
 
-    def __init__(self, rules: Sequence[_Rule]) -> None:
+    def __init__(self) -> None:
+        self._whole = _Prefix()
+        self._by_prefix: dict[str, _Prefix] = {}
+        self._sizes: tuple[int, ...] = ()
+
+    def fill(self, rules: Sequence[_Rule]) -> Iterator[None]:
         grouped: dict[str, list[_Rule]] = {}
         for rule in rules:
             grouped.setdefault(rule.prefix, []).append(rule)
-        self._whole = _Prefix(grouped.pop("", ()))
-        self._by_prefix = {prefix: _Prefix(group) for prefix, group in grouped.items()}
+            yield
+        yield from self._whole.fill(grouped.pop("", ()))
+        for prefix, group in grouped.items():
+            made = self._by_prefix[prefix] = _Prefix()
+            yield from made.fill(group)
         self._sizes = tuple(sorted({len(prefix) for prefix in grouped}, reverse=True))
 
     def find(
@@ -276,33 +297,42 @@ class _Prefix:
 
     __slots__ = ("_by_names", "_only", "candidates")
 
-    def __init__(self, rules: Sequence[_Rule]) -> None:
+    def __init__(self) -> None:
         self._only: Routed | None = None
         self._by_names: tuple[
             tuple[tuple[str, ...], dict[tuple[str | None, ...], _Models]], ...
         ] = ()
         self.candidates: tuple[Routed, ...] = ()
+
+    def fill(self, rules: Sequence[_Rule]) -> Iterator[None]:
         if len(rules) == 1 and not rules[0].headers and rules[0].model is None:
             # as nearly all of thousands of endpoints
             self._only = Routed(rules[0].endpoint, rules[0].prefix)
             self.candidates = (self._only,)
         elif rules:
-            self._sort(rules)
+            yield from self._sort(rules)
+        yield
 
-    def _sort(self, rules: Sequence[_Rule]) -> None:
-        ordered = sorted(rules, key=lambda rule: (-len(rule.headers), rule.order))
-        self.candidates = tuple(
-            {rule.endpoint.name: Routed(rule.endpoint, rule.prefix) for rule in ordered}.values()
-        )
+    def _sort(self, rules: Sequence[_Rule]) -> Iterator[None]:
+        # they come in order: only who asks for more headers comes before
+        ordered = sorted(rules, key=lambda rule: -len(rule.headers))
+        candidates: dict[str, Routed] = {}
         grouped: dict[tuple[str, ...], dict[tuple[str | None, ...], list[_Rule]]] = {}
-        for rule in rules:
+        for rule in ordered:
+            candidates[rule.endpoint.name] = Routed(rule.endpoint, rule.prefix)
             names = tuple(name for name, _ in rule.headers)
             values = tuple(value for _, value in rule.headers)
             grouped.setdefault(names, {}).setdefault(values, []).append(rule)
-        self._by_names = tuple(
-            (names, {values: _Models(group) for values, group in by_values.items()})
-            for names, by_values in sorted(grouped.items(), key=lambda item: -len(item[0]))
-        )
+            yield
+        self.candidates = tuple(candidates.values())
+        by_names: list[tuple[tuple[str, ...], dict[tuple[str | None, ...], _Models]]] = []
+        for names, by_values in grouped.items():
+            models: dict[tuple[str | None, ...], _Models] = {}
+            for asked, group in by_values.items():
+                models[asked] = _Models()
+                yield from models[asked].fill(group)
+            by_names.append((names, models))
+        self._by_names = tuple(by_names)
 
     def find(self, headers: Callable[[str], str | None], model: str | None) -> Routed | None:
         if self._only is not None:
@@ -323,12 +353,18 @@ class _Models:
 
     __slots__ = ("_any", "_by_start", "_exact", "_named", "_patterns", "_sizes")
 
-    def __init__(self, rules: Sequence[_Rule]) -> None:
+    def __init__(self) -> None:
         self._any: _Hit | None = None
         self._exact: dict[str, _Hit] = {}
         self._by_start: dict[str, _Hit] = {}
+        self._sizes: tuple[int, ...] = ()
+        self._patterns: tuple[tuple[list[str], _Hit], ...] = ()
+        self._named = False
+
+    def fill(self, rules: Sequence[_Rule]) -> Iterator[None]:
         patterns: list[tuple[list[str], _Hit]] = []
         for rule in rules:
+            yield
             if rule.model is None:
                 self._any = self._any or _Hit.of(rule, 0)
                 continue

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from activator.aiokit.aside import aside
+from activator.aiokit.garbage import uncollected
 from activator.config.settings import load
 from activator.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from pathlib import Path
 
     from activator.config.settings import Settings
@@ -107,8 +109,11 @@ class FileSource:
         poll: float = 1.0,
         environ: Mapping[str, str] | None = None,
         overrides: Mapping[str, Any] | None = None,
+        known: Settings | None = None,
     ) -> None:
+        """`known`: what the file has said before, if anybody knows."""
         self._path = path
+        self._known = known
         self._environ = environ
         self._overrides = overrides
         self._watch = FileWatch([path], poll=poll)
@@ -119,7 +124,7 @@ class FileSource:
         self._watch.poke()
 
     async def run(
-        self, changed: Callable[[Settings], None], refused: Callable[[list[str]], None]
+        self, changed: Callable[[Settings], Awaitable[None]], refused: Callable[[list[str]], None]
     ) -> None:
         """Tells the configuration at once, then after every change; see `sources.base.Source`.
 
@@ -130,18 +135,26 @@ class FileSource:
         problems: list[str] | None = None
         while True:
             asked, self._asked = self._asked, False
-            try:
-                settings = await asyncio.to_thread(self._load)
-            except ConfigError as error:
-                if error.problems != problems:
-                    problems = error.problems
-                    refused(problems)
-            else:
-                self._watch.follow([self._path, *settings.templates])
-                if settings != current or problems is not None or asked:
-                    current, problems = settings, None
-                    changed(settings)
+            with uncollected():
+                try:
+                    settings = await aside(self._load)
+                except ConfigError as error:
+                    if error.problems != problems:
+                        problems = error.problems
+                        refused(problems)
+                else:
+                    self._known = settings
+                    self._watch.follow([self._path, *settings.templates])
+                    if settings != current or problems is not None or asked:
+                        current, problems = settings, None
+                        await changed(settings)
             await self._watch.wait()
 
-    def _load(self) -> Settings:
-        return load(self._path, environ=self._environ, overrides=self._overrides)
+    def _load(self, breathe: Callable[[], None]) -> Settings:
+        return load(
+            self._path,
+            environ=self._environ,
+            overrides=self._overrides,
+            known=self._known,
+            breathe=breathe,
+        )

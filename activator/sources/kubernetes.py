@@ -7,6 +7,7 @@ are the ones that the endpoints' drivers read.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from activator.core.declarations import Declaration, said
@@ -61,11 +62,14 @@ class KubernetesSource:
             each.is_known or isinstance(each.trouble, Forbidden | Missing) for each in watches
         )
 
-    def declarations(self) -> list[Declaration]:
-        """As last known, however long ago."""
-        found = [each for it in self._services.values() for each in it.watch.items.values()]
-        found += self._of_workloads()
-        return found
+    def declarations(self) -> Iterator[Declaration]:
+        """As known now, or last, however long ago: whatever changes until the last is taken."""
+        services = [each for it in self._services.values() for each in it.watch.items.values()]
+        workloads = [
+            (namespace, resource, list(it.watch.items.values()))
+            for (namespace, resource), it in self._workloads.items()
+        ]
+        return chain(services, _of_workloads(workloads))
 
     def tell(
         self, declaration: Declaration, *, reason: str, message: str, is_warning: bool
@@ -78,19 +82,22 @@ class KubernetesSource:
     def close(self) -> None:
         self.follow(())
 
-    def _of_workloads(self) -> Iterator[Declaration]:
-        for (namespace, resource), following in self._workloads.items():
-            for each in following.watch.items.values():
-                if each.declared:
-                    yield Declaration(
-                        group_version=resource.group_version,
-                        kind=resource.kind,
-                        namespace=namespace,
-                        name=each.name,
-                        uid=each.uid,
-                        created=each.created,
-                        said=each.declared,
-                    )
+
+def _of_workloads(
+    found: Iterable[tuple[str, Resource, Iterable[Workload]]],
+) -> Iterator[Declaration]:
+    for namespace, resource, workloads in found:
+        for each in workloads:
+            if each.declared:
+                yield Declaration(
+                    group_version=resource.group_version,
+                    kind=resource.kind,
+                    namespace=namespace,
+                    name=each.name,
+                    uid=each.uid,
+                    created=each.created,
+                    said=each.declared,
+                )
 
 
 def _read_service(raw: dict[str, Any]) -> Declaration | None:

@@ -17,7 +17,7 @@ from activator.core.routing import RouteTable
 from activator.upstream.pool import Pool, UpstreamKit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import date
 
     from activator.aiokit.tasks import Tasks
@@ -281,7 +281,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._live: dict[str, LiveEndpoint] = {}
-        self.routes = RouteTable(())
+        self.routes = RouteTable()
         self.added: Callable[[LiveEndpoint], None] = _unheard
         self.removed: Callable[[LiveEndpoint], None] = _unheard
         self.rerouted: Callable[[], None] = _nobody_looks
@@ -305,9 +305,9 @@ class Registry:
         self.removed(live)
         return live
 
-    def route(self, endpoints: Sequence[Endpoint]) -> None:
+    def route(self, routes: RouteTable) -> None:
         """From now on requests find these endpoints; each must be alive."""
-        self.routes = RouteTable(endpoints)
+        self.routes = routes
         self.rerouted()
 
 

@@ -97,7 +97,7 @@ class Office:
 async def office(*, scalable: bool = True) -> AsyncIterator[Office]:
     async with house() as h:
         h.world.scalable = scalable
-        h.supervisor.apply([endpoint()])
+        await h.supervisor.apply([endpoint()])
         yield Office(h)
 
 
@@ -228,7 +228,7 @@ async def test_readiness_is_what_the_app_says() -> None:
 
 async def test_endpoints_are_listed_by_name() -> None:
     async with office() as o:
-        o.house.supervisor.apply([endpoint("z"), endpoint("b"), endpoint()])
+        await o.house.supervisor.apply([endpoint("z"), endpoint("b"), endpoint()])
 
         assert [each.name for each in o.operations.endpoints()] == ["b", "m", "z"]
 

@@ -39,7 +39,7 @@ class Applied:
     def __init__(self) -> None:
         self.told: list[list[str]] = []
 
-    def apply(self, endpoints: Sequence[Endpoint]) -> None:
+    async def apply(self, endpoints: Sequence[Endpoint]) -> None:
         self.told.append([endpoint.name for endpoint in endpoints])
 
 

@@ -53,7 +53,7 @@ class House:
 async def house(*endpoints: Endpoint) -> AsyncIterator[House]:
     before = asyncio.all_tasks()
     made = House()
-    made.supervisor.apply(endpoints)
+    await made.supervisor.apply(endpoints)
     try:
         yield made
     finally:

@@ -224,7 +224,7 @@ async def test_another_backend_goes_on_with_the_same_account() -> None:
         h = f.houses[0]
         await asyncio.sleep(20.0)
         other = ProcessBackend(("another", "{port}"))
-        h.supervisor.apply([replace(h.control().live.endpoint, backend=other)])
+        await h.supervisor.apply([replace(h.control().live.endpoint, backend=other)])
         await asyncio.sleep(20.0)
 
         assert f.keepers[0].today("m").saved == pytest.approx(40.0, abs=0.1)
@@ -233,7 +233,7 @@ async def test_another_backend_goes_on_with_the_same_account() -> None:
 async def test_what_an_endpoint_had_used_stays_booked_when_it_is_gone() -> None:
     async with firm() as f:
         await asyncio.sleep(15.0)
-        f.houses[0].supervisor.apply([])
+        await f.houses[0].supervisor.apply([])
         await asyncio.sleep(20.0)
 
         assert await f.saved() == pytest.approx(20.0, abs=0.1)
@@ -247,7 +247,7 @@ async def test_nothing_is_kept_of_an_endpoint_that_is_gone_and_booked() -> None:
         keeper = f.keepers[0]
         await asyncio.sleep(15.0)
         f.book.away = True
-        f.houses[0].supervisor.apply([f.houses[0].control("m1").live.endpoint])
+        await f.houses[0].supervisor.apply([f.houses[0].control("m1").live.endpoint])
         await asyncio.sleep(10.0)
         assert set(keeper._waiting) == {"m0", "m1"}  # it is to be booked still
 

@@ -107,7 +107,7 @@ async def test_an_endpoint_that_is_added_later_is_told_as_well() -> None:
     await log.note("late", {"ready": 7.0})
     async with shop(log) as s:
         await asyncio.sleep(1.0)
-        s.house.supervisor.apply([endpoint(), endpoint("late")])
+        await s.house.supervisor.apply([endpoint(), endpoint("late")])
         await asyncio.sleep(EVERY)
 
         assert s.house.control("late").cold_starts.typical == pytest.approx(7.0)

@@ -119,7 +119,7 @@ async def firm(count: int = 1, *, wall: float = 1000.0) -> AsyncIterator[Firm]:
     async with contextlib.AsyncExitStack() as endings:
         houses = [House() for _ in range(count)]
         for each in houses:
-            each.supervisor.apply([priced])
+            await each.supervisor.apply([priced])
             endings.callback(each.world.deadlines.close)
             endings.push_async_callback(each.world.tasks.aclose)
             endings.push_async_callback(each.supervisor.aclose)

@@ -33,7 +33,7 @@ async def test_an_unchanged_endpoint_is_left_alone() -> None:
         control = h.control()
         caller = h.call()
         await served(h, caller)
-        h.supervisor.apply([endpoint()])
+        await h.supervisor.apply([endpoint()])
 
         assert h.control() is control
         assert caller.replica is not None
@@ -42,7 +42,7 @@ async def test_an_unchanged_endpoint_is_left_alone() -> None:
 
 async def test_an_endpoint_that_is_added_serves() -> None:
     async with house(endpoint()) as h:
-        h.supervisor.apply([endpoint(), endpoint("n")])
+        await h.supervisor.apply([endpoint(), endpoint("n")])
         caller = h.call("n")
 
         assert await served(h, caller) == "n.1-1"
@@ -55,7 +55,7 @@ async def test_a_removed_endpoint_tells_who_waits_and_lets_what_runs_finish() ->
     async with house(endpoint()) as h:
         running, waiting = h.call(), h.call()
         await served(h, running)
-        h.supervisor.apply([])
+        await h.supervisor.apply([])
 
         assert isinstance(waiting.error, NoRoute)
         assert h.registry.get("m") is None
@@ -71,7 +71,7 @@ async def test_who_comes_back_in_line_at_a_removed_endpoint_is_told() -> None:
         running = h.call()
         await served(h, running)
         gate = h.registry["m"].gate
-        h.supervisor.apply([])
+        await h.supervisor.apply([])
         late = Caller(gate)  # as a request that a replica has failed
         await h.world.until(lambda: late.error, within=1.0)
 
@@ -83,7 +83,7 @@ async def test_another_backend_begins_when_the_old_replicas_have_finished() -> N
     async with house(endpoint()) as h:
         running, waiting = h.call(), h.call()
         await served(h, running)
-        h.supervisor.apply([endpoint(backend=OTHER)])
+        await h.supervisor.apply([endpoint(backend=OTHER)])
         await asyncio.sleep(100.0)
 
         assert waiting.replica is None
@@ -101,9 +101,9 @@ async def test_a_backend_changed_twice_while_the_first_finishes_starts_the_last_
     async with house(endpoint()) as h:
         running, waiting = h.call(), h.call()
         await served(h, running)
-        h.supervisor.apply([endpoint(backend=OTHER)])
+        await h.supervisor.apply([endpoint(backend=OTHER)])
         await asyncio.sleep(1.0)
-        h.supervisor.apply([endpoint(backend=THIRD)])
+        await h.supervisor.apply([endpoint(backend=THIRD)])
         await asyncio.sleep(1.0)
         running.done()
 
@@ -118,8 +118,8 @@ async def test_removed_and_added_again_it_begins_when_the_old_replicas_have_fini
     async with house(endpoint()) as h:
         running = h.call()
         await served(h, running)
-        h.supervisor.apply([])
-        h.supervisor.apply([endpoint()])
+        await h.supervisor.apply([])
+        await h.supervisor.apply([endpoint()])
         waiting = h.call()
         await asyncio.sleep(50.0)
         assert waiting.replica is None
@@ -133,7 +133,7 @@ async def test_limits_change_in_place() -> None:
     async with house(endpoint()) as h:
         callers = [h.call() for _ in range(3)]
         await served(h, callers[0])
-        h.supervisor.apply([replace(endpoint(), concurrency=3)])
+        await h.supervisor.apply([replace(endpoint(), concurrency=3)])
         await h.world.until(lambda: all(caller.replica for caller in callers))
 
         assert len(h.drivers) == 1
@@ -147,7 +147,7 @@ async def test_closing_ends_what_still_finishes() -> None:
         running = [h.call(), h.call("n")]
         for caller in running:
             await served(h, caller)
-        h.supervisor.apply([endpoint(backend=OTHER)])
+        await h.supervisor.apply([endpoint(backend=OTHER)])
         await h.supervisor.aclose()
 
         assert h.drivers[0].running == h.drivers[1].running == ()
@@ -159,7 +159,7 @@ async def test_closing_in_the_moment_of_a_change_leaves_nothing_running() -> Non
     async with house(endpoint()) as h:
         running = h.call()
         await served(h, running)
-        h.supervisor.apply([])
+        await h.supervisor.apply([])
         await h.supervisor.aclose()
 
         assert not h.drivers[0].running

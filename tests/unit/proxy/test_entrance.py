@@ -17,6 +17,7 @@ from activator.config.settings import OpenAI
 from activator.coordination.memory_quotas import MemoryQuotas
 from activator.core.endpoint import Balance, Dialect, Match, NeverWake
 from activator.core.job_ids import RANDOM, new_id
+from activator.core.routing import RouteTable
 from activator.errors import ShuttingDown
 from activator.proxy.asking import Asking
 from activator.proxy.body import HeldMemory
@@ -69,7 +70,7 @@ class Hall:
             tasks=Tasks("test"),
         )
         registry.add(self.live)
-        registry.route([endpoint])
+        registry.route(RouteTable([endpoint]))
         self.proxy = Proxy(
             loop=loop,
             clock=loop.time,
@@ -231,7 +232,7 @@ async def test_what_a_head_led_to_holds_as_long_as_the_routes() -> None:
         line = "GET /?a HTTP/1.1"
         for _ in range(3):  # by then it is known byte for byte
             before: Any = h.comes(message(line)).receiver
-        h.proxy.registry.route([h.live.endpoint])
+        h.proxy.registry.route(RouteTable([h.live.endpoint]))
         after: Any = h.comes(message(line)).receiver
         again: Any = h.comes(message(line)).receiver
 

@@ -45,7 +45,7 @@ class Told:
         self.names: list[list[str]] = []
         self.refusals: list[list[str]] = []
 
-    def changed(self, settings: Settings) -> None:
+    async def changed(self, settings: Settings) -> None:
         self.names.append([endpoint.name for endpoint in settings.endpoints])
 
     def refused(self, problems: list[str]) -> None:

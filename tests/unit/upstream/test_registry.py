@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from activator.core.endpoint import Fallback, Match, Service
+from activator.core.routing import RouteTable
 from activator.upstream.registry import LiveReplica, Registry, RetryBudget
 from tests.unit.upstream.support import ONE, TWO, Clock, an_endpoint, live_endpoint
 
@@ -152,7 +153,7 @@ def test_an_endpoint_keeps_a_budget_while_something_is_taken_from_it() -> None:
 def test_a_registry_finds_what_is_alive() -> None:
     registry, live = Registry(), live_endpoint(match=Match(hosts=("m.example",)))
     registry.add(live)
-    registry.route([live.endpoint])
+    registry.route(RouteTable([live.endpoint]))
 
     assert list(registry) == [registry["m"]] == [registry.get("m")] == [live]
     found = registry.routes.match(host="m.example", path="/", headers=lambda _: None)
