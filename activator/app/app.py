@@ -15,9 +15,10 @@ from aiohttp import web
 
 from activator.admin.api import make_app
 from activator.aiokit.deadlines import Deadlines
+from activator.aiokit.garbage import uncollected
 from activator.aiokit.outbox import Outbox
 from activator.aiokit.pace import Pace
-from activator.aiokit.slices import in_one_piece
+from activator.aiokit.slices import Slices, in_one_piece
 from activator.aiokit.tasks import Tasks
 from activator.app.cluster import OneCluster
 from activator.app.declared import DeclaredEndpoints
@@ -60,7 +61,7 @@ from activator.wire.heads import HeadLimits
 from activator.wire.server import ServerLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from activator.app.stores import Times
@@ -256,8 +257,10 @@ class App:
     async def _chronicle(self) -> None:
         while True:
             await asyncio.sleep(CHRONICLE)
-            for control in self.supervisor.all():
+            slices = Slices()
+            for control in list(self.supervisor.by_name.values()):
                 control.remember()
+                await slices.turn()
 
     def _why_not(self) -> str | None:
         """It is not ready, for people."""
@@ -450,34 +453,28 @@ class App:
         self._stop_by = self._clock() + grace
         # by then requests that other activators have at our replicas are to have some of it left
         leaving = self._loop.call_later(grace / 2, self._stores.leave)
-        self.workers.stop_claiming()
+        await self.workers.stop_claiming()
         await self._drained(within=grace)
-        await self._end(self._proxy.part)
-        self._refuse_held()
-        await self._end(
-            self.workers.aclose,
-            self.reloading.aclose,
-            self._telling.aclose,
-            self._declared.aclose,
-            self._close_endpoints,
-            self._key_costs.aclose,
-            self._bookkeeper.aclose,
-            self._keys.aclose,
-            self._experience.aclose,
-            self._catalogue.aclose,
-        )
-        leaving.cancel()
-        self._refuse_held()  # whose replica was stopped under them, and who wait for another now
-        await self._close_parts()
+        with uncollected():
+            await self._upkeep.end_each(
+                self._proxy.part,
+                self._refuse_held,
+                self.workers.aclose,
+                self.reloading.aclose,
+                self._telling.aclose,
+                self._declared.aclose,
+                self._close_endpoints,
+                self._key_costs.aclose,
+                self._bookkeeper.aclose,
+                self._keys.aclose,
+                self._experience.aclose,
+                self._catalogue.aclose,
+                leaving.cancel,
+                # whose replica was stopped under them, and who wait for another now
+                self._refuse_held,
+                self._close_parts,
+            )
         _log.info("stopped", extra={"action": "stopped"})
-
-    async def _end(self, *parts: Callable[[], Awaitable[None]]) -> None:
-        """One after the other, each whatever becomes of those before."""
-        for end in parts:
-            try:
-                await end()
-            except Exception as bug:
-                self._upkeep.tell_failure("end", bug)
 
     def _finishing(self) -> float:
         """Seconds at most in which all that is in flight ends, or may still come to be, when this
@@ -499,9 +496,11 @@ class App:
     def _busy(self) -> int:
         return self._proxy.busy + self.workers.running
 
-    def _refuse_held(self) -> None:
+    async def _refuse_held(self) -> None:
+        why, slices = ShuttingDown(), Slices()
         for live in self.registry:
-            live.gate.refuse_held(ShuttingDown())
+            live.gate.refuse_held(why)
+            await slices.turn()
 
     async def _close_endpoints(self) -> None:
         """Replicas may take their time to stop, unless we were told to hurry."""
@@ -518,27 +517,24 @@ class App:
                 await self._hurry.wait()
 
     async def _close_parts(self) -> None:
-        if hasattr(self, "_proxy"):
-            await self._proxy.aclose()
-        await self._upkeep.aclose()
-        await self._tasks.aclose()
-        if self._standby is not None:
-            await self._standby.aclose()
-        if hasattr(self, "_hooks"):
-            await self._hooks.aclose()
-        if hasattr(self, "_stores"):
-            await self._stores.aclose()
-        if self._cluster is not None:
-            await self._cluster.aclose()
-        self.events.close()
-        if self._tracer is not None:
-            await asyncio.to_thread(self._tracer.close)
-        if self._runner is not None:
-            await self._runner.cleanup()
-        await self._catalogue.aclose()
-        await self._probes.aclose()
-        self._hangups.close()
-        self._deadlines.close()
+        """As far as there are any: it may have failed to start."""
+        tracer = self._tracer
+        await self._upkeep.end_each(
+            *([self._proxy.aclose] if hasattr(self, "_proxy") else ()),
+            self._upkeep.aclose,
+            self._tasks.aclose,
+            *([self._standby.aclose] if self._standby is not None else ()),
+            *([self._hooks.aclose] if hasattr(self, "_hooks") else ()),
+            *([self._stores.aclose] if hasattr(self, "_stores") else ()),
+            *([self._cluster.aclose] if self._cluster is not None else ()),
+            self.events.close,
+            *([lambda: asyncio.to_thread(tracer.close)] if tracer is not None else ()),
+            *([self._runner.cleanup] if self._runner is not None else ()),
+            self._catalogue.aclose,
+            self._probes.aclose,
+            self._hangups.close,
+            self._deadlines.close,
+        )
 
 
 def _server_limits(limits: Limits) -> ServerLimits:

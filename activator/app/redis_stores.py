@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from activator.aiokit.tasks import Tasks
 from activator.coordination.board import SharedBoard
 from activator.coordination.deeds import SharedDeeds
 from activator.coordination.lease import SharedLease
@@ -64,6 +65,7 @@ class RedisStores:
         self._events = events
         self._metrics = metrics
         self._was_down = False
+        self._tasks = Tasks("stores")
         self.link = Link(store.url, prefix=store.prefix, timeout=store.timeout)
         self.link.on_failure(metrics.store_failed)
         self.link.on_change(self._changed)
@@ -140,16 +142,18 @@ class RedisStores:
 
     async def aclose(self) -> None:
         self.link.hasten(GOODBYE)
-        await self._shared_events.aclose()
-        await self.wishes.aclose()
-        await self.deeds.aclose()
-        await self.board.aclose()
-        await self.lease.aclose()
-        await self._ledgers.aclose()
-        await self.jobs.aclose()
-        await self.bodies.aclose()
-        await self.roster.aclose()
-        await self.link.aclose()
+        await self._tasks.end_each(
+            self._shared_events.aclose,
+            self.wishes.aclose,
+            self.deeds.aclose,
+            self.board.aclose,
+            self.lease.aclose,
+            self._ledgers.aclose,
+            self.jobs.aclose,
+            self.bodies.aclose,
+            self.roster.aclose,
+            self.link.aclose,
+        )
 
     def _changed(self, up: bool) -> None:
         if not up:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from activator.aiokit.slices import Slices
 from activator.aiokit.tasks import Tasks
 from activator.core.key_usage import DayKeyCost, KeyUse, divide
 from activator.core.usage import NOTHING, Booked, DayUsage, Unbooked, day_of
@@ -73,7 +75,7 @@ class Bookkeeper:
     async def aclose(self) -> None:
         """Book what is left; after the endpoints were closed."""
         await self._tasks.aclose()
-        self._read(self._controls.values())
+        await self._read(list(self._controls.values()))
         with contextlib.suppress(StoreUnavailable):
             await self._write()
 
@@ -83,7 +85,7 @@ class Bookkeeper:
             await asyncio.sleep(EVERY - self._wall() % EVERY)
 
     async def tick(self) -> None:
-        self._follow(self._all())
+        await self._follow(self._all())
         # while the store is away entries wait, and what is known of the day stays
         with contextlib.suppress(StoreUnavailable):
             written = await self._write()
@@ -99,7 +101,9 @@ class Bookkeeper:
             before.update(booked)
             self._booked = before
             self._day = day
+            slices = Slices()
             for name, one in booked.items():
+                await slices.turn()
                 self._unbooked[name].booked(inf if written else one.until)
                 if not self._unbooked[name].entries:
                     self._waiting.pop(name, None)
@@ -150,43 +154,49 @@ class Bookkeeper:
             for key, share in divide(self.today(name), uses.get(name, {})).items()
         ]
 
-    def _follow(self, now: Mapping[str, Controller]) -> None:
+    async def _follow(self, now: Mapping[str, Controller]) -> None:
         """Read what there is; of controllers that are no longer at work for the last time."""
-        self._read(self._now_read(now))
+        await self._read(await self._now_read(now))
         if now != self._controls or len(now) != len(self._unbooked):
-            self._open_accounts(now)
+            await self._open_accounts(dict(now))
         self._began = self._wall()
 
-    def _open_accounts(self, now: Mapping[str, Controller]) -> None:
+    async def _open_accounts(self, now: dict[str, Controller]) -> None:
         """One for each of these; of others, only what waits to be booked is kept."""
-        for name in [name for name in self._unbooked if name not in now]:
-            if not self._leading() or not self._unbooked[name].entries:
-                del self._unbooked[name]
-                self._waiting.pop(name, None)
-                self._booked.pop(name, None)
+        slices = Slices()
         for name, control in now.items():
             if name not in self._unbooked:
                 self._unbooked[name] = Unbooked(name, at=self._began)
             if self._controls.get(name) is not control:
                 self._unbooked[name].restart()
-        self._controls = dict(now)
+                self._controls[name] = control
+            await slices.turn()
+        self._controls = now
+        for name in [name for name in self._unbooked if name not in now]:
+            if not self._leading() or not self._unbooked[name].entries:
+                del self._unbooked[name]
+                self._waiting.pop(name, None)
+                self._booked.pop(name, None)
 
-    def _now_read(self, now: Mapping[str, Controller]) -> list[Controller]:
+    async def _now_read(self, now: Mapping[str, Controller]) -> list[Controller]:
         """All of them, unless too many are at rest. `now`: those at work."""
+        slices = Slices()
         found: list[Controller] = []
         at_rest: list[Controller] = []
         for name, control in self._controls.items():
             rests = control.is_at_rest and name not in self._awake and now.get(name) is control
             (at_rest if rests else found).append(control)
+            await slices.turn()
         if len(at_rest) > AT_REST and day_of(self._wall()) == self._day:
             first, self._turn = self._turn % len(at_rest), self._turn + AT_REST
             at_rest = [*at_rest[first:], *at_rest[:first]][:AT_REST]
         self._awake = {control.name for control in found if not control.is_at_rest}
         return found + at_rest
 
-    def _read(self, controls: Collection[Controller]) -> None:
-        at = self._wall()
+    async def _read(self, controls: Collection[Controller]) -> None:
+        at, slices = self._wall(), Slices()
         for control in controls:
+            await slices.turn()
             name = control.name
             if name in self._unbooked:
                 self._unbooked[name].read(control.usage(), at=at)
@@ -197,7 +207,8 @@ class Bookkeeper:
         """Whether everything is in the book now."""
         if not self._leading():
             return False
-        await self._book.book(
-            [one for name in self._waiting for one in self._unbooked[name].entries]
-        )
+        waiting = iter(list(self._waiting))
+        while some := list(islice(waiting, AT_REST)):
+            await self._book.book([one for name in some for one in self._unbooked[name].entries])
+            await asyncio.sleep(0)
         return True

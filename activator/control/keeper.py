@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from activator.aiokit.slices import Slices
 from activator.aiokit.tasks import Tasks
 from activator.errors import StoreUnavailable
 
@@ -75,7 +76,9 @@ class Keeper(Generic[T]):
 
     async def _note_all(self) -> None:
         failed: Exception | None = None
+        slices = Slices()
         for name, each in self._knows.items():
+            await slices.turn()
             if not self._has_news(each):
                 continue
             try:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
+from activator.aiokit.slices import Slices
 from activator.aiokit.tasks import Tasks
 from activator.core.key_usage import UNUSED, KeyEntry, KeyUse
 from activator.core.usage import day_of
@@ -68,13 +69,19 @@ class KeyAccounts:
             await asyncio.sleep(EVERY - self._wall() % EVERY)
 
     async def tick(self) -> None:
-        self._read()
+        await self._read()
         # while the store is away everything waits
         with contextlib.suppress(StoreUnavailable):
             await self._write()
 
-    def _read(self) -> None:
-        now, lives = self._clock(), [live for live in self._lives() if live.keys.is_used]
+    async def _read(self) -> None:
+        slices = Slices()
+        lives: list[LiveEndpoint] = []
+        for live in self._lives():
+            if live.keys.is_used:
+                lives.append(live)
+            await slices.turn()
+        now = self._clock()
         for live in {*lives, *self._before}:  # one that is gone is read for the last time
             total = live.keys.read(now=now)
             before = self._before.get(live, {})

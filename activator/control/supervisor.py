@@ -168,9 +168,11 @@ class Supervisor:
         """Stop every endpoint, all at the same time."""
         self._waiting.clear()
         await self._tasks.aclose()
-        await asyncio.gather(*(control.aclose() for control in self._at_work()))
-        for control in self._controllers.values():
+        await self._tasks.end_all([control.aclose for control in self._at_work()])
+        slices = Slices()
+        for control in list(self._controllers.values()):
             control.live.close()
+            await slices.turn()
         self._controllers.clear()
 
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from activator.aiokit.pace import Pace
+from activator.aiokit.slices import Slices
 from activator.aiokit.tasks import Tasks
 from activator.control.run import PAUSE, JobRun
 from activator.control.upkeep import TICK, Upkeep
@@ -87,6 +88,8 @@ class Worker:
     @property
     def running(self) -> int:
         """Jobs that are at a replica."""
+        if not self._runs:
+            return 0
         return sum(run.begun for run in self._runs.values())
 
     def take(self, claim: Claim) -> None:
@@ -230,6 +233,13 @@ class Worker:
         self._claims.cancel()
         for run in self._runs.values():
             self._let_go(run)
+        if self._leaving:
+            await self._give_back()
+        self._listening.close()
+        await self._leaving.aclose()
+        await self._tasks.aclose()
+
+    async def _give_back(self) -> None:
         try:
             async with asyncio.timeout(LETTING_GO):
                 await self._leaving.drained()
@@ -238,9 +248,6 @@ class Worker:
                 "jobs not given back",
                 extra={"action": "jobs_not_given_back", "endpoint": self._name},
             )
-        self._listening.close()
-        await self._leaving.aclose()
-        await self._tasks.aclose()
 
     def _let_go(self, run: JobRun) -> asyncio.Task[None]:
         run.cancel()
@@ -284,13 +291,15 @@ class Workers:
     def running(self) -> int:
         return sum(worker.running for worker in self._workers.values())
 
-    def stop_claiming(self) -> None:
-        for worker in self._workers.values():
+    async def stop_claiming(self) -> None:
+        slices = Slices()
+        for worker in list(self._workers.values()):
             worker.stop_claiming()
+            await slices.turn()
 
     async def aclose(self) -> None:
         await self._upkeep.aclose()
-        await asyncio.gather(*(worker.aclose() for worker in self._workers.values()))
+        await self._tasks.end_all([worker.aclose for worker in self._workers.values()])
         await self._tasks.aclose()
 
 
