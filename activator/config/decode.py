@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from activator.config.tree import Items, Table
+from activator.config.unhurried import empty
 
 if TYPE_CHECKING:
     from activator.config.problems import Problems
@@ -83,8 +84,9 @@ def decode(content: bytes, *, problems: Problems, breathe: Breathe | None = None
     except _TooMuch as stop:
         problems.add(stop.line, "", stop.message)
         return None
-    if breathe is not None:
-        _free(root, breathe)
+    for _, section in root.value:
+        if isinstance(section.value, list):
+            empty(section.value, breathe)
     assert isinstance(decoded, Table)
     return decoded
 
@@ -96,14 +98,6 @@ def plain(text: str) -> str | int | float | bool:
     if _INT.fullmatch(text):
         return int(text)
     return float(text) if re.fullmatch(_FLOAT, text) else text
-
-
-def _free(root: yaml.MappingNode, breathe: Breathe) -> None:
-    """Not all at once, as when nobody refers to it any more."""
-    for _, section in root.value:
-        while isinstance(section.value, list) and section.value:
-            section.value.pop()
-            breathe()
 
 
 def _composed(content: bytes, problems: Problems, breathe: Breathe | None) -> yaml.Node | None:

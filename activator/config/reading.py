@@ -21,7 +21,7 @@ from activator.config.schema import Document, RootKeys
 from activator.config.store_url import Kind, StoreUrl, has_password, parse_store_url
 from activator.config.templates import read_template
 from activator.config.tree import Items, Table, merged, without
-from activator.config.unhurried import unhurried
+from activator.config.unhurried import empty, unhurried
 from activator.core.routing import duplicates
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ class Reading:
     store_url: StoreUrl
     webhook_secret: str
     """Empty: there is none."""
-    declared: tuple[Declared, ...]
-    endpoints: tuple[Endpoint, ...]
+    declared: list[Declared]
+    endpoints: list[Endpoint]
     defaults: Table
     """What is merged under each endpoint."""
     templates: Mapping[Path, str]
@@ -95,7 +95,7 @@ class Reader:
         """Raises ConfigError with every problem that was found on the whole way."""
         root = self._root()
         defaults = self._defaults()
-        declared = tuple(self._declared(defaults))
+        declared = list(self._declared(defaults))
         whole = [each for each in declared if each.whole]
         built = [(each, made) for each in self._unhurried(whole) if (made := self._built(each))]
         self._check_names(declared)
@@ -110,7 +110,8 @@ class Reader:
         self._problems.raise_any()
         assert root is not None  # else there was a problem
         assert store_url is not None
-        endpoints = tuple(endpoint for _, endpoint in built)
+        endpoints = [endpoint for _, endpoint in built]
+        empty(built, self._breathe)
         return Reading(root, store_url, secret, declared, endpoints, defaults, templates)
 
     def read_endpoint(self, declaration: Table, *, defaults: Table) -> Endpoint:

@@ -17,14 +17,14 @@ from activator.config.problems import Problems
 from activator.config.reading import Reader
 from activator.config.store_url import Kind
 from activator.config.tree import Table, override
-from activator.config.unhurried import unhurried
+from activator.config.unhurried import empty, unhurried
 from activator.core.declarations import Allowance
 from activator.core.jobs import JobsPolicy
 from activator.core.webhooks import WebhookPolicy
 from activator.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from ipaddress import IPv4Network, IPv6Network
 
     from activator.config.reading import Reading
@@ -186,7 +186,7 @@ def load(
     root = reading.root
     store = root.store
     auth = root.auth
-    return Settings(
+    settings = Settings(
         server=_server(root.server, base=base),
         store=Store(
             url=reading.store_url,
@@ -216,14 +216,16 @@ def load(
         _declared=tuple(each.keys for each in reading.declared),
         _marks=tuple(each.mark for each in reading.declared),
     )
+    for done in (tree.get("endpoints"), reading.declared, reading.endpoints):
+        if isinstance(done, list):
+            empty(done, breathe)
+    return settings
 
 
 def _as_known(
-    endpoints: tuple[Endpoint, ...], known: tuple[Endpoint, ...], breathe: Breathe | None
+    endpoints: Sequence[Endpoint], known: Sequence[Endpoint], breathe: Breathe | None
 ) -> tuple[Endpoint, ...]:
     """Those that are as they were are the same, so that nobody need compare them again."""
-    if not known:
-        return endpoints
     before = {each.name: each for each in known}
     found: list[Endpoint] = []
     for each in unhurried(endpoints, breathe):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -20,3 +20,10 @@ def _breathing(these: Iterable[T], breathe: Breathe) -> Iterator[T]:
     for each in these:
         breathe()
         yield each
+
+
+def empty(these: list[Any], breathe: Breathe | None) -> None:
+    """To free one after the other what nobody needs any more, instead of all at once."""
+    while breathe is not None and these:
+        these.pop()
+        breathe()
