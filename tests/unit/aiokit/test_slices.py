@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from activator.aiokit.slices import SLICE, Slices
+from activator.aiokit.slices import SLICE, Slices, in_one_piece
+from tests.slicing import Turns
 
 
 class Work:
@@ -51,3 +52,14 @@ async def test_others_have_a_turn_whenever_a_slice_is_used_up() -> None:
 
 async def test_what_is_shorter_than_a_slice_is_done_at_once() -> None:
     assert await played(Work(SLICE / 100), steps=50) == [50]
+
+
+async def test_nobody_comes_in_between_where_it_is_to_be_one_piece() -> None:
+    turns = Turns()
+    with turns.counted():
+        slices = in_one_piece()
+        for _ in range(50):
+            await slices.turn()
+            turns.step()
+
+    assert turns.longest == 50

@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from activator.aiokit.tasks import SETTLED, Tasks
+from activator.aiokit.tasks import AT_ONCE, SETTLED, Tasks
+from tests.slicing import Turns
 
 
 async def nothing() -> str:
@@ -161,3 +162,44 @@ def test_a_listener_that_fails_is_told_of_and_does_not_keep_the_others_from_hear
 
     assert heard == [7]
     assert told == [("owner/listener", "a bug")]
+
+
+async def test_parts_end_one_after_the_other_whatever_becomes_of_those_before() -> None:
+    told: list[tuple[str, str]] = []
+    ended: list[str] = []
+
+    async def breaks() -> None:
+        raise LookupError("a bug")
+
+    async def ends() -> None:
+        await asyncio.sleep(0)
+        ended.append("later")
+
+    tasks = Tasks("owner", on_failure=lambda name, failure: told.append((name, str(failure))))
+    await tasks.end_each(breaks, ends, lambda: ended.append("at once"))
+
+    assert ended == ["later", "at once"]
+    assert told == [("owner/end", "a bug")]
+
+
+async def test_thousands_end_beside_each_other_and_begin_a_few_at_a_time() -> None:
+    told: list[str] = []
+    last = asyncio.Event()
+    turns = Turns()
+
+    async def ends() -> None:
+        turns.step()
+        await last.wait()
+
+    async def ends_the_others() -> None:
+        last.set()
+        raise LookupError("a bug")
+
+    tasks = Tasks("owner", on_failure=lambda name, _: told.append(name))
+    with turns.counted():
+        await tasks.end_all([*[ends] * 1000, ends_the_others])
+
+    assert turns.steps == 1000
+    assert turns.longest <= 2 * AT_ONCE
+    assert told == ["owner/end"]
+    assert len(tasks) == 0

@@ -8,18 +8,37 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from activator.core.endpoint import ProcessBackend
+from activator.core.endpoint import Match, ProbePolicy, ProcessBackend
 from activator.errors import NoRoute
+from tests.faults import Faulty
+from tests.slicing import counted
+from tests.town import spawn
 from tests.unit.control.house import endpoint, house
 from tests.unit.control.world import Caller
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from activator.core.endpoint import Endpoint
+    from activator.core.routing import Routed
     from tests.unit.control.house import House
 
 pytestmark = pytest.mark.looptime
 
 OTHER = ProcessBackend(("another-model", "{port}"))
 THIRD = ProcessBackend(("yet-another", "{port}"))
+
+
+def noticed(patch: pytest.MonkeyPatch, of: Any, name: str, told: Callable[[], None]) -> None:
+    """`told` whenever this method is called."""
+    method = getattr(of, name)
+
+    def calls(*args: Any) -> Any:
+        told()
+        return method(*args)
+
+    patch.setattr(of, name, calls)
 
 
 async def served(h: House, caller: Caller) -> str:
@@ -164,3 +183,96 @@ async def test_closing_in_the_moment_of_a_change_leaves_nothing_running() -> Non
 
         assert not h.drivers[0].running
         running.done()
+
+
+def many(count: int, *, since: int = 0, concurrency: int = 1) -> list[Endpoint]:
+    return [
+        replace(endpoint(f"e{number}"), match=Match((f"e{number}",)), concurrency=concurrency)
+        for number in range(since, since + count)
+    ]
+
+
+def found(h: House, host: str) -> Routed | None:
+    return h.registry.routes.match(host=host, path="/", headers=lambda _: None)
+
+
+async def test_however_many_are_added_changed_or_removed_others_have_their_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with house() as h:
+        for wanted in (many(200), many(200, concurrency=2), many(200, since=200)):
+            with counted(monkeypatch) as turns:
+                for name in ("_add", "_change", "_remove"):
+                    noticed(monkeypatch, h.supervisor, name, turns.step)
+                await h.supervisor.apply(wanted)
+            assert turns.steps >= 200
+            assert turns.longest == 1
+
+
+async def test_halfway_every_route_leads_to_an_endpoint_that_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with house(*many(50)) as h:
+        seen: set[tuple[bool, bool]] = set()
+
+        def look() -> None:
+            there = [host for host in (f"e{number}" for number in range(75)) if found(h, host)]
+            for host in there:
+                assert host in h.registry._live
+            seen.add(("e0" in there, "e74" in there))
+
+        with counted(monkeypatch) as turns:
+            turns.told = look
+            await h.supervisor.apply(many(50, since=25))
+
+        assert seen == {(True, False), (False, True)}
+
+
+async def test_a_configuration_waits_until_the_one_before_is_in_force(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with house() as h:
+        with counted(monkeypatch):
+            first = spawn(h.supervisor.apply(many(50)))
+            await asyncio.sleep(0)
+            await h.supervisor.apply(many(10, since=20))
+
+        assert first.done()
+        assert {each.name for each in h.supervisor.all()} == {f"e{n}" for n in range(20, 30)}
+        assert {each.endpoint.name for each in h.registry} == {f"e{n}" for n in range(20, 30)}
+        assert found(h, "e0") is None
+        assert found(h, "e29") is not None
+
+
+@pytest.mark.parametrize("fails", ["_make_controller", "_let_go"])
+async def test_a_change_of_the_backend_that_met_a_fault_halfway_is_begun_again(
+    fails: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(endpoint()) as h:
+        running = h.call()
+        await served(h, running)
+        Faulty(monkeypatch, h.supervisor, fails)
+        with pytest.raises(RuntimeError):
+            await h.supervisor.apply([endpoint(backend=OTHER)])
+        await h.supervisor.apply([endpoint(backend=OTHER)])
+        waiting = h.call()
+        await asyncio.sleep(1.0)
+        running.done()
+
+        assert (await served(h, waiting)).startswith("m.")
+        assert h.control().live.endpoint.backend == OTHER
+        assert not h.drivers[0].running
+        waiting.done()
+
+
+async def test_a_change_in_place_that_met_a_fault_halfway_is_begun_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with house(endpoint()) as h:
+        Faulty(monkeypatch, h.control().prober, "reconfigure")
+        slower = replace(endpoint(), probe=ProbePolicy(interval=7.0), stall=77.0)
+        with pytest.raises(RuntimeError):
+            await h.supervisor.apply([slower])
+        await h.supervisor.apply([slower])
+
+        assert h.control().prober.stall == 77.0

@@ -392,3 +392,26 @@ def test_an_alias_is_a_name_like_the_others() -> None:
         routed = table.match(host="", path="/", headers=no_headers, model=model)
         assert routed is not None
         assert routed.endpoint.name == owner
+
+
+def test_a_table_that_is_filled_in_steps_is_as_one_that_is_made_at_once() -> None:
+    many = [
+        *(endpoint(f"h{number}", hosts=(f"h{number}.test", "*.w.test")) for number in range(50)),
+        *(endpoint(f"p{number}", paths=(f"/{number}",)) for number in range(50)),
+        *(endpoint(f"m{number}", models=(f"m{number}", f"{number}-*")) for number in range(50)),
+        endpoint("named", headers=(("x-a", "1"),)),
+    ]
+    table = RouteTable()
+    steps = sum(1 for _ in table.fill(many))
+
+    assert steps > 3 * len(many)
+    assert table.names_models
+    assert table.header_names == {"x-a"}
+    for host, path, model in (
+        ("h7.test", "/", None), ("a.w.test", "/", None), ("x.test", "/8/x", None),
+        ("x.test", "/", "m9"), ("x.test", "/", "11-b"), ("x.test", "/", "other"),
+    ):  # fmt: skip
+        asked: dict[str, Any] = {"host": host, "path": path, "headers": no_headers}
+        assert table.match(**asked, model=model) == RouteTable(many).match(**asked, model=model)
+        candidates = list(table.candidates(host=host, path=path))
+        assert candidates == list(RouteTable(many).candidates(host=host, path=path))

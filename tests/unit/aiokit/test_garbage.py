@@ -1,0 +1,76 @@
+"""The collector stands by while much is made, and never looks at what has stayed of it."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING
+
+import pytest
+
+from activator.aiokit.garbage import MANY, uncollected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def frozen_before() -> Iterator[int]:
+    gc.collect()
+    yield gc.get_freeze_count()
+    gc.unfreeze()
+
+
+def test_nothing_is_collected_until_the_last_of_those_who_overlap_has_done() -> None:
+    one, other = uncollected(), uncollected()
+    with one:
+        other.__enter__()
+        assert not gc.isenabled()
+    assert not gc.isenabled()
+    other.__exit__(None, None, None)
+
+    assert gc.isenabled()
+
+
+def test_what_fails_leaves_the_collector_at_work() -> None:
+    with pytest.raises(LookupError), uncollected():
+        raise LookupError
+
+    assert gc.isenabled()
+
+
+def test_many_objects_that_stay_are_not_looked_at_again(frozen_before: int) -> None:
+    with uncollected():
+        made = [[] for _ in range(MANY + 1)]  # type: ignore[var-annotated]  # nobody reads them
+
+    assert gc.get_freeze_count() > frozen_before + MANY
+    assert len(made) > MANY
+
+
+def test_what_takes_the_place_of_as_much_that_was_freed_counts(frozen_before: int) -> None:
+    stays = [[number] for number in range(2 * MANY)]
+    gc.collect()
+    with uncollected():
+        stays = [[number] for number in range(MANY + 1)]
+
+    assert gc.get_freeze_count() > frozen_before + MANY
+    assert len(stays) > MANY
+
+
+def test_few_are_looked_at_as_usual(frozen_before: int) -> None:
+    with uncollected():
+        made = [[] for _ in range(MANY // 2)]  # type: ignore[var-annotated]  # nobody reads them
+
+    assert gc.get_freeze_count() == frozen_before
+    assert len(made) < MANY
+
+
+def test_a_collector_that_somebody_else_has_stopped_is_left_alone(frozen_before: int) -> None:
+    gc.disable()
+    try:
+        with uncollected():
+            made = [[] for _ in range(MANY + 1)]  # type: ignore[var-annotated]  # nobody reads them
+        assert not gc.isenabled()
+        assert gc.get_freeze_count() == frozen_before
+        assert len(made) > MANY
+    finally:
+        gc.enable()
