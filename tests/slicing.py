@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from activator.aiokit import slices
 
@@ -23,6 +23,16 @@ class Turns:
     def step(self) -> None:
         """Called by the work."""
         self._steps[-1] += 1
+
+    def step_with(self, patch: pytest.MonkeyPatch, of: Any, name: str) -> None:
+        """Whenever this method is called."""
+        method = getattr(of, name)
+
+        def calls(*args: Any) -> Any:
+            self.step()
+            return method(*args)
+
+        patch.setattr(of, name, calls)
 
     @property
     def steps(self) -> int:

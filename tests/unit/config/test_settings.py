@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -418,3 +419,83 @@ def test_sections_that_differ_are_not_shared(tmp_path: Path) -> None:
 
     assert (one.scale.max, other.scale.max) == (2, 3)
     assert one.queue is other.queue
+
+
+def several(*heartbeats: str) -> str:
+    return "endpoints:\n" + "".join(
+        f"- name: e-{number}\n  match: {{hosts: [e-{number}]}}\n  heartbeat: {heartbeat}\n"
+        f"  backend: {{type: process, command: [serve, '{{port}}'], env: {{A: '${{A}}'}}}}\n"
+        for number, heartbeat in enumerate(heartbeats)
+    )
+
+
+def test_what_a_file_says_as_before_is_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "activator.yaml"
+    path.write_text(several("1s", "2s", "3s"))
+    before = load(path, environ={"A": "1"})
+    path.write_text("# moved by a line\n" + several("1s", "9s", "3s", "4s"))
+    after = load(path, environ={"A": "1"}, known=before)
+
+    assert after == load(path, environ={"A": "1"})
+    assert after.masked() == load(path, environ={"A": "1"}).masked()
+    same = [one is other for one, other in zip(before.endpoints, after.endpoints, strict=False)]
+    assert same == [True, False, True]
+    assert [each.heartbeat for each in after.endpoints] == [1.0, 9.0, 3.0, 4.0]
+
+
+def test_what_is_meant_by_the_same_words_is_looked_at_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "activator.yaml"
+    path.write_text(several("1s"))
+    before = load(path, environ={"A": "1"})
+    after = load(path, environ={"A": "2"}, known=before)
+
+    assert after.endpoints != before.endpoints
+    assert after == load(path, environ={"A": "2"})
+    with pytest.raises(ConfigError):
+        load(path, environ={}, known=before)
+
+
+def test_what_goes_wrong_is_told_by_its_line_beside_what_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "activator.yaml"
+    path.write_text(several("1s", "2s"))
+    before = load(path, environ={"A": "1"})
+    path.write_text(several("1s", "2s") + several("3s").removeprefix("endpoints:\n"))
+    with pytest.raises(ConfigError) as twice:
+        load(path, environ={"A": "1"}, known=before)
+
+    with pytest.raises(ConfigError) as anew:
+        load(path, environ={"A": "1"})
+    assert twice.value.problems == anew.value.problems
+
+
+def test_whoever_reads_thousands_may_rest_at_every_step(tmp_path: Path) -> None:
+    path = tmp_path / "activator.yaml"
+    path.write_text(several(*["1s"] * 200))
+    frames: Counter[str] = Counter()
+
+    def breathe() -> None:
+        frames[sys._getframe(1).f_code.co_name] += 1
+
+    rested = load(path, environ={"A": "1"}, breathe=breathe)
+
+    assert rested == load(path, environ={"A": "1"})
+    assert frames["resolve"] >= 200  # libyaml composes
+    assert frames["value"] >= 200
+    assert frames["_breathing"] >= 5 * 200  # checked, built, compared, warned of
+    assert frames["empty"] >= 3 * 200
+
+
+def test_whoever_wants_it_no_longer_stops_it(tmp_path: Path) -> None:
+    class Enough(Exception):
+        pass
+
+    path = tmp_path / "activator.yaml"
+    path.write_text(several(*["1s"] * 20))
+    left = iter(range(300))
+
+    def breathe() -> None:
+        if next(left, None) is None:
+            raise Enough
+
+    with pytest.raises(Enough):
+        load(path, environ={"A": "1"}, breathe=breathe)

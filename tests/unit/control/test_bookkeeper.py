@@ -12,9 +12,11 @@ import pytest
 
 from activator.control import bookkeeper
 from activator.control.bookkeeper import Bookkeeper
+from activator.control.controller import Controller
 from activator.coordination.memory_costs import MemoryCostBook
 from activator.core.endpoint import ProcessBackend
 from activator.errors import StoreUnavailable
+from tests.slicing import counted
 from tests.unit.control.house import endpoint, house
 
 if TYPE_CHECKING:
@@ -266,3 +268,36 @@ async def test_what_waits_for_the_book_is_all_that_is_gone_through() -> None:
 
         assert not keeper._waiting
         assert len(keeper._booked) == 5
+
+
+async def test_however_many_are_read_others_have_their_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with firm(endpoints=50) as f:
+        await asyncio.sleep(1.0)
+        with counted(monkeypatch) as turns:
+            turns.step_with(monkeypatch, Controller, "usage")
+            await f.keepers[0].tick()
+            await f.keepers[0].aclose()
+
+        assert turns.steps == 2 * 50
+        assert turns.longest == 1
+
+
+async def test_what_is_used_is_told_while_endpoints_come_and_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with firm(endpoints=20) as f:
+        keeper, control = f.keepers[0], f.houses[0].control("m3")
+        told: set[float] = set()
+        await asyncio.sleep(5.0)
+        await f.houses[0].supervisor.apply([control.live.endpoint, endpoint("new")])
+        with counted(monkeypatch) as turns:
+            turns.told = lambda: told.update(
+                keeper.today(name).saved for name in ("m0", "m3", "m19") if keeper.today(name)
+            )
+            await keeper.tick()
+        told.discard(0.0)
+
+        assert told
+        assert all(saved == pytest.approx(5.0) for saved in told)

@@ -9,9 +9,10 @@ import pytest
 
 from activator.control.keeper import Keeper
 from activator.errors import StoreUnavailable
+from tests.slicing import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 @dataclass(slots=True, eq=False)
@@ -28,13 +29,18 @@ class Desk:
         self.noted: list[str] = []
         self.away = False
         self.broken = ""
+        self.looked: Callable[[], None] = lambda: None
         self.keeper: Keeper[Pupil] = Keeper(
             "lessons",
             current=lambda: self.pupils,
             recall=self._recall,
-            has_news=lambda pupil: bool(pupil.lessons),
+            has_news=self._has_news,
             note=self._note,
         )
+
+    def _has_news(self, pupil: Pupil) -> bool:
+        self.looked()
+        return bool(pupil.lessons)
 
     async def _recall(self, new: Mapping[str, Pupil]) -> None:
         self._answer()
@@ -134,3 +140,16 @@ async def test_one_that_cannot_be_noted_does_not_keep_the_others_from_it() -> No
     desk.broken = ""
     await desk.keeper.tick()
     assert desk.noted[2:] == ["b: second"]
+
+
+async def test_however_many_are_looked_at_others_have_their_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk(**{f"p{number}": Pupil() for number in range(50)})
+    await desk.keeper.tick()
+    with counted(monkeypatch) as turns:
+        desk.looked = turns.step
+        await desk.keeper.tick()
+
+    assert turns.steps == 50
+    assert turns.longest == 1

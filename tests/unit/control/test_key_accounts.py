@@ -9,10 +9,13 @@ from activator.control.key_accounts import KeyAccounts
 from activator.coordination.memory_costs import MemoryCostBook
 from activator.core.key_usage import KeyUse
 from activator.errors import StoreUnavailable
+from tests.slicing import counted
 from tests.unit.upstream.support import Clock, live_endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    import pytest
 
     from activator.core.key_usage import KeyEntry
     from activator.upstream.registry import LiveEndpoint
@@ -120,3 +123,23 @@ async def test_activators_add_up() -> None:
     await desk.accounts.tick()
     await other.tick()
     assert await desk.book.requests() == 2
+
+
+async def test_however_many_are_looked_at_others_have_their_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk()
+
+    def lives() -> Iterator[LiveEndpoint]:
+        for live in desk.lives * 50:
+            turns.step()
+            yield live
+
+    accounts = KeyAccounts(
+        desk.book, me="two", lives=lives, clock=desk.clock, wall=lambda: 1000.0
+    )
+    with counted(monkeypatch) as turns:
+        await accounts.tick()
+
+    assert turns.steps == 50
+    assert turns.longest <= 2

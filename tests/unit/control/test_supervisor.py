@@ -17,9 +17,6 @@ from tests.unit.control.house import endpoint, house
 from tests.unit.control.world import Caller
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from activator.core.endpoint import Endpoint
     from activator.core.routing import Routed
     from tests.unit.control.house import House
@@ -28,17 +25,6 @@ pytestmark = pytest.mark.looptime
 
 OTHER = ProcessBackend(("another-model", "{port}"))
 THIRD = ProcessBackend(("yet-another", "{port}"))
-
-
-def noticed(patch: pytest.MonkeyPatch, of: Any, name: str, told: Callable[[], None]) -> None:
-    """`told` whenever this method is called."""
-    method = getattr(of, name)
-
-    def calls(*args: Any) -> Any:
-        told()
-        return method(*args)
-
-    patch.setattr(of, name, calls)
 
 
 async def served(h: House, caller: Caller) -> str:
@@ -203,7 +189,7 @@ async def test_however_many_are_added_changed_or_removed_others_have_their_turns
         for wanted in (many(200), many(200, concurrency=2), many(200, since=200)):
             with counted(monkeypatch) as turns:
                 for name in ("_add", "_change", "_remove"):
-                    noticed(monkeypatch, h.supervisor, name, turns.step)
+                    turns.step_with(monkeypatch, h.supervisor, name)
                 await h.supervisor.apply(wanted)
             assert turns.steps >= 200
             assert turns.longest == 1

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.aiokit.tasks import Tasks
+from activator.config.settings import load
 from activator.sources.file import FileSource, FileWatch
 from tests.support import eventually
 
@@ -182,3 +183,24 @@ async def test_a_watch_knows_what_changed_before_it_was_waited_for(tmp_path: Pat
         assert await watch.wait() == {path}
         watch.poke()
         assert await watch.wait() == frozenset()
+
+
+async def test_what_stays_as_it_was_is_told_as_the_same(config: Path) -> None:
+    put(config, declare("a", "b"))
+    told: list[Settings] = []
+
+    async def changed(settings: Settings) -> None:
+        told.append(settings)
+
+    tasks = Tasks("test")
+    source = FileSource(config, poll=POLL, known=load(config))
+    tasks.spawn(source.run(changed, lambda _: None), name="source")
+    try:
+        await eventually(lambda: told)
+        put(config, declare("a", "c", "b"))
+        await eventually(lambda: told[1:])
+        before, after = ({each.name: each for each in it.endpoints} for it in told[:2])
+        assert after["a"] is before["a"]
+        assert after["b"] is before["b"]
+    finally:
+        await tasks.aclose()

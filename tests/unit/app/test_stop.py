@@ -1,0 +1,43 @@
+"""An activator ends as a whole, and keeps nobody waiting however much there is to end."""
+
+from __future__ import annotations
+
+import pytest
+
+from activator.aiokit.tasks import AT_ONCE
+from activator.control.controller import Controller
+from activator.control.worker import Worker
+from tests.faults import Faulty, failures
+from tests.slicing import counted
+from tests.town import town
+
+MANY = 100
+
+
+@pytest.mark.parametrize(
+    ("of", "name"),
+    [(Worker, "stop_claiming"), (Worker, "aclose"), (Controller, "aclose")],
+)
+async def test_however_many_endpoints_end_others_have_their_turns(
+    of: type, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with town(*(f"e{number}" for number in range(MANY))) as t:
+        with counted(monkeypatch) as turns:
+            turns.step_with(monkeypatch, of, name)
+            await t.stop()
+
+        assert turns.steps == MANY
+        assert turns.longest <= 2 * AT_ONCE
+
+
+@pytest.mark.parametrize("part", ["_proxy", "_hooks", "_stores", "_probes"])
+async def test_a_part_whose_end_meets_a_bug_does_not_keep_the_others_from_theirs(
+    part: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with town() as t:
+        Faulty(monkeypatch, getattr(t.app, part), "aclose", after=True)
+        last = Faulty(monkeypatch, t.app._deadlines, "close", times=0)
+        await t.stop()
+
+        assert failures(caplog) == ["upkeep/end"]
+        assert last.called == 1
