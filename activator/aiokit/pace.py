@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 AT_ONCE: Final = 32
 """Of work that takes some tenths of a millisecond: others wait ten milliseconds for it."""
@@ -17,6 +20,7 @@ class Pace:
     def __init__(self, at_once: int = AT_ONCE) -> None:
         self._at_once = self._left = at_once
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._to_call: deque[Callable[[], object]] = deque()
         self._scheduled = False
 
     async def turn(self) -> None:
@@ -29,6 +33,12 @@ class Pace:
         self._waiting.append(turn)
         await turn
 
+    def call(self, wakes: Callable[[], object]) -> None:
+        """Soon, beside as many others in one turn of the loop: what wakes somebody who would come
+        for a turn."""
+        self._to_call.append(wakes)
+        self._schedule()
+
     def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
@@ -37,10 +47,12 @@ class Pace:
     def _go_on(self) -> None:
         self._scheduled = False
         self._left = self._at_once
+        for _ in range(min(self._at_once, len(self._to_call))):
+            self._to_call.popleft()()
         while self._left and self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():  # it was cancelled
                 turn.set_result(None)
                 self._left -= 1
-        if self._left < self._at_once:
+        if self._left < self._at_once or self._to_call:
             self._schedule()

@@ -176,7 +176,8 @@ class Controller:
         live.keys.used_elsewhere = self._used_elsewhere
         self._board.join(self.name, self._member)
         self._wishes.join(self.name, self.verbs)
-        self._unfollow = self._lease.on_change(self._wake.set)
+        # which all endpoints are told of at the same moment
+        self._unfollow = self._lease.on_change(partial(self._pace.call, self._wake.set))
         self._driver_task = self._tasks.spawn(self._drive(), name="driver")
         self._loop_task = self._tasks.spawn_lasting(self._loop, name="loop", again=self._wake.set)
 

@@ -76,7 +76,8 @@ class SharedLease:
         self._reached = float("-inf")
         self._tasks = Tasks("lease")
         self._wake = asyncio.Event()
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: dict[object, Callable[[], None]] = {}
+        """One for each endpoint, too: thousands that come and go."""
         self._told = (False, self.duty)
         """What `leading` and `duty` were when the listeners were told."""
         roster.on_left(self._left)
@@ -105,8 +106,13 @@ class SharedLease:
         return self._election.taken_from
 
     def on_change(self, told: Callable[[], None]) -> Callable[[], None]:
-        self._listeners.append(told)
-        return lambda: self._listeners.remove(told)
+        this = object()
+        self._listeners[this] = told
+
+        def unfollow() -> None:
+            self._listeners.pop(this, None)
+
+        return unfollow
 
     def open(self) -> None:
         self._tasks.spawn_lasting(self._run, name="run", pauses=self._again)
@@ -175,7 +181,7 @@ class SharedLease:
         if leading != before[0]:
             action = "leading" if leading else "not_leading"
             _log.info(action, extra={"action": action, "term": self.term})
-        self._tasks.tell_each(self._listeners)
+        self._tasks.tell_each(self._listeners.values())
 
     def _left(self, act: str) -> None:
         self._election.is_gone(act)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from activator.aiokit.pace import Pace
+from tests.slicing import Turns
 
 
 class Crowd:
@@ -65,3 +66,14 @@ async def test_whoever_is_cancelled_takes_nobodys_turn() -> None:
 
     assert crowd.went == [0, 1, 2, 6, 7]
     await asyncio.wait_for(crowd.pace.turn(), 1.0)
+
+
+async def test_many_who_are_woken_at_the_same_moment_are_woken_a_few_at_a_time() -> None:
+    pace, turns = Pace(3), Turns()
+    with turns.counted():
+        for _ in range(10):
+            pace.call(turns.step)
+        while turns.steps < 10:
+            await asyncio.sleep(0)
+
+    assert turns.longest == 3

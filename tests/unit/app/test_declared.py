@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import yaml
 
-from activator.aiokit.slices import Slices
 from activator.app import declared
 from activator.app.declared import DeclaredEndpoints
+from activator.config.annotations import read_declaration
 from activator.config.settings import load
 from activator.core.declarations import Declaration
 from activator.telemetry.events import EventLog
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from activator.aiokit.slices import Slices
     from activator.app.cluster import OneCluster
     from activator.app.operations import AppOperations
     from activator.core.endpoint import Endpoint
@@ -185,12 +186,11 @@ async def test_however_many_there_are_others_have_their_turns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many = [f"n{number}" for number in range(50)]
-    read = declared.read_declaration
     turns = Turns()
 
     def reads(*args: Any, **named: Any) -> Endpoint:
         turns.step()
-        return read(*args, **named)
+        return read_declaration(*args, **named)
 
     monkeypatch.setattr(declared, "read_declaration", reads)
     async with desk(tmp_path, "a") as d:

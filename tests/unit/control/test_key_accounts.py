@@ -135,9 +135,7 @@ async def test_however_many_are_looked_at_others_have_their_turns(
             turns.step()
             yield live
 
-    accounts = KeyAccounts(
-        desk.book, me="two", lives=lives, clock=desk.clock, wall=lambda: 1000.0
-    )
+    accounts = KeyAccounts(desk.book, me="two", lives=lives, clock=desk.clock, wall=lambda: 1000.0)
     with counted(monkeypatch) as turns:
         await accounts.tick()
 
