@@ -18,7 +18,7 @@ from activator.aiokit.deadlines import Deadlines
 from activator.aiokit.garbage import uncollected
 from activator.aiokit.outbox import Outbox
 from activator.aiokit.pace import Pace
-from activator.aiokit.slices import Slices, in_one_piece
+from activator.aiokit.slices import OnePiece, Slices
 from activator.aiokit.tasks import Tasks
 from activator.app.cluster import OneCluster
 from activator.app.declared import DeclaredEndpoints
@@ -227,7 +227,7 @@ class App:
             raise
         self._telling.start()
         # in one piece: connections are accepted already, and each is to find its endpoint
-        await self._declared.take(self.settings, slices=in_one_piece())
+        await self._declared.take(self.settings, slices=OnePiece())
         self._bookkeeper.start()
         self._keys.start()
         if self.settings.auth.api_keys_file is not None:

@@ -174,6 +174,7 @@ class Supervisor:
             control.live.close()
             await slices.turn()
         self._controllers.clear()
+        self._in_force.clear()
 
 
 def _difference(before: Endpoint, after: Endpoint) -> str:

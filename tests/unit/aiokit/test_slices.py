@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
-from activator.aiokit.slices import SLICE, Slices, in_one_piece
-from tests.slicing import Turns
+from activator.aiokit.slices import SLICE, OnePiece, Slices
+from tests.slicing import counted
+
+if TYPE_CHECKING:
+    import pytest
 
 
 class Work:
@@ -54,10 +58,11 @@ async def test_what_is_shorter_than_a_slice_is_done_at_once() -> None:
     assert await played(Work(SLICE / 100), steps=50) == [50]
 
 
-async def test_nobody_comes_in_between_where_it_is_to_be_one_piece() -> None:
-    turns = Turns()
-    with turns.counted():
-        slices = in_one_piece()
+async def test_nobody_comes_in_between_where_it_is_to_be_one_piece(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with counted(monkeypatch) as turns:
+        slices = OnePiece()
         for _ in range(50):
             await slices.turn()
             turns.step()

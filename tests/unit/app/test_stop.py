@@ -1,4 +1,4 @@
-"""An activator ends as a whole, and keeps nobody waiting however much there is to end."""
+"""An activator begins and ends as a whole, and keeps nobody waiting when it ends."""
 
 from __future__ import annotations
 
@@ -6,12 +6,24 @@ import pytest
 
 from activator.aiokit.tasks import AT_ONCE
 from activator.control.controller import Controller
+from activator.control.supervisor import Supervisor
 from activator.control.worker import Worker
 from tests.faults import Faulty, failures
 from tests.slicing import counted
 from tests.town import town
 
 MANY = 100
+
+
+async def test_whoever_comes_at_the_start_finds_every_endpoint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with counted(monkeypatch) as turns:
+        turns.step_with(monkeypatch, Supervisor, "_add")
+        async with town(*(f"e{number}" for number in range(MANY))):
+            pass
+
+    assert turns.longest == turns.steps == MANY
 
 
 @pytest.mark.parametrize(

@@ -440,6 +440,8 @@ def test_what_a_file_says_as_before_is_the_same(tmp_path: Path) -> None:
     assert after.masked() == load(path, environ={"A": "1"}).masked()
     same = [one is other for one, other in zip(before.endpoints, after.endpoints, strict=False)]
     assert same == [True, False, True]
+    kept = [one is other for one, other in zip(before._declared, after._declared, strict=False)]
+    assert kept == [True, False, True]
     assert [each.heartbeat for each in after.endpoints] == [1.0, 9.0, 3.0, 4.0]
 
 

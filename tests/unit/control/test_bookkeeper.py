@@ -284,6 +284,25 @@ async def test_however_many_are_read_others_have_their_turns(
         assert turns.longest == 1
 
 
+async def test_however_many_are_not_read_others_have_their_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bookkeeper, "AT_REST", 2)
+    async with firm(endpoints=50) as f:
+        await asyncio.sleep(1.0)
+        with counted(monkeypatch) as turns:
+
+            def is_at_rest(_control: Controller) -> bool:
+                turns.step()
+                return True
+
+            monkeypatch.setattr(Controller, "is_at_rest", property(is_at_rest))
+            await f.keepers[0].tick()
+
+        assert turns.steps == 50
+        assert turns.longest == 1
+
+
 async def test_what_is_used_is_told_while_endpoints_come_and_go(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
