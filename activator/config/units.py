@@ -63,6 +63,7 @@ def _read(text: str) -> float:
     return sum(float(n) * _SECONDS[unit] for n, unit in parts) if parts else float(text)
 
 
+@lru_cache(maxsize=256)
 def format_duration(seconds: float) -> str:
     """The shortest spelling without a loss: `10m`, `90s`, `250ms`, `0s`.
 
@@ -106,6 +107,7 @@ def parse_size(value: object) -> int:
     return int(size)
 
 
+@lru_cache(maxsize=256)
 def format_size(size: int) -> str:
     """The largest binary unit without a loss: `64KiB`, `4GiB`, `1000`.
 

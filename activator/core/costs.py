@@ -59,11 +59,15 @@ class Ledger:
         self.start_cost += seconds * self._price / _HOUR
 
     def _book(self, now: float) -> None:
-        passed = max(now - self._seen_at, 0.0)
-        self._seen_at = max(now, self._seen_at)
-        used = self._up * passed
-        saved = max(self._always_on - self._up, 0) * passed
-        self.used += used
-        self.saved += saved
-        self.cost += used * self._price / _HOUR
-        self.cost_saved += saved * self._price / _HOUR
+        passed = now - self._seen_at
+        if passed <= 0:
+            return
+        self._seen_at = now
+        if self._up:
+            used = self._up * passed
+            self.used += used
+            self.cost += used * self._price / _HOUR
+        if self._up < self._always_on:
+            saved = (self._always_on - self._up) * passed
+            self.saved += saved
+            self.cost_saved += saved * self._price / _HOUR

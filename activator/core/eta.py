@@ -45,16 +45,20 @@ class Estimate:
 class StartTimes:
     """The phase durations of the last `REMEMBERED_STARTS` successful starts."""
 
-    __slots__ = ("_starts",)
+    __slots__ = ("_known", "_starts")
 
     def __init__(self) -> None:
         self._starts: deque[dict[str, float]] = deque(maxlen=REMEMBERED_STARTS)
+        self._known: tuple[list[float], Estimate] | None = None
+        """What is made of these, of whole starts: how long they took, the shortest first, and what
+        to expect. It is asked for far more often than there is anything to learn."""
 
     def learn(self, phases: Mapping[str, float]) -> None:
         """One start: seconds spent in each phase, one after the other (`requested`, `started`,
         `ready`, `first_byte`, or whichever are known). A start without phases teaches nothing."""
         if phases:
             self._starts.append({name: max(spent, 0.0) for name, spent in phases.items()})
+            self._known = None
 
     def recall(self, earlier: Sequence[Mapping[str, float]]) -> None:
         """Starts from before all that were learned so far, the oldest first."""
@@ -65,8 +69,8 @@ class StartTimes:
 
     def estimate(self) -> Estimate | None:
         """What a whole start takes; None before the first has been learned."""
-        totals = self._totals()
-        return _expected(totals) if totals else None
+        known = self._learned()
+        return known[1] if known else None
 
     def remaining(self, elapsed: float) -> Estimate | None:
         """What is left of a start that has taken `elapsed` seconds so far.
@@ -75,10 +79,11 @@ class StartTimes:
         is known is expected any moment. Only one that has outlasted all starts of one kind is
         told what those of the next kind take.
         """
-        totals = self._totals()
-        if not totals:
+        known = self._learned()
+        if known is None:
             return None
-        whole = likely = _expected(totals)
+        totals, whole = known
+        likely = whole
         kinds = _kinds(totals)
         while len(kinds) > 1 and elapsed > kinds[0][-1] * _PAST:
             del kinds[0]
@@ -89,9 +94,11 @@ class StartTimes:
             high=max(whole.high - elapsed, 0.0),
         )
 
-    def _totals(self) -> list[float]:
-        """Of whole starts, the shortest first."""
-        return sorted(sum(start.values()) for start in self._starts)
+    def _learned(self) -> tuple[list[float], Estimate] | None:
+        if self._known is None and self._starts:
+            totals = sorted(sum(start.values()) for start in self._starts)
+            self._known = totals, _expected(totals)
+        return self._known
 
     def phases(self) -> dict[str, float]:
         """The median of each phase in seconds, in the order in which phases were first told."""

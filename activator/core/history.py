@@ -7,27 +7,21 @@ phases of starts are `eta`'s; drawing it is the dashboard's business.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from activator.core.lifecycle import State
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from activator.core.lifecycle import State
 
 SPAN = 900.0
 """Seconds of one cell: as narrow as an eye can tell in a strip that is a hand wide."""
 CELLS = 96
 """A day."""
 
-_NOTABLE: Sequence[State] = (
-    State.FAILED,
-    State.ACTIVATING,
-    State.ACTIVE,
-    State.DRAINING,
-    State.INACTIVE,
-)
+_NOTABLE: Final = ("failed", "activating", "active", "draining", "inactive", "")
 """A cell shows the first of these that was there: a start takes seconds and is what one looks for,
-a drain says nothing that the emptiness after it does not."""
+a drain says nothing that the emptiness after it does not. The last: nothing was."""
+_RANKS: Final = {shown: rank for rank, shown in enumerate(_NOTABLE)}
+_UNKNOWN: Final = bytes([_RANKS[""]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +38,28 @@ class Day:
 
 
 class History:
-    """One endpoint's last day. Moments are Unix time; one that goes back counts as the latest."""
+    """One endpoint's last day. Moments are Unix time; one that goes back counts as the latest.
+
+    There may be tens of thousands of these, nearly all of endpoints that did nothing, so a cell
+    takes a byte, and another one only where requests have ended.
+    """
 
     __slots__ = ("_at", "_ended", "_requests", "_seen", "_state")
 
     def __init__(self, state: State, *, at: float) -> None:
-        self._state = state
+        self._state = _rank(state)
         self._at = at
-        self._seen: dict[int, set[State]] = {_cell(at): {state}}
+        self._seen = bytes([_rank(state)])
+        """Of each cell up to that of `_at`, what it shows, as its place in `_NOTABLE`."""
         self._requests: dict[int, int] = {}
         self._ended = 0
 
     def enter(self, state: State, *, at: float) -> None:
         """The state from now on."""
         self._advance(at)
-        if state is not self._state:
-            self._state = state
-            self._seen.setdefault(_cell(self._at), set()).add(state)
+        self._state = _rank(state)
+        if self._state < self._seen[-1]:
+            self._seen = self._seen[:-1] + bytes([self._state])
 
     def count(self, ended: int, *, at: float) -> None:
         """So many requests have ended since this activator started; those that are new count as
@@ -75,29 +74,29 @@ class History:
         """The `CELLS` cells that end with the present one."""
         self._advance(at)
         last = _cell(self._at)
-        cells = range(last - CELLS + 1, last + 1)
+        requests = [0] * CELLS
+        for cell, count in self._requests.items():
+            requests[cell - last - 1] = count
         return Day(
             until=(last + 1) * SPAN,
-            states=tuple(self._notable(cell) for cell in cells),
-            requests=tuple(self._requests.get(cell, 0) for cell in cells),
+            states=tuple([_NOTABLE[seen] for seen in self._seen.rjust(CELLS, _UNKNOWN)]),
+            requests=tuple(requests),
         )
-
-    def _notable(self, cell: int) -> str:
-        seen = self._seen.get(cell, ())
-        return next((state.value for state in _NOTABLE if state in seen), "")
 
     def _advance(self, at: float) -> None:
         """What was, goes on until now; what is older than a day is forgotten."""
         if at <= self._at:
             return
         last = _cell(at)
-        oldest = last - CELLS + 1
-        for cell in range(max(_cell(self._at) + 1, oldest), last + 1):
-            self._seen[cell] = {self._state}
-        if _cell(self._at) != last:
-            self._seen = {cell: seen for cell, seen in self._seen.items() if cell >= oldest}
-            self._requests = {c: count for c, count in self._requests.items() if c >= oldest}
+        passed = min(last - _cell(self._at), CELLS)
+        if passed:
+            self._seen = (self._seen + bytes([self._state]) * passed)[-CELLS:]
+            self._requests = {c: n for c, n in self._requests.items() if c > last - CELLS}
         self._at = at
+
+
+def _rank(state: State) -> int:
+    return _RANKS[state.value]
 
 
 def _cell(at: float) -> int:

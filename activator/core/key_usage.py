@@ -182,6 +182,8 @@ def divide(usage: Usage, uses: Mapping[str, KeyUse]) -> dict[str, KeyShare]:
     always) by the seconds that requests waited for a start. Where nobody did the one, the other
     decides; where nobody did anything, the time is nobody's. Money follows time.
     """
+    if not uses and not usage.ready_seconds and not usage.other_seconds:
+        return {}  # nearly all of many endpoints, on nearly all days
     kept = {key: use.kept_seconds for key, use in uses.items()}
     slots = {key: use.slot_seconds for key, use in uses.items()}
     waits = {key: use.wait_seconds for key, use in uses.items()}

@@ -69,6 +69,18 @@ def test_only_the_last_starts_count() -> None:
     assert estimate.high < 25.0
 
 
+def test_what_is_learned_or_recalled_after_somebody_asked_counts() -> None:
+    times = learned(40.0)
+    assert times.estimate() == learned(40.0).estimate()
+
+    times.learn({"started": 400.0})
+    assert times.estimate() == learned(40.0, 400.0).estimate()
+    assert times.remaining(10.0) == learned(40.0, 400.0).remaining(10.0)
+
+    times.recall([{"started": 4.0}])
+    assert times.estimate() == learned(4.0, 40.0, 400.0).estimate()
+
+
 def test_what_remains_is_the_rest_of_a_typical_start() -> None:
     rest = learned(*[40.0] * 5).remaining(30.0)
 
