@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from itertools import islice
+from bisect import bisect_left, bisect_right
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -110,49 +110,72 @@ class Bookkeeper:
 
     def today(self, endpoint: str) -> Usage:
         """Since midnight UTC: what is booked, and what has come since."""
+        return self._on(day_of(self._wall()), endpoint)
+
+    def _on(self, today: date, endpoint: str) -> Usage:
         control = self._controls.get(endpoint)
         if control is None:
             return NOTHING
-        day = day_of(self._wall())
-        book = self._booked.get(endpoint, Booked()) if day == self._day else Booked()
-        return self._unbooked[endpoint].on(day, book=book, total=control.usage())
+        book = self._booked.get(endpoint, Booked()) if today == self._day else Booked()
+        return self._unbooked[endpoint].on(today, book=book, total=control.usage())
 
-    async def days(self, first: date, last: date) -> Sequence[DayUsage]:
-        """What is booked; of today also what is not yet. Raises StoreUnavailable."""
+    async def days(
+        self, first: date, last: date, *, endpoint: str | None = None
+    ) -> Sequence[DayUsage]:
+        """What is booked, of all endpoints or one; of today also what is not yet. Raises
+        StoreUnavailable."""
         today = day_of(self._wall())
-        booked = await self._book.days(first, last)
+        booked = await self._book.days(first, last, endpoint=endpoint)
         if not first <= today <= last:
             return booked
-        now = {name: DayUsage(name, today, self.today(name)) for name in self._controls}
-        before = [each for each in booked if each.day != today or each.endpoint not in now]
-        return sorted([*before, *now.values()], key=lambda each: (each.day, each.endpoint))
+        begun = bisect_left(booked, today, key=_day)
+        over = bisect_right(booked, today, key=_day)
+        now = {each.endpoint: each for each in booked[begun:over]}
+        slices = Slices()
+        for name in self._named(endpoint):
+            if name in self._controls:
+                now[name] = DayUsage(name, today, self._on(today, name))
+            await slices.turn()
+        return [*booked[:begun], *(now[name] for name in sorted(now)), *booked[over:]]
 
-    async def keys(self, first: date, last: date) -> Sequence[DayKeyCost]:
+    async def keys(
+        self, first: date, last: date, *, endpoint: str | None = None
+    ) -> Sequence[DayKeyCost]:
         """The same, divided among API keys by what is booked of their use; whoever runs now has
         up to ten seconds that are not. Raises StoreUnavailable."""
+        slices = Slices()
         uses: dict[tuple[date, str], dict[str, KeyUse]] = {}
-        for each in await self._book.keys(first, last):
+        for each in await self._book.keys(first, last, endpoint=endpoint):
             uses.setdefault((each.day, each.endpoint), {})[each.key] = each.use
-        return [
-            DayKeyCost(each.endpoint, each.day, key, share)
-            for each in await self.days(first, last)
-            for key, share in sorted(
-                divide(each.usage, uses.get((each.day, each.endpoint), {})).items()
+            await slices.turn()
+        found: list[DayKeyCost] = []
+        for used in await self.days(first, last, endpoint=endpoint):
+            shares = divide(used.usage, uses.get((used.day, used.endpoint), {}))
+            found += (
+                DayKeyCost(used.endpoint, used.day, key, shares[key]) for key in sorted(shares)
             )
-        ]
+            await slices.turn()
+        return found
 
     async def keys_today(self) -> Sequence[DayKeyCost]:
         """The same of today, for who asks often: only what keys have used is read from the book.
         Raises StoreUnavailable."""
         today = day_of(self._wall())
+        slices = Slices()
         uses: dict[str, dict[str, KeyUse]] = {}
         for each in await self._book.keys(today, today):
             uses.setdefault(each.endpoint, {})[each.key] = each.use
-        return [
-            DayKeyCost(name, today, key, share)
-            for name in self._controls
-            for key, share in divide(self.today(name), uses.get(name, {})).items()
-        ]
+            await slices.turn()
+        found: list[DayKeyCost] = []
+        for name in self._named(None):
+            if name in self._controls:
+                shares = divide(self._on(today, name), uses.get(name, {}))
+                found += (DayKeyCost(name, today, key, share) for key, share in shares.items())
+            await slices.turn()
+        return found
+
+    def _named(self, endpoint: str | None) -> Sequence[str]:
+        return list(self._controls) if endpoint is None else [endpoint]
 
     async def _follow(self, now: Mapping[str, Controller]) -> None:
         """Read what there is; of controllers that are no longer at work for the last time."""
@@ -212,3 +235,7 @@ class Bookkeeper:
             await self._book.book([one for name in some for one in self._unbooked[name].entries])
             await asyncio.sleep(0)
         return True
+
+
+def _day(used: DayUsage) -> date:
+    return used.day

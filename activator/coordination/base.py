@@ -325,14 +325,20 @@ class CostBook(Protocol):
     async def booked(self, endpoints: Collection[str], day: date) -> Mapping[str, Booked]:
         """Each endpoint's day, and the moment until which it is complete."""
 
-    async def days(self, first: date, last: date) -> Sequence[DayUsage]:
-        """Of every endpoint that the book knows, also of those that are gone; by day and name."""
+    async def days(
+        self, first: date, last: date, *, endpoint: str | None = None
+    ) -> Sequence[DayUsage]:
+        """Of every endpoint that the book knows, also of those that are gone, or of one; by day
+        and name."""
 
     async def book_keys(self, entries: Sequence[KeyEntry]) -> None:
         """Add what is not in it yet: an entry that may have been taken is given again as it was."""
 
-    async def keys(self, first: date, last: date) -> Sequence[DayKeyUse]:
-        """What keys have used, of all activators; by day, endpoint and key."""
+    async def keys(
+        self, first: date, last: date, *, endpoint: str | None = None
+    ) -> Sequence[DayKeyUse]:
+        """What keys have used, of all activators; by day, endpoint and key. `endpoint`: of that
+        one alone."""
 
 
 class ModelList(Protocol):

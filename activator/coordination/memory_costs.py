@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from activator.aiokit.slices import Slices
 from activator.core.key_usage import UNUSED, DayKeyUse, KeyUse
 from activator.core.usage import KEPT_DAYS, Booked, DayUsage, Usage
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from activator.core.key_usage import KeyEntry
     from activator.core.usage import Entry
 
+T = TypeVar("T")
+
 
 class MemoryCostBook:
     """Implements `coordination.base.CostBook`."""
@@ -22,7 +25,7 @@ class MemoryCostBook:
     def __init__(self) -> None:
         self._days: dict[date, dict[str, Usage]] = {}
         self._until: dict[str, float] = {}
-        self._keys: dict[tuple[date, str, str], KeyUse] = {}
+        self._keys: dict[date, dict[str, dict[str, KeyUse]]] = {}
         """By day, endpoint and key."""
         self._numbers: dict[str, int] = {}
         """Of the last entry of each activator."""
@@ -45,29 +48,39 @@ class MemoryCostBook:
             name: Booked(used.get(name, Usage()), self._until.get(name, 0.0)) for name in endpoints
         }
 
-    async def days(self, first: date, last: date) -> list[DayUsage]:
-        return [
-            DayUsage(endpoint, day, used)
-            for day in sorted(self._days)
-            if first <= day <= last
-            for endpoint, used in sorted(self._days[day].items())
-        ]
+    async def days(self, first: date, last: date, *, endpoint: str | None = None) -> list[DayUsage]:
+        slices = Slices()
+        found: list[DayUsage] = []
+        for day, used in _between(self._days, first, last):
+            for name in sorted(used) if endpoint is None else used.keys() & {endpoint}:
+                found.append(DayUsage(name, day, used[name]))
+                await slices.turn()
+        return found
 
     async def book_keys(self, entries: Sequence[KeyEntry]) -> None:
         for entry in entries:
             if entry.number <= self._numbers.get(entry.by, 0):
                 continue
             self._numbers[entry.by] = entry.number
+            keys = self._keys.setdefault(entry.day, {}).setdefault(entry.endpoint, {})
             for key, use in entry.uses.items():
-                at = (entry.day, entry.endpoint, key)
-                self._keys[at] = self._keys.get(at, UNUSED) + use
+                keys[key] = keys.get(key, UNUSED) + use
         if self._keys:
-            oldest = max(day for day, _, _ in self._keys) - timedelta(days=KEPT_DAYS)
-            self._keys = {at: use for at, use in self._keys.items() if at[0] >= oldest}
+            oldest = max(self._keys) - timedelta(days=KEPT_DAYS)
+            self._keys = {day: used for day, used in self._keys.items() if day >= oldest}
 
-    async def keys(self, first: date, last: date) -> list[DayKeyUse]:
-        return [
-            DayKeyUse(endpoint, day, key, use)
-            for (day, endpoint, key), use in sorted(self._keys.items(), key=lambda each: each[0])
-            if first <= day <= last
-        ]
+    async def keys(
+        self, first: date, last: date, *, endpoint: str | None = None
+    ) -> list[DayKeyUse]:
+        slices = Slices()
+        found: list[DayKeyUse] = []
+        for day, used in _between(self._keys, first, last):
+            for name in sorted(used) if endpoint is None else used.keys() & {endpoint}:
+                keys = sorted(used[name].items())
+                found += (DayKeyUse(name, day, key, use) for key, use in keys)
+                await slices.turn()
+        return found
+
+
+def _between(days: Mapping[date, T], first: date, last: date) -> list[tuple[date, T]]:
+    return [(day, days[day]) for day in sorted(days) if first <= day <= last]

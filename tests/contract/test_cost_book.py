@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from activator.aiokit.slices import Slices
 from activator.coordination import redis_costs
 from activator.coordination.memory_costs import MemoryCostBook
 from activator.coordination.redis_costs import RedisCostBook
@@ -17,6 +18,7 @@ from activator.core.usage import Booked, DayUsage, Entry, Usage, midnight
 from activator.errors import StoreUnavailable
 from tests.redis_server import opened_link, redis_server
 from tests.sharing import KINDS
+from tests.slicing import counted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -116,6 +118,20 @@ async def test_it_remembers_so_many_endpoints_as_there_are(book: CostBook) -> No
     assert set(await book.booked(names, DAY)) == set(names)
 
 
+async def test_one_endpoint_may_be_asked_for(book: CostBook) -> None:
+    await book.book([entry(0, 10), entry(0, 10, endpoint="z"), entry(86400, 86410)])
+    other = KeyEntry("z", DAY, "one", 2, {"team": USE})
+    await book.book_keys([key_entry(1, team=USE), other, key_entry(3, day=NEXT, team=USE)])
+
+    told = await book.days(DAY, NEXT, endpoint="m")
+    assert [(each.day, each.endpoint) for each in told] == [(DAY, "m"), (NEXT, "m")]
+    keys = await book.keys(DAY, NEXT, endpoint="m")
+    assert [(each.day, each.endpoint) for each in keys] == [(DAY, "m"), (NEXT, "m")]
+    assert [each.endpoint for each in await book.keys(DAY, DAY, endpoint="z")] == ["z"]
+    assert list(await book.days(DAY, NEXT, endpoint="nobody")) == []
+    assert list(await book.keys(DAY, NEXT, endpoint="nobody")) == []
+
+
 # keys
 
 
@@ -174,6 +190,29 @@ async def test_a_day_among_others_of_its_month_is_found_whole(
 
     found = await book.keys(DAY, DAY)
     assert found == [DayKeyUse("m", DAY, key, USE) for key in uses]
+    days = (DAY.replace(day=3), DAY.replace(day=30), DAY)
+    month = await book.keys(DAY.replace(day=1), DAY)
+    assert month == [DayKeyUse("m", day, key, USE) for day in days for key in uses]
+
+
+async def test_a_large_month_is_read_while_others_have_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(redis_costs, "PARSED", 20)
+    with counted(monkeypatch) as turns:
+
+        class Field(bytes):
+            def decode(self, *encoding: str) -> str:
+                turns.step()
+                return super().decode(*encoding)
+
+        names = [Field(f"31:requests:key-{number}".encode()) for number in range(500)]
+        flat = [word for name in names for word in (name, b"3")]
+        found = await redis_costs._by_day(flat, Slices())
+
+    assert found == {31: {f"key-{number}": KeyUse(requests=3) for number in range(500)}}
+    assert turns.steps == 500
+    assert turns.longest <= 20
 
 
 async def test_keys_of_a_month_are_bounded_and_outlive_who_wrote_them(

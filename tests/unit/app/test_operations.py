@@ -236,7 +236,7 @@ async def test_endpoints_are_listed_by_name() -> None:
 class Unread(MemoryCostBook):
     """Cannot be reached when it is read."""
 
-    async def days(self, first: date, last: date) -> list[DayUsage]:
+    async def days(self, first: date, last: date, *, endpoint: str | None = None) -> list[DayUsage]:
         raise StoreUnavailable("connection refused")
 
 

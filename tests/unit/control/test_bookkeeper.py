@@ -15,14 +15,16 @@ from activator.control.bookkeeper import Bookkeeper
 from activator.control.controller import Controller
 from activator.coordination.memory_costs import MemoryCostBook
 from activator.core.endpoint import ProcessBackend
+from activator.core.key_usage import divide
 from activator.errors import StoreUnavailable
 from tests.slicing import counted
 from tests.unit.control.house import endpoint, house
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from activator.core.usage import Entry
+    from activator.core.key_usage import KeyShare, KeyUse
+    from activator.core.usage import DayUsage, Entry, Usage
     from tests.unit.control.house import House
 
 pytestmark = pytest.mark.looptime
@@ -48,6 +50,10 @@ class Book(MemoryCostBook):
         await super().book(entries)
         if self.deaf:
             raise StoreUnavailable("no answer within 0.5 s")
+
+    async def days(self, first: date, last: date, *, endpoint: str | None = None) -> list[DayUsage]:
+        await asyncio.sleep(self.takes)
+        return await super().days(first, last, endpoint=endpoint)
 
 
 class Firm:
@@ -270,53 +276,66 @@ async def test_what_waits_for_the_book_is_all_that_is_gone_through() -> None:
         assert len(keeper._booked) == 5
 
 
-async def test_however_many_are_read_others_have_their_turns(
+EPOCH = date(1970, 1, 1)
+
+
+async def test_days_are_told_by_day_and_name_of_all_endpoints_or_one() -> None:
+    async with firm(wall=MIDNIGHT - 15.0, endpoints=3) as f:
+        keeper = f.keepers[0]
+        await asyncio.sleep(30.0)
+        f.houses[0].supervisor.apply(
+            [f.houses[0].control(name).live.endpoint for name in ("m2", "m0")]
+        )
+        await asyncio.sleep(30.0)
+        tomorrow = date(1970, 1, 2)
+
+        told = await keeper.days(EPOCH, tomorrow)
+        assert [(each.day, each.endpoint) for each in told] == [
+            (day, name) for day in (EPOCH, tomorrow) for name in ("m0", "m1", "m2")
+        ]
+        (one,) = await keeper.days(tomorrow, tomorrow, endpoint="m1")
+        assert one == told[4]
+        assert [each.day for each in await keeper.days(EPOCH, tomorrow, endpoint="m2")] == [
+            EPOCH,
+            tomorrow,
+        ]
+        assert list(await keeper.days(EPOCH, tomorrow, endpoint="nobody")) == []
+
+
+async def test_of_a_day_that_ends_while_it_is_told_it_is_still_that_day() -> None:
+    async with firm(wall=MIDNIGHT - 15.0, endpoints=2) as f:
+        keeper = f.keepers[0]
+        await asyncio.sleep(14.9)
+        f.book.takes = 1.0
+
+        told = await keeper.days(EPOCH, EPOCH)
+
+        assert [each.day for each in told] == [EPOCH, EPOCH]
+        assert [each.usage.saved for each in told] == pytest.approx([15.0, 15.0], abs=1.0)
+
+
+async def test_all_endpoints_are_told_while_others_have_turns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with firm(endpoints=50) as f:
-        await asyncio.sleep(1.0)
+    async with firm(endpoints=8) as f:
+        keeper = f.keepers[0]
+        await asyncio.sleep(15.0)
         with counted(monkeypatch) as turns:
-            turns.step_with(monkeypatch, Controller, "usage")
-            await f.keepers[0].tick()
-            await f.keepers[0].aclose()
+            read = keeper._on
 
-        assert turns.steps == 2 * 50
-        assert turns.longest == 1
-
-
-async def test_however_many_are_not_read_others_have_their_turns(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(bookkeeper, "AT_REST", 2)
-    async with firm(endpoints=50) as f:
-        await asyncio.sleep(1.0)
-        with counted(monkeypatch) as turns:
-
-            def is_at_rest(_control: Controller) -> bool:
+            def reading(day: date, name: str) -> Usage:
                 turns.step()
-                return True
+                return read(day, name)
 
-            monkeypatch.setattr(Controller, "is_at_rest", property(is_at_rest))
-            await f.keepers[0].tick()
+            def dividing(used: Usage, uses: Mapping[str, KeyUse]) -> dict[str, KeyShare]:
+                turns.step()
+                return divide(used, uses)
 
-        assert turns.steps == 50
-        assert turns.longest == 1
+            monkeypatch.setattr(keeper, "_on", reading)
+            monkeypatch.setattr("activator.control.bookkeeper.divide", dividing)
+            await keeper.days(EPOCH, EPOCH)
+            await keeper.keys(EPOCH, EPOCH)
+            await keeper.keys_today()
 
-
-async def test_what_is_used_is_told_while_endpoints_come_and_go(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async with firm(endpoints=20) as f:
-        keeper, control = f.keepers[0], f.houses[0].control("m3")
-        told: set[float] = set()
-        await asyncio.sleep(5.0)
-        await f.houses[0].supervisor.apply([control.live.endpoint, endpoint("new")])
-        with counted(monkeypatch) as turns:
-            turns.told = lambda: told.update(
-                keeper.today(name).saved for name in ("m0", "m3", "m19") if keeper.today(name)
-            )
-            await keeper.tick()
-        told.discard(0.0)
-
-        assert told
-        assert all(saved == pytest.approx(5.0) for saved in told)
+        assert turns.steps == 5 * 8
+        assert turns.longest <= 4

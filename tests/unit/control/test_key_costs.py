@@ -35,10 +35,12 @@ class Book(MemoryCostBook):
         super().__init__()
         self.away = False
 
-    async def keys(self, first: date, last: date) -> list[DayKeyUse]:
+    async def keys(
+        self, first: date, last: date, *, endpoint: str | None = None
+    ) -> list[DayKeyUse]:
         if self.away:
             raise StoreUnavailable("connection refused")
-        return await super().keys(first, last)
+        return await super().keys(first, last, endpoint=endpoint)
 
 
 class Office:
