@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from activator.admin.answers import answer
 from activator.admin.costs import CostCalls
 from activator.admin.dashboard import add_dashboard
 from activator.admin.follow import Follow
 from activator.admin.guard import COOKIE, SESSION_SECONDS, Hosts, Sessions, guard
 from activator.admin.held import HeldCalls
 from activator.admin.jobs import JobCalls
+from activator.admin.lists import ListCalls
 from activator.admin.ports import Conflict, Unavailable, UnknownEndpoint
 from activator.admin.problems import Problem, problems, unknown_endpoint
-from activator.telemetry.logs import plain
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -63,6 +63,7 @@ def make_app(
     follow = Follow(events, keep_alive=keep_alive)
     _add_reading(app, operations, metrics)
     _add_changing(app, operations)
+    ListCalls(operations).add_to(app)
     HeldCalls(operations).add_to(app)
     JobCalls(jobs).add_to(app)
     add_dashboard(app)
@@ -97,38 +98,21 @@ def _add_reading(app: web.Application, operations: Operations, metrics: Metrics)
     async def openapi(request: web.Request) -> web.Response:
         return web.json_response(description())
 
-    async def endpoints(request: web.Request) -> web.Response:
-        return _json(
-            {
-                "endpoints": [asdict(one) for one in operations.endpoints()],
-                "configuration": asdict(operations.config_status()),
-            }
-        )
-
     async def endpoint(request: web.Request) -> web.Response:
-        return _status(operations, request.match_info["name"])
-
-    async def days(request: web.Request) -> web.Response:
-        return _json({"endpoints": {name: asdict(day) for name, day in operations.days().items()}})
+        return await _status(operations, request.match_info["name"])
 
     async def history(request: web.Request) -> web.Response:
         found = operations.history(request.match_info["name"])
         if found is None:
-            raise unknown_endpoint(operations, request.match_info["name"])
-        return _json(asdict(found))
-
-    async def config(request: web.Request) -> web.Response:
-        return _json({"config": operations.config(), "status": asdict(operations.config_status())})
+            raise await unknown_endpoint(operations, request.match_info["name"])
+        return answer(found)
 
     app.router.add_get("/livez", livez)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", expose)
     app.router.add_get("/openapi.json", openapi)
-    app.router.add_get("/api/endpoints", endpoints)
     app.router.add_get("/api/endpoints/{name}", endpoint)
     app.router.add_get("/api/endpoints/{name}/history", history)
-    app.router.add_get("/api/history", days)
-    app.router.add_get("/api/config", config)
 
 
 def _add_changing(app: web.Application, operations: Operations) -> None:
@@ -139,12 +123,12 @@ def _add_changing(app: web.Application, operations: Operations) -> None:
         try:
             await carry_out(name, **arguments)
         except UnknownEndpoint:
-            raise unknown_endpoint(operations, name) from None
+            raise await unknown_endpoint(operations, name) from None
         except Conflict as conflict:
             raise Problem(409, str(conflict)) from conflict
         except Unavailable as away:
             raise Problem(503, str(away)) from away
-        return _status(operations, name)
+        return await _status(operations, name)
 
     async def activate(request: web.Request) -> web.Response:
         await _arguments(request)
@@ -208,15 +192,11 @@ async def _arguments(request: web.Request, **known: type) -> dict[str, Any]:
     return arguments
 
 
-def _status(operations: Operations, name: str) -> web.Response:
+async def _status(operations: Operations, name: str) -> web.Response:
     status = operations.endpoint(name)
     if status is None:
-        raise unknown_endpoint(operations, name)
-    return _json(asdict(status))
-
-
-def _json(value: Any) -> web.Response:
-    return web.json_response(plain(value))
+        raise await unknown_endpoint(operations, name)
+    return answer(status)
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -5,21 +5,21 @@ Decides which days and endpoints are asked for. What was used on them is behind 
 
 from __future__ import annotations
 
+import asyncio
 import csv
-import io
-from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
-
+from activator.admin.answers import Listed, in_parts, pieces, sent
 from activator.admin.ports import Unavailable
 from activator.admin.problems import Problem
 from activator.core.key_usage import USES
 from activator.core.usage import FIGURES, KEPT_DAYS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from aiohttp import web
 
     from activator.admin.ports import Operations
     from activator.core.key_usage import DayKeyCost
@@ -35,6 +35,8 @@ class CostCalls:
 
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
+        self._lock = asyncio.Lock()
+        """Held while an answer is made: a month of all endpoints is not needed twice at a time."""
 
     def add_to(self, app: web.Application) -> None:
         app.router.add_get("/api/costs", self._tell)
@@ -50,23 +52,26 @@ class CostCalls:
         by = request.query.get("by", "endpoint")
         if by not in ("endpoint", "key"):
             raise Problem(400, f"by is endpoint or key, not {by!r}")
-        only = request.query.get("endpoint")
         try:
-            if by == "key":
-                columns = KEY_COLUMNS
-                shares = await self._operations.key_costs(first, last)
-                rows = [_key_row(each) for each in shares if only in (None, each.endpoint)]
-            else:
-                columns = COLUMNS
-                days = await self._operations.costs(first, last)
-                rows = [_row(each) for each in days if only in (None, each.endpoint)]
+            async with self._lock:
+                rows = await self._rows(by, first, last, endpoint=request.query.get("endpoint"))
+                if "text/csv" in request.headers.get("Accept", ""):
+                    parts = await in_parts(_csv(rows, KEY_COLUMNS if by == "key" else COLUMNS))
+                    named = f'attachment; filename="costs-{first}-{last}.csv"'
+                    headers = {"Content-Disposition": named}
+                    return sent(parts, content_type="text/csv", headers=headers)
+                span = {"from": str(first), "to": str(last), "today": str(today)}
+                return sent(await in_parts(pieces({**span, "days": Listed(rows)})))
         except Unavailable as away:
             raise Problem(503, str(away)) from away
-        if "text/csv" in request.headers.get("Accept", ""):
-            named = {"Content-Disposition": f'attachment; filename="costs-{first}-{last}.csv"'}
-            return web.Response(text=_csv(rows, columns), content_type="text/csv", headers=named)
-        whole = {"from": str(first), "to": str(last), "today": str(today), "days": rows}
-        return web.json_response(whole)
+
+    async def _rows(
+        self, by: str, first: date, last: date, *, endpoint: str | None
+    ) -> Iterator[dict[str, Any]]:
+        if by == "key":
+            shares = await self._operations.key_costs(first, last, endpoint=endpoint)
+            return map(_key_row, shares)
+        return map(_row, await self._operations.costs(first, last, endpoint=endpoint))
 
 
 def _day(request: web.Request, name: str, *, default: date) -> date:
@@ -80,20 +85,27 @@ def _day(request: web.Request, name: str, *, default: date) -> date:
 
 
 def _row(used: DayUsage) -> dict[str, Any]:
-    return {"endpoint": used.endpoint, "day": str(used.day), **asdict(used.usage)}
+    usage = used.usage
+    figures = {name: getattr(usage, name) for name in FIGURES}
+    return {"endpoint": used.endpoint, "day": str(used.day), **figures}
 
 
 def _key_row(it: DayKeyCost) -> dict[str, Any]:
     share = it.share
+    uses = {name: getattr(share.use, name) for name in USES}
     money = {"replica_seconds": share.replica_seconds, "cost": share.cost}
-    return {
-        "endpoint": it.endpoint, "day": str(it.day), "key": it.key, **asdict(share.use), **money
-    }  # fmt: skip
+    return {"endpoint": it.endpoint, "day": str(it.day), "key": it.key, **uses, **money}
 
 
-def _csv(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
-    text = io.StringIO()
-    lines = csv.DictWriter(text, columns, lineterminator="\r\n")
-    lines.writeheader()
-    lines.writerows(rows)
-    return text.getvalue()
+class _Line:
+    """A file that gives back what is written to it, for `csv`."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _csv(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> Iterator[str]:
+    line = csv.writer(_Line(), lineterminator="\r\n").writerow
+    yield line(columns)
+    for row in rows:
+        yield line([row[name] for name in columns])

@@ -7,17 +7,15 @@ has gone, or takes nothing for long, is let go. What is an event is decided else
 from __future__ import annotations
 
 import asyncio
-import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from activator.admin.answers import Listed, as_json, in_parts, pieces, sent
 from activator.admin.problems import Problem
-from activator.telemetry.logs import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from activator.telemetry.events import Event, EventLog
 
@@ -42,8 +40,7 @@ class Follow:
         after = _after(request)
         accept = request.headers.get("Accept", "").partition(";")[0].strip().lower()
         if accept == "application/json":
-            kept = [asdict(event) for event in self._events.since(after or 0)]
-            return web.json_response(plain({"events": kept}))
+            return sent(await in_parts(pieces({"events": Listed(self._events.since(after or 0))})))
         if self._events.subscribers >= MAX_READERS:
             raise Problem(503, f"{MAX_READERS} readers follow already")
         response = web.StreamResponse(
@@ -64,32 +61,39 @@ class Follow:
     ) -> None:
         with self._events.subscribe() as subscription:
             # no await between subscribing and reading the past: nothing falls in between
-            past = ""
+            past: tuple[int, Sequence[Event]] = (0, ())
             if after is not None:
-                past = _render(self._events.lost_since(after), self._events.since(after))
+                past = self._events.lost_since(after), self._events.since(after)
             await response.prepare(request)
-            await _send(response, "retry: 2000\n\n" + past)
+            await _send(response, b"retry: 2000\n\n")
+            await _tell_all(response, *past)
             ended = False
             while not ended:
                 try:
                     async with asyncio.timeout(self._keep_alive):
                         await subscription.wait()
                 except TimeoutError:
-                    await _send(response, ": still here\n\n")
+                    await _send(response, b": still here\n\n")
                 else:
                     ended = subscription.closed
-                    await _send(response, _render(*subscription.take()))
+                    await _tell_all(response, *subscription.take())
 
 
-async def _send(response: web.StreamResponse, text: str) -> None:
+async def _tell_all(response: web.StreamResponse, lost: int, events: Iterable[Event]) -> None:
+    for part in await in_parts(_rendered(lost, events)):
+        await _send(response, part)
+
+
+async def _send(response: web.StreamResponse, part: bytes) -> None:
     async with asyncio.timeout(STUCK):
-        await response.write(text.encode())
+        await response.write(part)
 
 
-def _render(lost: int, events: Iterable[Event]) -> str:
-    told = [f"event: lost\ndata: {json.dumps({'lost': lost})}\n\n"] if lost else []
-    told += [f"id: {event.id}\ndata: {json.dumps(plain(asdict(event)))}\n\n" for event in events]
-    return "".join(told)
+def _rendered(lost: int, events: Iterable[Event]) -> Iterator[str]:
+    if lost:
+        yield f"event: lost\ndata: {as_json({'lost': lost})}\n\n"
+    for event in events:
+        yield f"id: {event.id}\ndata: {as_json(event)}\n\n"
 
 
 def _after(request: web.Request) -> int | None:

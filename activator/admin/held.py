@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from activator.admin.answers import answer
 from activator.admin.ports import UnknownEndpoint
 from activator.admin.problems import Problem, unknown_endpoint
-from activator.telemetry.logs import plain
 
 if TYPE_CHECKING:
     from activator.admin.ports import Operations
@@ -36,15 +35,15 @@ class HeldCalls:
         name = request.match_info["name"]
         found = self._operations.held(name, first=first, most=most)
         if found is None:
-            raise unknown_endpoint(self._operations, name)
-        return web.json_response(plain(asdict(found)))
+            raise await unknown_endpoint(self._operations, name)
+        return answer(found)
 
     async def _cancel(self, request: web.Request) -> web.Response:
         name, request_id = request.match_info["name"], request.match_info["id"]
         try:
             cancelled = self._operations.cancel_held(name, request_id)
         except UnknownEndpoint:
-            raise unknown_endpoint(self._operations, name) from None
+            raise await unknown_endpoint(self._operations, name) from None
         if not cancelled:
             raise Problem(404, f"no request with the id {request_id!r} waits here (any more)")
         return web.json_response({"cancelled": cancelled})

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import date
 
     from activator.core.held import HeldRequests
@@ -54,12 +54,16 @@ class Operations(Protocol):
     and in the events. All of them raise UnknownEndpoint, Conflict, Unavailable.
     """
 
-    def endpoints(self) -> Sequence[EndpointStatus]: ...
+    def names(self) -> Sequence[str]:
+        """Of all endpoints, in order."""
+
+    def endpoints(self) -> Iterator[EndpointStatus]:
+        """Each as it is when it is asked for; one that has gone meanwhile is left out."""
 
     def endpoint(self, name: str) -> EndpointStatus | None: ...
 
-    def days(self) -> Mapping[str, Day]:
-        """By endpoint."""
+    def days(self) -> Iterator[tuple[str, Day]]:
+        """By endpoint, in the same way."""
 
     def history(self, name: str) -> EndpointHistory | None: ...
 
@@ -70,10 +74,14 @@ class Operations(Protocol):
         """Tell whoever waits here under this id that an operator has cancelled it; how many did.
         Raises UnknownEndpoint."""
 
-    async def costs(self, first: date, last: date) -> Sequence[DayUsage]:
-        """By day, of every endpoint that has been booked. Raises Unavailable."""
+    async def costs(
+        self, first: date, last: date, *, endpoint: str | None = None
+    ) -> Sequence[DayUsage]:
+        """By day, of every endpoint that has been booked, or of one. Raises Unavailable."""
 
-    async def key_costs(self, first: date, last: date) -> Sequence[DayKeyCost]:
+    async def key_costs(
+        self, first: date, last: date, *, endpoint: str | None = None
+    ) -> Sequence[DayKeyCost]:
         """The same, divided among API keys. Raises Unavailable."""
 
     async def activate(self, name: str) -> None:
@@ -89,7 +97,11 @@ class Operations(Protocol):
     async def resume(self, name: str) -> None: ...
 
     def config(self) -> Mapping[str, Any]:
-        """The configuration in force, in the words of its file, secrets masked."""
+        """The configuration in force but for its endpoints, in the words of its file, secrets
+        masked."""
+
+    def declared(self) -> Iterator[Mapping[str, Any]]:
+        """Its endpoints, in the same words."""
 
     def config_status(self) -> ConfigStatus: ...
 

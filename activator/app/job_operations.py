@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from activator.admin.ports import Unavailable, UnknownEndpoint
+from activator.aiokit.slices import Slices
 from activator.errors import StoreUnavailable
 from activator.proxy.outcomes import described
 
@@ -32,13 +33,20 @@ class StoredJobs:
             if endpoint not in names:
                 raise UnknownEndpoint(endpoint)
             names = [endpoint]
+        slices = Slices()
         found: list[Job] = []
         with _told():
             for name in names:
                 records = await self._store.recent(name, states=states, limit=limit)
                 found += (record.job for record in records)
-        found.sort(key=lambda job: (job.created, job.id), reverse=True)
-        return [described(job, place=None, eta=None) for job in found[:limit]]
+                if len(found) > 4 * limit:
+                    found = _latest(found, limit)
+                await slices.turn()
+        shown: list[dict[str, Any]] = []
+        for job in _latest(found, limit):
+            shown.append(described(job, place=None, eta=None))
+            await slices.turn()
+        return shown
 
     async def job(self, job_id: str) -> dict[str, Any] | None:
         with _told():
@@ -64,6 +72,10 @@ class StoredJobs:
         place = await self._store.place(job.id)
         eta = live.eta() if live is not None and live.cold and place is not None else None
         return described(job, place=place, eta=eta)
+
+
+def _latest(jobs: list[Job], limit: int) -> list[Job]:
+    return sorted(jobs, key=lambda job: (job.created, job.id), reverse=True)[:limit]
 
 
 @contextmanager

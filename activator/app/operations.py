@@ -73,8 +73,11 @@ class AppOperations:
         problems = self._refused + self._not_declared
         self._config_status = ConfigStatus(at=time.time(), problems=problems)
 
-    def endpoints(self) -> Sequence[EndpointStatus]:
-        return [self._status(control) for control in self._supervisor.all()]
+    def names(self) -> Sequence[str]:
+        return sorted(self._supervisor.by_name)
+
+    def endpoints(self) -> Iterator[EndpointStatus]:
+        return (self._status(control) for control in self._one_by_one())
 
     def endpoint(self, name: str) -> EndpointStatus | None:
         control = self._supervisor.get(name)
@@ -83,8 +86,14 @@ class AppOperations:
     def _status(self, control: Controller) -> EndpointStatus:
         return control.status(today=self._costs().today(control.name))
 
-    def days(self) -> Mapping[str, Day]:
-        return {control.name: control.day() for control in self._supervisor.all()}
+    def days(self) -> Iterator[tuple[str, Day]]:
+        return ((control.name, control.day()) for control in self._one_by_one())
+
+    def _one_by_one(self) -> Iterator[Controller]:
+        """All that there are now, as far as they are there when their turn comes."""
+        for name in self.names():
+            if (control := self._supervisor.get(name)) is not None:
+                yield control
 
     def history(self, name: str) -> EndpointHistory | None:
         control = self._supervisor.get(name)
@@ -106,13 +115,17 @@ class AppOperations:
             self._events.record(name, "cancelled", f"{request_id}: an operator asked for it")
         return cancelled
 
-    async def costs(self, first: date, last: date) -> Sequence[DayUsage]:
+    async def costs(
+        self, first: date, last: date, *, endpoint: str | None = None
+    ) -> Sequence[DayUsage]:
         with _read_from_the_book():
-            return await self._costs().days(first, last)
+            return await self._costs().days(first, last, endpoint=endpoint)
 
-    async def key_costs(self, first: date, last: date) -> Sequence[DayKeyCost]:
+    async def key_costs(
+        self, first: date, last: date, *, endpoint: str | None = None
+    ) -> Sequence[DayKeyCost]:
         with _read_from_the_book():
-            return await self._costs().keys(first, last)
+            return await self._costs().keys(first, last, endpoint=endpoint)
 
     async def activate(self, name: str) -> None:
         control = self._scalable(name)
@@ -156,7 +169,10 @@ class AppOperations:
         await control.verbs.until(lambda: control.life.paused is on, within=SHOWN_WITHIN)
 
     def config(self) -> Mapping[str, Any]:
-        return self._settings.masked()
+        return self._settings.masked_keys()
+
+    def declared(self) -> Iterator[Mapping[str, Any]]:
+        return self._settings.masked_endpoints()
 
     def config_status(self) -> ConfigStatus:
         return self._config_status

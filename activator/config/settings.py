@@ -24,7 +24,7 @@ from activator.core.webhooks import WebhookPolicy
 from activator.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from ipaddress import IPv4Network, IPv6Network
 
     from activator.config.reading import Reading
@@ -141,16 +141,20 @@ class Settings:
     def masked(self) -> dict[str, Any]:
         """The configuration in force in the words of its file: defaults filled in, durations and
         sizes readable, secrets as their references or masked."""
+        return self.masked_keys() | {"endpoints": list(self.masked_endpoints())}
+
+    def masked_keys(self) -> dict[str, Any]:
+        """All of it but the endpoints."""
         said = self._root.model_dump(mode="json", by_alias=True)
         said = {key: value for key, value in said.items() if value != {}}
         if self._root.sources.kubernetes is not None:
             defaults = Policy.model_validate(self.defaults)
             said["defaults"] = defaults.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        said["endpoints"] = [
-            _resolved(keys, endpoint)
-            for keys, endpoint in zip(self._declared, self.endpoints, strict=True)
-        ]
         return said
+
+    def masked_endpoints(self) -> Iterator[dict[str, Any]]:
+        """Each is put into words when its turn comes."""
+        return map(_resolved, self._declared, self.endpoints)
 
 
 def load(

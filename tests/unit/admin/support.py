@@ -25,7 +25,7 @@ from activator.telemetry.events import EventLog
 from activator.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
     from datetime import date
 
     from activator.core.key_usage import DayKeyCost
@@ -100,16 +100,19 @@ class House:
         self.away = False
         self.broken = False
 
-    def endpoints(self) -> list[EndpointStatus]:
+    def names(self) -> list[str]:
+        return list(self.statuses)
+
+    def endpoints(self) -> Iterator[EndpointStatus]:
+        yield from list(self.statuses.values())
         if self.broken:
             raise RuntimeError("a secret of the inside")
-        return list(self.statuses.values())
 
     def endpoint(self, name: str) -> EndpointStatus | None:
         return self.statuses.get(name)
 
-    def days(self) -> dict[str, Day]:
-        return dict.fromkeys(self.statuses, self.day)
+    def days(self) -> Iterator[tuple[str, Day]]:
+        return ((name, self.day) for name in self.statuses)
 
     def history(self, name: str) -> EndpointHistory | None:
         if name not in self.statuses:
@@ -130,15 +133,21 @@ class House:
         self.waiting[name] = [each for each in waiting if each.id != request_id]
         return len(waiting) - len(self.waiting[name])
 
-    async def costs(self, first: date, last: date) -> list[DayUsage]:
+    async def costs(
+        self, first: date, last: date, *, endpoint: str | None = None
+    ) -> list[DayUsage]:
         if self.away:
             raise Unavailable("The book of costs cannot be read: connection refused")
-        return [each for each in self.booked if first <= each.day <= last]
+        booked = [each for each in self.booked if first <= each.day <= last]
+        return [each for each in booked if endpoint in (None, each.endpoint)]
 
-    async def key_costs(self, first: date, last: date) -> list[DayKeyCost]:
+    async def key_costs(
+        self, first: date, last: date, *, endpoint: str | None = None
+    ) -> list[DayKeyCost]:
         if self.away:
             raise Unavailable("The book of costs cannot be read: connection refused")
-        return [each for each in self.divided if first <= each.day <= last]
+        divided = [each for each in self.divided if first <= each.day <= last]
+        return [each for each in divided if endpoint in (None, each.endpoint)]
 
     async def activate(self, name: str) -> None:
         replica = ReplicaStatus("r1", "started", "127.0.0.1:4000", 0, 0.1)
@@ -157,7 +166,10 @@ class House:
         self._change(name, paused=False)
 
     def config(self) -> Mapping[str, Any]:
-        return {"auth": {"adminTokenFile": "***"}, "endpoints": [{"name": "llama"}]}
+        return {"auth": {"adminTokenFile": "***"}}
+
+    def declared(self) -> Iterator[Mapping[str, Any]]:
+        return iter([{"name": "llama"}])
 
     def config_status(self) -> ConfigStatus:
         return self.refused
@@ -182,6 +194,8 @@ class Admin:
     house: House = field(default_factory=House)
     events: EventLog = field(default_factory=EventLog)
     metrics: Metrics = field(default_factory=Metrics)
+    connections: Callable[[], Sequence[object]] = tuple
+    """The port's, of which one may be the client's."""
 
     @property
     def port(self) -> int:
@@ -226,6 +240,9 @@ async def running(
         try:
             site = web.TCPSite(runner, "127.0.0.1", 0)
             await site.start()
+            server = runner.server
+            assert server is not None
+            admin.connections = lambda: server.connections
             admin.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
             yield admin
         finally:

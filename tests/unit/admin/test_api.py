@@ -12,8 +12,10 @@ from activator.admin import dashboard
 from activator.admin.api import make_app
 from activator.admin.openapi import CALLS, describe
 from activator.admin.ports import ConfigStatus
+from activator.admin.problems import COMPARED, unknown_endpoint
 from activator.telemetry.events import EventLog
 from activator.telemetry.metrics import Metrics
+from tests.slicing import Turns, counted
 from tests.unit.admin.support import House, running, status
 
 if TYPE_CHECKING:
@@ -77,6 +79,40 @@ async def test_an_unknown_endpoint_is_404_and_names_the_nearest() -> None:
         assert code == 404
         assert "did you mean 'llama'?" in problem["detail"]
         assert (await admin.post("/api/endpoints/lama/activate"))[0] == 404
+
+
+async def test_the_nearest_is_found_among_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["llama-8b", *(f"other-{number}" for number in range(100)), "llama-70b"]
+    async with running() as admin:
+        admin.house.statuses = {name: status(name) for name in names}
+        _, problem = await admin.get("/api/endpoints/llama-8")
+        assert "did you mean 'llama-8b'?" in problem["detail"]
+        _, problem = await admin.get("/api/endpoints/xyz/history")
+        assert "GET /api/endpoints lists them" in problem["detail"]
+
+    with counted(monkeypatch) as turns:
+
+        class Told(House):
+            def names(self) -> Any:
+                return Counted(names, turns)
+
+        await unknown_endpoint(Told(), "llama-8")
+    assert turns.steps == len(names)
+    assert turns.longest <= 2 * COMPARED
+
+
+class Counted(list[str]):
+    """Names that tell when they are looked at."""
+
+    def __init__(self, names: list[str], turns: Turns) -> None:
+        super().__init__(names)
+        self._turns = turns
+
+    def __getitem__(self, some: Any) -> Any:
+        found = super().__getitem__(some)
+        for _ in found:
+            self._turns.step()
+        return found
 
 
 async def test_activates_pauses_resumes_and_answers_with_the_new_status() -> None:

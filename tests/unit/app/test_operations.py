@@ -37,7 +37,7 @@ class Masked:
 
     name: str
 
-    def masked(self) -> dict[str, str]:
+    def masked_keys(self) -> dict[str, str]:
         return {"name": self.name}
 
 
@@ -231,6 +231,30 @@ async def test_endpoints_are_listed_by_name() -> None:
         await o.house.supervisor.apply([endpoint("z"), endpoint("b"), endpoint()])
 
         assert [each.name for each in o.operations.endpoints()] == ["b", "m", "z"]
+
+
+async def test_endpoints_that_go_or_come_while_they_are_told_are_no_failure() -> None:
+    async with office() as o:
+        o.house.supervisor.apply([endpoint("a"), endpoint("b"), endpoint("c")])
+        statuses, days = o.operations.endpoints(), o.operations.days()
+        assert next(statuses).name == next(days)[0] == "a"
+
+        o.house.supervisor.apply([endpoint("c"), endpoint("d")])
+
+        assert [each.name for each in statuses] == ["c"]
+        assert [name for name, _ in days] == ["c"]
+        assert o.operations.names() == ["c", "d"]
+
+
+async def test_a_status_is_made_when_its_turn_comes() -> None:
+    async with office() as o:
+        o.house.supervisor.apply([endpoint(), endpoint("z")])
+        statuses = o.operations.endpoints()
+        assert not next(statuses).paused
+
+        await o.operations.pause("z")
+
+        assert next(statuses).paused
 
 
 class Unread(MemoryCostBook):
