@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -17,14 +18,18 @@ from activator.core.lifecycle import State
 from tests.browser.conftest import check_accessible
 from tests.redis_server import free_port
 from tests.serving import serving
+from tests.support import eventually
 from tests.unit.admin.support import TOKEN, a_working_day, held, running, status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from playwright.async_api import Route
+
     from activator.core.history import Day
     from tests.browser.conftest import Opening
     from tests.serving import Serving
+    from tests.unit.admin.support import Admin
 
 PICTURES = Path(__file__).parents[2] / "docs" / "images"
 
@@ -126,6 +131,79 @@ async def test_who_answers_while_an_endpoint_cannot_is_told_in_the_list_and_on_i
 
             await row.get_by_role("link", name="llama").click()
             await expect(page.locator("#facts")).to_contain_text(words)
+
+
+async def test_where_an_answer_takes_long_it_is_asked_for_a_tenth_of_the_time(
+    opening: Opening,
+) -> None:
+    async with running() as admin, opening("about:blank") as page:
+        asked: list[str] = []
+
+        async def take_a_second(route: Route) -> None:
+            asked.append(route.request.url)
+            await page.clock.run_for(1000)
+            await route.continue_()
+
+        await page.clock.install()
+        await page.clock.pause_at(datetime(2030, 1, 1, tzinfo=UTC))
+        await page.route("**/api/endpoints", take_a_second)
+        await page.goto(admin.url + "/")
+        row = page.get_by_role("row").filter(has_text="llama")
+        await expect(row).to_contain_text("inactive")
+
+        admin.events.record("llama", "activated", "demand")
+        await page.clock.run_for(8900)
+        assert len(asked) == 1
+
+        await page.clock.run_for(200)
+        await eventually(lambda: len(asked) == 2)
+        await page.get_by_role("link", name="llama").click()  # nobody waits who has done something
+        await page.clock.run_for(10)
+        await expect(page.locator("#facts")).to_contain_text("inactive")
+        await page.get_by_role("link", name="All endpoints").click()
+        await page.clock.run_for(10)
+        await eventually(lambda: len(asked) == 3)
+
+
+async def test_events_that_come_all_the_time_do_not_put_off_what_is_shown(
+    opening: Opening,
+) -> None:
+    async def happen(admin: Admin) -> None:
+        while True:
+            admin.events.record("whisper", "reconfigured", "")
+            await asyncio.sleep(0.05)
+
+    async with running() as admin, opening(admin.url + "/") as page:
+        row = page.get_by_role("row").filter(has_text="llama")
+        await expect(row).to_contain_text("inactive")
+        happening = asyncio.ensure_future(happen(admin))  # noqa: TID251 -- ended below
+        try:
+            for state in ("active", "draining", "failed"):
+                admin.house.statuses["llama"] = status("llama", state=state)
+                await expect(row).to_contain_text(f"{state} for")
+        finally:
+            happening.cancel()
+
+
+async def test_on_its_own_page_an_endpoint_alone_is_asked_for(opening: Opening) -> None:
+    async with running() as admin, opening("about:blank") as page:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url.removeprefix(admin.url)))
+        await page.goto(admin.url + "/#/endpoint/llama")
+        await expect(page.locator("#facts")).to_contain_text("inactive")
+        admin.house.statuses["llama"] = status("llama", state="active")
+        await expect(page.locator("#facts")).to_contain_text("active for")
+        assert "/api/endpoints/llama" in asked
+        assert "/api/endpoints" not in asked
+
+        del admin.house.statuses["llama"]
+        problem = page.locator("#detail-problem")
+        await expect(problem).to_have_text("No endpoint is called llama.")
+        await expect(page.locator("#verbs")).to_be_hidden()
+
+        await page.get_by_role("link", name="All endpoints").click()
+        await expect(page.locator("#endpoints tbody tr")).to_have_count(1)
+        await expect(page.locator("#totals")).to_contain_text("endpoints1")
 
 
 async def test_held_requests_are_seen_one_by_one_and_one_is_cancelled(opening: Opening) -> None:

@@ -1,5 +1,6 @@
 // The dashboard: what the admin API tells, drawn. It asks every few seconds while it is looked at, and
-// at once when an event comes; 50 endpoints a page, so that 500 are as smooth as five.
+// at once when an event comes; 50 endpoints a page, so that 500 are as smooth as five. Where answers
+// take long it asks less often: at most a tenth of the time is spent on it.
 
 import { ago, bytes, clock, element, money, moment, noteOf, readyReplicas, reasonOf, setText, span, stateOf } from "./words.js";
 import { starts, strip } from "./drawing.js";
@@ -10,16 +11,20 @@ import { cells, fill } from "./rows.js";
 const EVERY = 3000;
 const DAY_EVERY = 60000;
 const SOON = 250;
+const REST = 9;
+const MOST_REST = 60000;
 const PAGE = 50;
 const KEPT_EVENTS = 200;
 const ENDED = ["succeeded", "failed", "cancelled", "expired"];
 
 const $ = (id) => document.getElementById(id);
-const seen = { endpoints: [], problems: [], days: new Map(), events: [], page: 0, jobs: [], held: null, keys: null, history: null };
+const seen = { endpoints: null, one: null, problems: [], days: new Map(), events: [], page: 0, jobs: [], held: null, keys: null, history: null };
 let source = null;
 let timer = null;
+let due = Infinity;
+let rested = 0;
 let asking = false;
-let again = false;
+let again = null;
 
 class Refused extends Error {
   constructor(status, message) { super(message); this.status = status; }
@@ -40,33 +45,32 @@ function chosen() {
   return kind === "endpoint" && name ? decodeURIComponent(name) : null;
 }
 
+// Never later than it is due already: events that come all the time would put it off for ever. 0:
+// somebody has done something, and is not to wait.
 function soon(after = SOON) {
-  clearTimeout(timer);
-  timer = setTimeout(refresh, after);
+  const now = performance.now();
+  const at = after ? Math.max(now + after, rested) : now;
+  if (at >= due) return;
+  stop();
+  due = at;
+  timer = setTimeout(refresh, at - now, after);
 }
 
-async function refresh() {
-  if (asking) { again = true; return; }
+function stop() {
+  clearTimeout(timer);
+  due = Infinity;
+}
+
+async function refresh(after = 0) {
+  due = Infinity;
+  if (asking) { again = Math.min(again ?? after, after); return; }
   asking = true;
+  const began = performance.now();
   try {
     const name = chosen();
-    const told = await call("/api/endpoints");
-    seen.endpoints = told.endpoints;
-    seen.problems = told.configuration.problems;
-    if (name) {
-      const path = encodeURIComponent(name);
-      const [history, jobs, held, keys] = await Promise.allSettled([
-        call(`/api/endpoints/${path}/history`), call(`/api/jobs?endpoint=${path}&limit=50`),
-        call(`/api/endpoints/${path}/held?${turnHeld(name)}`), keyCosts(name, call)]);
-      seen.keys = keys.value ?? null;
-      seen.held = held.value ?? null;
-      seen.history = history.value ?? null;
-      seen.jobs = jobs.value?.jobs ?? [];
-    } else if (Date.now() > (seen.daysAt ?? 0) + DAY_EVERY) {
-      const days = await call("/api/history");
-      seen.days = new Map(Object.entries(days.endpoints));
-      seen.daysAt = Date.now();
-    }
+    await (name ? askForOne(name) : askForAll());
+    const told = performance.now();
+    rested = told + Math.min(REST * (told - began), MOST_REST);
     follow();
     show();
   } catch (problem) {
@@ -75,8 +79,32 @@ async function refresh() {
   } finally {
     asking = false;
   }
-  if (!document.hidden) soon(again ? SOON : EVERY);
-  again = false;
+  if (!document.hidden) soon(again ?? EVERY);
+  again = null;
+}
+
+async function askForAll() {
+  const told = await call("/api/endpoints");
+  seen.endpoints = told.endpoints;
+  seen.problems = told.configuration.problems;
+  if (Date.now() > (seen.daysAt ?? 0) + DAY_EVERY) {
+    const days = await call("/api/history");
+    seen.days = new Map(Object.entries(days.endpoints));
+    seen.daysAt = Date.now();
+  }
+}
+
+async function askForOne(name) {
+  const path = encodeURIComponent(name);
+  const [one, history, jobs, held, keys] = await Promise.allSettled([call(`/api/endpoints/${path}`),
+    call(`/api/endpoints/${path}/history`), call(`/api/jobs?endpoint=${path}&limit=50`),
+    call(`/api/endpoints/${path}/held?${turnHeld(name)}`), keyCosts(name, call)]);
+  if (one.reason && one.reason.status !== 404) throw one.reason;
+  seen.one = { name, status: one.value ?? null };
+  seen.keys = keys.value ?? null;
+  seen.held = held.value ?? null;
+  seen.history = history.value ?? null;
+  seen.jobs = jobs.value?.jobs ?? [];
 }
 
 function follow() {
@@ -104,10 +132,15 @@ function link(state, words) {
 function show() {
   const name = chosen();
   $("login").hidden = true;
-  $("overview").hidden = name !== null;
+  $("overview").hidden = name !== null || !seen.endpoints;
   $("detail").hidden = name === null;
-  if (name === null) { showOverview(); return; }
-  showDetail(name, seen.endpoints.find((one) => one.name === name));
+  if (name !== null) showDetail(name, statusOf(name));
+  else if (seen.endpoints) showOverview();
+}
+
+// Null: there is none; undefined: it has not been asked for.
+function statusOf(name) {
+  return seen.one?.name === name ? seen.one.status : seen.endpoints?.find((one) => one.name === name);
 }
 
 function describe(list, rows) {
@@ -207,7 +240,7 @@ function showDetail(name, one) {
   document.title = `${name}: activator`;
   setText($("detail-title"), name);
   $("verbs").hidden = !one;
-  setText($("detail-problem"), one ? $("detail-problem").textContent : `No endpoint is called ${name}.`);
+  if (one === null) setText($("detail-problem"), `No endpoint is called ${name}.`);
   if (!one) return;
   for (const button of $("verbs").children) {
     const verb = button.dataset.verb;
@@ -350,7 +383,7 @@ async function ordered(yes, words, path, options) {
 // --- logging in ----------------------------------------------------------------------------------
 
 function askToLogIn() {
-  clearTimeout(timer);
+  stop();
   source?.close();
   source = null;
   link("lost", "not logged in");
