@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from activator.aiokit import slices
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import pytest
 
@@ -17,10 +17,22 @@ if TYPE_CHECKING:
 class Turns:
     def __init__(self) -> None:
         self._steps = [0]
+        self.told: Callable[[], None] = lambda: None
+        """Called in each turn of the loop."""
 
     def step(self) -> None:
         """Called by the work."""
         self._steps[-1] += 1
+
+    def step_with(self, patch: pytest.MonkeyPatch, of: Any, name: str) -> None:
+        """Whenever this method is called."""
+        method = getattr(of, name)
+
+        def calls(*args: Any) -> Any:
+            self.step()
+            return method(*args)
+
+        patch.setattr(of, name, calls)
 
     @property
     def steps(self) -> int:
@@ -33,6 +45,7 @@ class Turns:
 
     def _turn(self) -> None:
         self._steps.append(0)
+        self.told()
         self._next = asyncio.get_running_loop().call_soon(self._turn)
 
     @contextlib.contextmanager

@@ -203,7 +203,7 @@ class App:
             )
             self._key_costs = KeyCosts(
                 self._bookkeeper,
-                controls=self.supervisor.all,
+                controls=lambda: self.supervisor.by_name,
                 leading=lambda: self._stores.lease.leading,
                 wall=time.time,
             )

@@ -19,7 +19,7 @@ from activator.core.usage import day_of, midnight
 from activator.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from activator.control.bookkeeper import Bookkeeper
     from activator.control.controller import Controller
@@ -44,7 +44,7 @@ class KeyCosts:
         self,
         book: Bookkeeper,
         *,
-        controls: Callable[[], Sequence[Controller]],
+        controls: Callable[[], Mapping[str, Controller]],
         leading: Callable[[], bool],
         wall: Callable[[], float],
     ) -> None:
@@ -89,10 +89,11 @@ class KeyCosts:
         costs: dict[tuple[date, str], dict[str, float]] = {}
         for each in divided:
             costs.setdefault((each.day, each.endpoint), {})[each.key] = each.share.cost
-        metrics = {control.name: control.live.metrics for control in self._all()}
+        controls = self._all()
         for (day, endpoint), money in costs.items():
             charges = self._days.setdefault((day, endpoint), DayCharges())
             charged = charges.charge(money, over=over)
-            if self._leading() and self._began and endpoint in metrics:
+            control = controls.get(endpoint)
+            if self._leading() and self._began and control is not None:
                 for key, cost in charged.items():
-                    metrics[endpoint].charged(key, cost)
+                    control.live.metrics.charged(key, cost)

@@ -63,7 +63,7 @@ class Office:
         )
         self.costs = KeyCosts(
             self.keeper,
-            controls=home.supervisor.all,
+            controls=lambda: home.supervisor.by_name,
             leading=lambda: firm.leader == number,
             wall=firm.wall,
         )
@@ -213,7 +213,7 @@ async def test_what_was_before_an_activator_it_does_not_charge() -> None:
         office.told.clear()
         again = KeyCosts(
             office.keeper,
-            controls=office.house.supervisor.all,
+            controls=lambda: office.house.supervisor.by_name,
             leading=lambda: True,
             wall=f.wall,
         )
