@@ -92,9 +92,10 @@ class RedisCostBook:
             replies = await self._link.pipeline([("HGETALL", self._month(*each)) for each in some])
             for (name, month), flat in zip(some, replies, strict=True):
                 for each in _days(name, month, flat):
-                    found.setdefault(each.day, []).append(each)
+                    if first <= each.day <= last:
+                        found.setdefault(each.day, []).append(each)
                 await slices.turn()
-        return _in_order(found, first, last)
+        return _in_order(found)
 
     async def _months(
         self, names: str, first: date, last: date, endpoint: str | None
@@ -133,10 +134,13 @@ class RedisCostBook:
             for (name, month), flat in zip(some, flats, strict=True):
                 for number, keys in (await _by_day(flat, slices)).items():
                     day = month.replace(day=number)
-                    uses = (DayKeyUse(name, day, key, keys[key]) for key in sorted(keys))
-                    found.setdefault(day, []).extend(uses)
+                    if first <= day <= last:
+                        uses = (
+                            DayKeyUse(name, day, key, _key_use(keys[key])) for key in sorted(keys)
+                        )
+                        found.setdefault(day, []).extend(uses)
                     await slices.turn()
-        return _in_order(found, first, last)
+        return _in_order(found)
 
     async def _scan(self, keys: Sequence[str], of: str) -> list[list[bytes]]:
         """Of each of these months' hashes the fields of this pattern; others stay where they are.
@@ -181,8 +185,8 @@ def _key_words(entry: KeyEntry) -> list[str | float]:
     return [f"{entry.day:%d}", entry.by, entry.number, KEPT, MOST_FIELDS, OTHERS, *flat]
 
 
-async def _by_day(flat: Sequence[bytes], slices: Slices) -> dict[int, dict[str, KeyUse]]:
-    """What keys have used on each day of a month."""
+async def _by_day(flat: Sequence[bytes], slices: Slices) -> dict[int, dict[str, dict[str, float]]]:
+    """What keys have used on each day of a month, by figure."""
     found: dict[int, dict[str, dict[str, float]]] = {}
     for first in range(0, len(flat), PARSED):
         some = flat[first : first + PARSED]
@@ -192,10 +196,7 @@ async def _by_day(flat: Sequence[bytes], slices: Slices) -> dict[int, dict[str, 
             if colon and figure in USES:  # a newer version may count more
                 found.setdefault(int(day), {}).setdefault(key, {})[figure] = float(value)
         await slices.turn()
-    return {
-        day: {key: _key_use(figures) for key, figures in keys.items()}
-        for day, keys in found.items()
-    }
+    return found
 
 
 def _key_use(figures: Mapping[str, float]) -> KeyUse:
@@ -218,9 +219,8 @@ def _usage(figures: Mapping[str, bytes | None]) -> Usage:
     return Usage(**read | {"cold_starts": round(read.get("cold_starts", 0.0))})
 
 
-def _in_order(found: Mapping[date, list[T]], first: date, last: date) -> list[T]:
-    """Those of these days."""
-    return [each for day in sorted(found) if first <= day <= last for each in found[day]]
+def _in_order(found: Mapping[date, list[T]]) -> list[T]:
+    return [each for day in sorted(found) for each in found[day]]
 
 
 def _in_parts(items: Iterable[T]) -> Iterator[list[T]]:

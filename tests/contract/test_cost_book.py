@@ -210,7 +210,7 @@ async def test_a_large_month_is_read_while_others_have_turns(
         flat = [word for name in names for word in (name, b"3")]
         found = await redis_costs._by_day(flat, Slices())
 
-    assert found == {31: {f"key-{number}": KeyUse(requests=3) for number in range(500)}}
+    assert found == {31: {f"key-{number}": {"requests": 3.0} for number in range(500)}}
     assert turns.steps == 500
     assert turns.longest <= 20
 
