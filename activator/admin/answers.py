@@ -175,6 +175,11 @@ def sent(
     )
 
 
+async def long_answer(whole: Mapping[str, Any]) -> web.Response:
+    """Of `pieces` that only one client has asked for."""
+    return sent(await in_parts(pieces(whole)))
+
+
 class _Parts(Payload):
     """Sent one after another, as they are taken."""
 

@@ -11,7 +11,7 @@ from collections import deque
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from activator.admin.answers import Listed, in_parts, pieces, sent
+from activator.admin.answers import Listed, in_parts, long_answer, sent
 from activator.admin.ports import Unavailable
 from activator.admin.problems import Problem
 from activator.core.key_usage import USES
@@ -64,7 +64,7 @@ class CostCalls:
                     headers = {"Content-Disposition": named}
                     return sent(parts, content_type="text/csv", headers=headers)
                 span = {"from": str(first), "to": str(last), "today": str(today)}
-                return sent(await in_parts(pieces({**span, "days": Listed(rows)})))
+                return await long_answer({**span, "days": Listed(rows)})
         except Unavailable as away:
             raise Problem(503, str(away)) from away
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from activator.admin.answers import Listed, as_json, in_parts, pieces, sent
+from activator.admin.answers import Listed, as_json, in_parts, long_answer
 from activator.admin.problems import Problem
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Follow:
         after = _after(request)
         accept = request.headers.get("Accept", "").partition(";")[0].strip().lower()
         if accept == "application/json":
-            return sent(await in_parts(pieces({"events": Listed(self._events.since(after or 0))})))
+            return await long_answer({"events": Listed(self._events.since(after or 0))})
         if self._events.subscribers >= MAX_READERS:
             raise Problem(503, f"{MAX_READERS} readers follow already")
         response = web.StreamResponse(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from activator.admin.answers import Listed, in_parts, pieces, sent
+from activator.admin.answers import Listed, long_answer
 from activator.admin.ports import Unavailable, UnknownEndpoint
 from activator.admin.problems import Problem
 from activator.core.jobs import JobState
@@ -47,7 +47,7 @@ class JobCalls:
         async def work() -> list[dict[str, Any]]:
             return await self._jobs.jobs(endpoint=endpoint, states=states, limit=int(limit))
 
-        return sent(await in_parts(pieces({"jobs": Listed(await _carried_out(work))})))
+        return await long_answer({"jobs": Listed(await _carried_out(work))})
 
     async def shown(self, request: web.Request) -> web.Response:
         return await self._one(request, self._jobs.job)
