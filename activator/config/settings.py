@@ -24,7 +24,7 @@ from activator.core.webhooks import WebhookPolicy
 from activator.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from ipaddress import IPv4Network, IPv6Network
 
     from activator.config.reading import Reading

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from bisect import bisect_left, bisect_right
+from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Final
 

@@ -169,7 +169,7 @@ async def test_one_that_is_given_back_in_vain_is_given_back_again(
         async with asyncio.timeout(PATIENCE):
             while not (await recorded(other, job)).holder:
                 await asyncio.sleep(0.01)
-        s.app.workers.stop_claiming()
+        await s.app.workers.stop_claiming()
         await eventually(lambda: faulty.failed == 2)
 
         async with asyncio.timeout(PATIENCE):

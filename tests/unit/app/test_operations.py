@@ -235,11 +235,11 @@ async def test_endpoints_are_listed_by_name() -> None:
 
 async def test_endpoints_that_go_or_come_while_they_are_told_are_no_failure() -> None:
     async with office() as o:
-        o.house.supervisor.apply([endpoint("a"), endpoint("b"), endpoint("c")])
+        await o.house.supervisor.apply([endpoint("a"), endpoint("b"), endpoint("c")])
         statuses, days = o.operations.endpoints(), o.operations.days()
         assert next(statuses).name == next(days)[0] == "a"
 
-        o.house.supervisor.apply([endpoint("c"), endpoint("d")])
+        await o.house.supervisor.apply([endpoint("c"), endpoint("d")])
 
         assert [each.name for each in statuses] == ["c"]
         assert [name for name, _ in days] == ["c"]
@@ -248,7 +248,7 @@ async def test_endpoints_that_go_or_come_while_they_are_told_are_no_failure() ->
 
 async def test_a_status_is_made_when_its_turn_comes() -> None:
     async with office() as o:
-        o.house.supervisor.apply([endpoint(), endpoint("z")])
+        await o.house.supervisor.apply([endpoint(), endpoint("z")])
         statuses = o.operations.endpoints()
         assert not next(statuses).paused
 

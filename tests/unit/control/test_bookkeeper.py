@@ -283,7 +283,7 @@ async def test_days_are_told_by_day_and_name_of_all_endpoints_or_one() -> None:
     async with firm(wall=MIDNIGHT - 15.0, endpoints=3) as f:
         keeper = f.keepers[0]
         await asyncio.sleep(30.0)
-        f.houses[0].supervisor.apply(
+        await f.houses[0].supervisor.apply(
             [f.houses[0].control(name).live.endpoint for name in ("m2", "m0")]
         )
         await asyncio.sleep(30.0)
@@ -339,3 +339,55 @@ async def test_all_endpoints_are_told_while_others_have_turns(
 
         assert turns.steps == 5 * 8
         assert turns.longest <= 4
+
+
+async def test_however_many_are_read_others_have_their_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with firm(endpoints=50) as f:
+        await asyncio.sleep(1.0)
+        with counted(monkeypatch) as turns:
+            turns.step_with(monkeypatch, Controller, "usage")
+            await f.keepers[0].tick()
+            await f.keepers[0].aclose()
+
+        assert turns.steps == 2 * 50
+        assert turns.longest == 1
+
+
+async def test_however_many_are_not_read_others_have_their_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bookkeeper, "AT_REST", 2)
+    async with firm(endpoints=50) as f:
+        await asyncio.sleep(1.0)
+        with counted(monkeypatch) as turns:
+
+            def is_at_rest(_control: Controller) -> bool:
+                turns.step()
+                return True
+
+            monkeypatch.setattr(Controller, "is_at_rest", property(is_at_rest))
+            await f.keepers[0].tick()
+
+        assert turns.steps == 50
+        assert turns.longest == 1
+
+
+async def test_what_is_used_is_told_while_endpoints_come_and_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with firm(endpoints=20) as f:
+        keeper, control = f.keepers[0], f.houses[0].control("m3")
+        told: set[float] = set()
+        await asyncio.sleep(5.0)
+        await f.houses[0].supervisor.apply([control.live.endpoint, endpoint("new")])
+        with counted(monkeypatch) as turns:
+            turns.told = lambda: told.update(
+                keeper.today(name).saved for name in ("m0", "m3", "m19") if keeper.today(name)
+            )
+            await keeper.tick()
+        told.discard(0.0)
+
+        assert told
+        assert all(saved == pytest.approx(5.0) for saved in told)
