@@ -166,12 +166,12 @@ class Together:
 def sent(
     parts: Sequence[bytes],
     *,
-    content_type: str = "application/json",
+    content_type: str = "application/json; charset=utf-8",
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """As a response of its full length."""
     return web.Response(
-        body=_Parts(parts), content_type=content_type, charset="utf-8", headers=headers
+        body=_Parts(parts), headers={"Content-Type": content_type, **(headers or {})}
     )
 
 

@@ -61,9 +61,9 @@ def make_app(
     )
     CostCalls(operations).add_to(app)
     follow = Follow(events, keep_alive=keep_alive)
-    _add_reading(app, operations, metrics)
+    _add_reading(app, operations)
     _add_changing(app, operations)
-    ListCalls(operations).add_to(app)
+    ListCalls(operations, metrics).add_to(app)
     HeldCalls(operations).add_to(app)
     JobCalls(jobs).add_to(app)
     add_dashboard(app)
@@ -75,7 +75,7 @@ def make_app(
     return app
 
 
-def _add_reading(app: web.Application, operations: Operations, metrics: Metrics) -> None:
+def _add_reading(app: web.Application, operations: Operations) -> None:
     @cache
     def description() -> Any:
         # when somebody asks for it: few do, and it takes a fiftieth of a start
@@ -91,10 +91,6 @@ def _add_reading(app: web.Application, operations: Operations, metrics: Metrics)
             raise Problem(503, why_not)
         return web.Response(text="ready\n")
 
-    async def expose(request: web.Request) -> web.Response:
-        body, content_type = metrics.render(request.headers.get("Accept", ""))
-        return web.Response(body=body, headers={"Content-Type": content_type})
-
     async def openapi(request: web.Request) -> web.Response:
         return web.json_response(description())
 
@@ -109,7 +105,6 @@ def _add_reading(app: web.Application, operations: Operations, metrics: Metrics)
 
     app.router.add_get("/livez", livez)
     app.router.add_get("/readyz", readyz)
-    app.router.add_get("/metrics", expose)
     app.router.add_get("/openapi.json", openapi)
     app.router.add_get("/api/endpoints/{name}", endpoint)
     app.router.add_get("/api/endpoints/{name}/history", history)

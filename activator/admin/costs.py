@@ -62,7 +62,7 @@ class CostCalls:
                     parts = await in_parts(_csv(rows, KEY_COLUMNS if by == "key" else COLUMNS))
                     named = f'attachment; filename="costs-{first}-{last}.csv"'
                     headers = {"Content-Disposition": named}
-                    return sent(parts, content_type="text/csv", headers=headers)
+                    return sent(parts, content_type="text/csv; charset=utf-8", headers=headers)
                 span = {"from": str(first), "to": str(last), "today": str(today)}
                 return await long_answer({**span, "days": Listed(rows)})
         except Unavailable as away:

@@ -1,11 +1,13 @@
-"""What there is of all endpoints: their status, their last day, the configuration."""
+"""What there is of all endpoints: status, last day, configuration, metrics."""
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from activator.admin.answers import Listed, Named, Together, pieces, sent
+from activator.telemetry.exposition import Format
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -13,19 +15,24 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from activator.admin.ports import Operations
+    from activator.telemetry.metrics import Metrics
 
 
 class ListCalls:
-    """`GET /api/endpoints`, `/api/history` and `/api/config`."""
+    """`GET /api/endpoints`, `/api/history`, `/api/config` and `/metrics`."""
 
-    def __init__(self, operations: Operations) -> None:
+    def __init__(self, operations: Operations, metrics: Metrics) -> None:
         self._operations = operations
         self._lock = asyncio.Lock()
+        self._expositions = {
+            form: Together(partial(metrics.render, form), lock=self._lock) for form in Format
+        }
 
     def add_to(self, app: web.Application) -> None:
         app.router.add_get("/api/endpoints", self._call(self._endpoints))
         app.router.add_get("/api/history", self._call(self._days))
         app.router.add_get("/api/config", self._call(self._config))
+        app.router.add_get("/metrics", self._expose)
 
     def _call(
         self, told: Callable[[], Iterator[str]]
@@ -36,6 +43,10 @@ class ListCalls:
             return sent(await together.parts())
 
         return call
+
+    async def _expose(self, request: web.Request) -> web.Response:
+        form = Format.wanted(request.headers.get("Accept", ""))
+        return sent(await self._expositions[form].parts(), content_type=form.value)
 
     def _endpoints(self) -> Iterator[str]:
         listed = Listed(self._operations.endpoints())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from math import isinf
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from activator.telemetry.metrics import Gauges
 
 if TYPE_CHECKING:
     from activator.control.controller import Controller
+    from activator.core.key_usage import KeyMeter
     from activator.drivers.base import Sighting
     from activator.upstream.registry import LiveEndpoint
 
@@ -90,25 +90,33 @@ def gauges(control: Controller, *, now: float) -> Gauges:
     costs.observe(len(control.snapshot.replicas), now=now)
     serving.observe(len(control.live.replicas), now=now)
     since = gate.held_since
+    replicas: dict[str, int] = {}
+    for each in control.snapshot.replicas:
+        phase = _phase(control, each)
+        replicas[phase] = replicas.get(phase, 0) + 1
     return Gauges(
         held=gate.held,
         held_limit=control.live.endpoint.queue.max_requests,
         oldest_held=0.0 if since is None else max(0.0, now - since),
         in_flight=gate.in_flight,
-        replicas=Counter(_phase(control, each) for each in control.snapshot.replicas),
+        replicas=replicas,
         replica_seconds={"ready": serving.used, "other": max(0.0, costs.used - serving.used)},
         cost=costs.cost,
         cost_saved=costs.cost_saved,
-        key_seconds={
-            (key, what): seconds
-            for key, use in control.live.keys.read(now=now).items()
-            for what, seconds in (
-                ("slot", use.slot_seconds),
-                ("wait", use.wait_seconds),
-                ("kept", use.kept_seconds),
-            )
-        },
+        key_seconds=_key_seconds(control.live.keys, now=now) if control.live.keys.is_used else {},
     )
+
+
+def _key_seconds(keys: KeyMeter, *, now: float) -> dict[tuple[str, str], float]:
+    return {
+        (key, what): seconds
+        for key, use in keys.read(now=now).items()
+        for what, seconds in (
+            ("slot", use.slot_seconds),
+            ("wait", use.wait_seconds),
+            ("kept", use.kept_seconds),
+        )
+    }
 
 
 def usage(control: Controller, *, now: float) -> Usage:

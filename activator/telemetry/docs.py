@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from activator.telemetry.families import Families
-from activator.telemetry.metrics import Metrics
+from activator.telemetry.families import BOOKED, COUNTED, NOW, PROCESS
+
+if TYPE_CHECKING:
+    from activator.telemetry.families import Family
 
 BEGIN = "<!-- metrics: written by python -m activator.telemetry.docs -->"
 END = "<!-- end of metrics -->"
@@ -19,15 +22,16 @@ END = "<!-- end of metrics -->"
 def render() -> str:
     """A row for every metric, in the order in which they are scraped."""
     lines = ["| metric | kind | labels | meaning |", "| --- | --- | --- | --- |"]
-    for family in Families(Metrics()).collect():
-        name = family.name + ("_total" if family.type == "counter" else "")
-        # the library keeps them for its own use, and has no other place that tells them
-        labels: tuple[str, ...] = family._labelnames  # type: ignore[attr-defined]  # see above
-        others = ", ".join(f"`{label}`" for label in labels if label != "endpoint")
-        of = others if "endpoint" in labels else "process"
-        meaning = family.documentation[:1].lower() + family.documentation[1:]
-        lines.append(f"| `{name}` | {family.type} | {of} | {meaning} |")
+    families: tuple[Family[Any], ...] = (*COUNTED, *NOW, *BOOKED)
+    for family in families:
+        lines.append(_row(family, ", ".join(f"`{label}`" for label in family.labels)))
+    lines.extend(_row(family, "process") for family in PROCESS)
     return "\n".join(lines) + "\n"
+
+
+def _row(family: Family[Any], labels: str) -> str:
+    meaning = family.meaning[:1].lower() + family.meaning[1:]
+    return f"| `{family.sample}` | {family.kind} | {labels} | {meaning} |"
 
 
 def updated(page: str) -> str:

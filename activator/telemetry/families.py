@@ -1,260 +1,231 @@
 """Every instrument of the activator, once: its name, its labels, and what it tells.
 
 Decides what scrapers are shown, and so what the table in `docs/operations.md` says, which
-`telemetry.docs` writes. What is measured, and where its numbers are kept, is `metrics`'.
+`telemetry.docs` writes. What is measured, and where its numbers are kept, is `metrics`'; how it is
+written is `exposition`'s.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-)
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
 from activator.telemetry import logs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable
 
-    from prometheus_client.metrics_core import Metric
+    from activator.telemetry.metrics import EndpointMetrics, Gauges, Metrics
 
-    from activator.telemetry.metrics import EndpointMetrics, Gauges, Histogram, Metrics
+Of = TypeVar("Of")
+Key = str | tuple[str, ...]
+"""What one label says, or several."""
 
-    _Rows = list[tuple[str, EndpointMetrics]]
-
-
-class Families:
-    """Aggregates at scrape. One generator for what belongs together, in the order of the table."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> Iterator[Metric]:
-        rows = self._metrics.labelled()
-        gauges = [(name, one.gauges()) for name, one in rows if one.gauges is not None]
-        yield from _of_requests(rows)
-        yield from _of_tokens(rows)
-        yield from _of_scaling(rows)
-        yield from _of_now(gauges)
-        yield from _of_keys(rows)
-        yield from _of_jobs(rows)
-        yield _counter(
-            "activator_store_errors",
-            "Operations of the store that failed",
-            (),
-            [((), self._metrics.store_errors)],
-        )
-        yield _counter(
-            "activator_overruled",
-            "Times that scaling down waited no longer for a silent activator that may exist",
-            (),
-            [((), self._metrics.overruled)],
-        )
-        yield _gauge(
-            "activator_leader",
-            "1 while this activator leads",
-            (),
-            [((), self._metrics.leader())],
-        )
-        yield _gauge(
-            "activator_connections",
-            "Client connections that are open",
-            (),
-            [((), self._metrics.connections)],
-        )
-        yield _counter(
-            "activator_log_lines_dropped",
-            "Log lines that are lost because nobody took them",
-            (),
-            [((), logs.dropped())],
-        )
+ENDPOINT: Final = "endpoint"
+"""The label of all that is not the process's."""
 
 
-def _of_requests(rows: _Rows) -> Iterator[Metric]:
-    yield _counter(
+@dataclass(frozen=True, slots=True)
+class Family(Generic[Of]):
+    """What is told under one name."""
+
+    name: str
+    """Of a counter without `_total`."""
+    kind: Literal["counter", "gauge", "histogram"]
+    meaning: str
+    read: Callable[[Of], Any]
+    """A number or a histogram; with `labels` a mapping of what they say to such."""
+    labels: tuple[str, ...] = ()
+    """Besides the endpoint."""
+
+    @property
+    def sample(self) -> str:
+        """The name before each number."""
+        return self.name + ("_total" if self.kind == "counter" else "")
+
+
+# in the order in which they are told
+
+COUNTED: tuple[Family[EndpointMetrics], ...] = (
+    Family(
         "activator_requests",
+        "counter",
         "Answers; reason is empty when the model answered, fallback when the fallback did",
-        ("endpoint", "code", "reason"),
-        [
-            ((name, str(code), reason), count)
-            for name, one in rows
-            for (code, reason), count in one.requests.items()
-        ],
-    )
-    yield _histogram(
+        lambda one: {(str(code), why): count for (code, why), count in one.requests.items()},
+        ("code", "reason"),
+    ),
+    Family(
         "activator_request_duration_seconds",
+        "histogram",
         "From a request's head to the end of its answer",
-        ("endpoint",),
-        [((name,), one.durations) for name, one in rows],
-    )
-    yield _histogram(
+        attrgetter("durations"),
+    ),
+    Family(
         "activator_overhead_seconds",
+        "histogram",
         "Time of a request in the proxy itself",
-        ("endpoint",),
-        [((name,), one.overheads) for name, one in rows],
-    )
-    yield _histogram(
+        attrgetter("overheads"),
+    ),
+    Family(
         "activator_queue_wait_seconds",
+        "histogram",
         "Time in line of the requests that were held",
-        ("endpoint",),
-        [((name,), one.waits) for name, one in rows if name],
-    )
-    yield _counter(
+        attrgetter("waits"),
+    ),
+    Family(
         "activator_retries",
+        "counter",
         "Requests sent to another replica",
-        ("endpoint", "reason"),
-        [((name, why), count) for name, one in rows for why, count in one.retries.items()],
-    )
-    yield _counter(
+        attrgetter("retries"),
+        ("reason",),
+    ),
+    Family(
         "activator_fallback_requests",
+        "counter",
         "Requests that came while nothing was ready, with a fallback: served, or why not",
-        ("endpoint", "outcome"),
-        [((name, how), count) for name, one in rows for how, count in one.fallbacks.items()],
-    )
-
-
-def _of_tokens(rows: _Rows) -> Iterator[Metric]:
-    yield _counter(
+        attrgetter("fallbacks"),
+        ("outcome",),
+    ),
+    Family(
         "activator_tokens",
+        "counter",
         "Tokens of OpenAI's dialect, counted by the model's usage or by a stream's chunks",
-        ("endpoint", "key", "direction", "counted"),
-        [
-            ((name, key, direction, counted), count)
-            for name, one in rows
-            for (key, direction, counted), count in one.tokens.items()
-        ],
-    )
-
-
-def _of_scaling(rows: _Rows) -> Iterator[Metric]:
-    yield _counter(
+        attrgetter("tokens"),
+        ("key", "direction", "counted"),
+    ),
+    Family(
         "activator_cold_starts",
+        "counter",
         "Starts from zero, by how they ended",
-        ("endpoint", "outcome"),
-        [((name, how), count) for name, one in rows for how, count in one.cold_starts.items()],
-    )
-    yield _histogram(
+        attrgetter("cold_starts"),
+        ("outcome",),
+    ),
+    Family(
         "activator_cold_start_seconds",
+        "histogram",
         "Where the time of starts from zero went",
-        ("endpoint", "phase"),
-        [((name, phase), seen) for name, one in rows for phase, seen in one.phases.items()],
-    )
-    yield _counter(
+        attrgetter("phases"),
+        ("phase",),
+    ),
+    Family(
         "activator_scale_actions",
+        "counter",
         "Changes of the number of replicas that were asked for",
-        ("endpoint", "direction", "reason"),
-        [
-            ((name, direction, why), count)
-            for name, one in rows
-            for (direction, why), count in one.scale_actions.items()
-        ],
-    )
+        attrgetter("scale_actions"),
+        ("direction", "reason"),
+    ),
+)
+"""Of an endpoint, as it happened."""
 
-
-def _of_keys(rows: _Rows) -> Iterator[Metric]:
-    yield _counter(
-        "activator_key_cost",
-        "What API keys have cost, in the same unit, told by whoever leads; key is empty for nobody",
-        ("endpoint", "key"),
-        [((name, key), cost) for name, one in rows for key, cost in one.key_costs.items()],
-    )
-
-
-def _of_jobs(rows: _Rows) -> Iterator[Metric]:
-    yield _gauge(
-        "activator_jobs",
-        "Jobs that are kept; every activator of a store tells the same",
-        ("endpoint", "state"),
-        [((name, state), n) for name, one in rows for state, n in one.jobs.items()],
-    )
-
-
-def _of_now(gauges: list[tuple[str, Gauges]]) -> Iterator[Metric]:
-    yield _gauge(
+NOW: tuple[Family[Gauges], ...] = (
+    Family(
         "activator_held_requests",
+        "gauge",
         "Requests whose clients wait on their sockets",
-        ("endpoint",),
-        [((name,), now.held) for name, now in gauges],
-    )
-    yield _gauge(
+        attrgetter("held"),
+    ),
+    Family(
         "activator_held_requests_limit",
+        "gauge",
         "queue.maxRequests: beyond it clients are refused; 0 is no limit",
-        ("endpoint",),
-        [((name,), now.held_limit) for name, now in gauges],
-    )
-    yield _gauge(
+        attrgetter("held_limit"),
+    ),
+    Family(
         "activator_oldest_held_seconds",
+        "gauge",
         "How long the request has waited that has waited longest; 0 if none does",
-        ("endpoint",),
-        [((name,), now.oldest_held) for name, now in gauges],
-    )
-    yield _gauge(
+        attrgetter("oldest_held"),
+    ),
+    Family(
         "activator_inflight_requests",
+        "gauge",
         "Requests at replicas",
-        ("endpoint",),
-        [((name,), now.in_flight) for name, now in gauges],
-    )
-    yield _gauge(
+        attrgetter("in_flight"),
+    ),
+    Family(
         "activator_replicas",
+        "gauge",
         "Replicas now",
-        ("endpoint", "state"),
-        [((name, state), n) for name, now in gauges for state, n in now.replicas.items()],
-    )
-    yield _counter(
+        attrgetter("replicas"),
+        ("state",),
+    ),
+    Family(
         "activator_replica_seconds",
+        "counter",
         "Replica time used",
-        ("endpoint", "state"),
-        [((name, state), s) for name, now in gauges for state, s in now.replica_seconds.items()],
-    )
-    yield _counter(
+        attrgetter("replica_seconds"),
+        ("state",),
+    ),
+    Family(
         "activator_cost",
+        "counter",
         "What the replica time used has cost, in the unit of costPerReplicaHour",
-        ("endpoint",),
-        [((name,), now.cost) for name, now in gauges],
-    )
-    yield _counter(
+        attrgetter("cost"),
+    ),
+    Family(
         "activator_cost_saved",
+        "counter",
         "What replicas that did not run would have cost besides, in the same unit",
-        ("endpoint",),
-        [((name,), now.cost_saved) for name, now in gauges],
-    )
-    yield _counter(
+        attrgetter("cost_saved"),
+    ),
+    Family(
         "activator_key_seconds",
+        "counter",
         "Use of API keys here: slot (at replicas), wait (for a start), kept (idle after it)",
-        ("endpoint", "key", "use"),
-        [((name, *each), s) for name, now in gauges for each, s in now.key_seconds.items()],
-    )
+        attrgetter("key_seconds"),
+        ("key", "use"),
+    ),
+)
+"""Of an endpoint that is under control, when it is asked."""
 
+BOOKED: tuple[Family[EndpointMetrics], ...] = (
+    Family(
+        "activator_key_cost",
+        "counter",
+        "What API keys have cost, in the same unit, told by whoever leads; key is empty for nobody",
+        attrgetter("key_costs"),
+        ("key",),
+    ),
+    Family(
+        "activator_jobs",
+        "gauge",
+        "Jobs that are kept; every activator of a store tells the same",
+        attrgetter("jobs"),
+        ("state",),
+    ),
+)
+"""Of an endpoint, as others keep it."""
 
-def _counter(
-    name: str, help_text: str, labels: Sequence[str], rows: Iterable[tuple[Sequence[str], float]]
-) -> Metric:
-    family = CounterMetricFamily(name, help_text, labels=labels)
-    for values, count in rows:
-        family.add_metric(values, count)
-    return family
-
-
-def _gauge(
-    name: str, help_text: str, labels: Sequence[str], rows: Iterable[tuple[Sequence[str], float]]
-) -> Metric:
-    family = GaugeMetricFamily(name, help_text, labels=labels)
-    for values, number in rows:
-        family.add_metric(values, number)
-    return family
-
-
-def _histogram(
-    name: str,
-    help_text: str,
-    labels: Sequence[str],
-    rows: Iterable[tuple[Sequence[str], Histogram]],
-) -> Metric:
-    family = HistogramMetricFamily(name, help_text, labels=labels)
-    for values, seen in rows:
-        if any(seen.counts):  # of thousands at zero, most have nothing to tell
-            family.add_metric(values, seen.buckets(), seen.total)
-    return family
+PROCESS: tuple[Family[Metrics], ...] = (
+    Family(
+        "activator_store_errors",
+        "counter",
+        "Operations of the store that failed",
+        attrgetter("store_errors"),
+    ),
+    Family(
+        "activator_overruled",
+        "counter",
+        "Times that scaling down waited no longer for a silent activator that may exist",
+        attrgetter("overruled"),
+    ),
+    Family(
+        "activator_leader",
+        "gauge",
+        "1 while this activator leads",
+        lambda process: process.leader(),
+    ),
+    Family(
+        "activator_connections",
+        "gauge",
+        "Client connections that are open",
+        attrgetter("connections"),
+    ),
+    Family(
+        "activator_log_lines_dropped",
+        "counter",
+        "Log lines that are lost because nobody took them",
+        lambda process: logs.dropped(),
+    ),
+)

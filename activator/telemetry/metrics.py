@@ -8,20 +8,21 @@ those who call; what it is called is `families`'.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from itertools import accumulate
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
-from prometheus_client import exposition as text
-from prometheus_client.openmetrics import exposition as openmetrics
 
 from activator.core.key_usage import OTHERS
-from activator.telemetry.families import Families
+from activator.telemetry.exposition import escaped, of_endpoints, of_process
+from activator.telemetry.families import BOOKED, COUNTED, NOW, PROCESS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from activator.core.tokens import Tokens
+    from activator.telemetry.exposition import Format
 
 REQUEST_BUCKETS = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
@@ -62,9 +63,10 @@ OTHER = "other"
 
 K = TypeVar("K")
 
+_NONE: Final[Mapping[Any, Any]] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True)
-class Gauges:
+
+class Gauges(NamedTuple):
     """What an endpoint has right now, and what it has used since this activator started."""
 
     held: int = 0
@@ -73,13 +75,13 @@ class Gauges:
     oldest_held: float = 0.0
     """Seconds."""
     in_flight: int = 0
-    replicas: Mapping[str, int] = field(default_factory=dict)
+    replicas: Mapping[str, int] = _NONE
     """Number of replicas by state."""
-    replica_seconds: Mapping[str, float] = field(default_factory=dict)
+    replica_seconds: Mapping[str, float] = _NONE
     """Replica time used, by state."""
     cost: float = 0.0
     cost_saved: float = 0.0
-    key_seconds: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    key_seconds: Mapping[tuple[str, str], float] = _NONE
     """What API keys have used: by key, and what it was."""
 
 
@@ -120,15 +122,17 @@ class Histogram:
             counts[bucket] += end - begin
             begin = end
 
-    def buckets(self) -> list[tuple[str, float]]:
-        """Cumulative counts in the exposition's form, `+Inf` last."""
-        rows: list[tuple[str, float]] = []
-        running = 0
-        for bound, count in zip(self.bounds, self.counts, strict=False):
-            running += count
-            rows.append((repr(bound), running))
-        rows.append(("+Inf", running + self.counts[-1]))
-        return rows
+    def __bool__(self) -> bool:
+        """Whether there is anything in it."""
+        return any(self.counts)
+
+    def cumulative(self) -> list[int]:
+        """How many were at most each bound, and all of them last."""
+        return list(accumulate(self.counts))
+
+    def buckets(self) -> list[tuple[str, int]]:
+        """The same by bounds as they are told, `+Inf` last."""
+        return list(zip((*map(repr, self.bounds), "+Inf"), self.cumulative(), strict=True))
 
 
 class EndpointMetrics:
@@ -287,10 +291,9 @@ class Metrics:
         """Times that an endpoint went to sleep although a silent activator may exist."""
         self.leader: Callable[[], bool] = bool
         """Whether this activator leads; asked at each scrape."""
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(Families(self))
-        ProcessCollector(registry=self._registry)
-        PlatformCollector(registry=self._registry)
+        self._of_library = CollectorRegistry(auto_describe=False)
+        ProcessCollector(registry=self._of_library)
+        PlatformCollector(registry=self._of_library)
 
     def store_failed(self) -> None:
         """An operation of the store failed."""
@@ -307,18 +310,36 @@ class Metrics:
         """The endpoint is no longer configured: its series end."""
         self._endpoints.pop(name, None)
 
-    def labelled(self) -> list[tuple[str, EndpointMetrics]]:
-        return [("", self.unrouted), *sorted(self._endpoints.items())]
-
-    def render(self, accept: str) -> tuple[bytes, str]:
-        """The exposition and its content type; OpenMetrics for whoever lists it in `Accept`."""
-        offered = {one.partition(";")[0].strip().lower() for one in accept.split(",")}
-        if "application/openmetrics-text" in offered:
-            body: bytes = openmetrics.generate_latest(  # type: ignore[no-untyped-call]  # is untyped
-                self._registry
-            )
-            return body, openmetrics.CONTENT_TYPE_LATEST
-        return text.generate_latest(self._registry), text.CONTENT_TYPE_PLAIN_0_0_4
+    def render(self, form: Format) -> Iterator[str]:
+        """The exposition, text after text: none has more than a thousand lines, and many are
+        empty, so that others may have turns in between. It tells of the endpoints there are at the
+        beginning.
+        """
+        names, each = [""], [self.unrouted]
+        gauged: list[str] = []
+        gauges: list[Gauges] = []
+        for name in sorted(self._endpoints):
+            if (one := self._endpoints.get(name)) is None:
+                continue  # it has been forgotten since
+            label = escaped(name)
+            names.append(label)
+            each.append(one)
+            if one.gauges is not None:
+                gauged.append(label)
+                gauges.append(one.gauges())
+            yield ""
+        for family in COUNTED:
+            yield form.head(family)
+            yield from of_endpoints(family, names, each)
+        for of_now in NOW:
+            yield form.head(of_now)
+            yield from of_endpoints(of_now, gauged, gauges)
+        for family in BOOKED:
+            yield form.head(family)
+            yield from of_endpoints(family, names, each)
+        for own in PROCESS:
+            yield form.head(own) + of_process(own, self)
+        yield form.end(self._of_library)
 
 
 _uncounted: list[Any] = []

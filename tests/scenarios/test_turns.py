@@ -15,6 +15,7 @@ import pytest
 from activator.admin.ports import Unavailable
 from activator.app.stores import Times
 from activator.core.election import Pace
+from activator.telemetry.exposition import Format
 from tests.rawclient import RawClient
 from tests.scenarios.test_kubernetes import at_kubernetes, cluster, count
 from tests.stage import request
@@ -101,9 +102,9 @@ async def test_one_serves_and_the_other_says_that_it_stands_by(
             assert served.get("connection") is None
             await other.until_state("active")  # it sees what runs, for when it takes over
             assert orders(server) == [1]
-            told = [b"activator_leader %d" % each for each in (1, 0)]
+            told = [f"activator_leader {each}.0\n" for each in (1, 0)]
             for each, leads in zip((first, other), told, strict=True):
-                assert leads in each.app.metrics.render("")[0]
+                assert leads in "".join(each.app.metrics.render(Format.PLAIN))
 
 
 async def test_one_that_stands_by_does_not_even_keep_a_minimum(

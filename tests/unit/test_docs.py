@@ -11,6 +11,7 @@ import pytest
 from activator.admin.openapi import CALLS
 from activator.cli.arguments import COMMANDS
 from activator.errors import ActivatorError
+from activator.telemetry.exposition import Format
 from activator.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +52,7 @@ def test_every_reason_has_a_section_in_troubleshooting_and_its_status() -> None:
 def test_every_metric_is_in_the_table_with_its_name_as_scraped() -> None:
     text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"^\| `(activator_\w+)`", text, re.MULTILINE))
-    exposed = Metrics().render("")[0].decode()
+    exposed = "".join(Metrics().render(Format.PLAIN))
     families = set(re.findall(r"^# TYPE (activator_\w+) ", exposed, re.MULTILINE))
     assert documented == families
 

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from activator.cli import main
+from activator.telemetry.exposition import Format
 from tests.integration.jobs.test_jobs import echo, leaves_first, post_job, until_state
 from tests.stage import stage
 
@@ -83,5 +84,5 @@ async def test_how_many_jobs_there_are_is_a_metric() -> None:
         async with asyncio.timeout(5):
             while s.live.metrics.jobs.get("succeeded") != 1:
                 await asyncio.sleep(0.02)
-        text, _ = s.app.metrics.render("")
-        assert b'activator_jobs{endpoint="m",state="succeeded"} 1.0' in text
+        text = "".join(s.app.metrics.render(Format.PLAIN))
+        assert 'activator_jobs{endpoint="m",state="succeeded"} 1.0' in text

@@ -14,7 +14,8 @@ from activator.admin.openapi import CALLS, describe
 from activator.admin.ports import ConfigStatus
 from activator.admin.problems import COMPARED, unknown_endpoint
 from activator.telemetry.events import EventLog
-from activator.telemetry.metrics import Metrics
+from activator.telemetry.exposition import Format
+from activator.telemetry.metrics import Gauges, Metrics
 from tests.slicing import Turns, counted
 from tests.unit.admin.support import House, running, status
 
@@ -46,6 +47,49 @@ async def test_exposes_the_metrics_in_the_format_asked_for() -> None:
         async with admin.client.get(admin.url + "/metrics", headers=accept) as answer:
             assert answer.content_type == "application/openmetrics-text"
             assert (await answer.text()).endswith("# EOF\n")
+
+
+async def test_a_scrape_has_its_length_and_head_tells_the_same() -> None:
+    async with running() as admin:
+        admin.metrics.endpoint("ünï").retried("refused")
+        for accept in ("", "application/openmetrics-text"):
+            headers = {"Accept": accept}
+            async with admin.client.get(admin.url + "/metrics", headers=headers) as answer:
+                assert answer.headers["Content-Type"] == Format.wanted(accept).value
+                assert answer.content_length == len(await answer.read())
+            async with admin.client.head(admin.url + "/metrics", headers=headers) as answer:
+                assert answer.headers["Content-Type"] == Format.wanted(accept).value
+                assert answer.content_length
+
+
+async def test_others_have_turns_during_a_scrape(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as admin:
+        with counted(monkeypatch) as turns:
+
+            def gauges() -> Gauges:
+                turns.step()
+                return Gauges()
+
+            for number in range(1000):
+                admin.metrics.endpoint(f"m-{number}").gauges = gauges
+            _, text = await admin.get("/metrics")
+
+    assert text.count("activator_held_requests{") == turns.steps == 1000
+    assert turns.longest <= 2  # what a turn of the loop ends and begins with
+
+
+async def test_a_number_that_cannot_be_read_is_no_half_exposition(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running() as admin:
+        for number in range(1000):
+            admin.metrics.endpoint(f"m-{number}").retried("refused")
+        admin.metrics.leader = lambda: 1 // 0 == 0  # told of last
+        code, problem = await admin.get("/metrics")
+        assert (code, problem["status"]) == (500, 500)
+        admin.metrics.leader = lambda: True
+        assert (await admin.get("/metrics"))[0] == 200
+    assert [each.getMessage() for each in caplog.records] == ["admin call failed"]
 
 
 async def test_lists_the_endpoints_and_how_the_last_reload_went() -> None:

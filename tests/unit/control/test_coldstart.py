@@ -6,6 +6,7 @@ import pytest
 
 from activator.control.coldstart import ColdStarts
 from activator.drivers.base import Phase, Sighting
+from activator.telemetry.exposition import Format
 from activator.telemetry.metrics import Metrics
 
 
@@ -32,7 +33,7 @@ class Subject:
         return self.starts.became_ready(seen, ready_at=self.clock.now)
 
     def exposed(self) -> str:
-        return self.metrics.render("text/plain")[0].decode()
+        return "".join(self.metrics.render(Format.PLAIN))
 
 
 def sighting(name: str = "m-1", *, requested_at: float, since: float) -> Sighting:

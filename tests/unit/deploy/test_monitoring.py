@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from activator.telemetry.exposition import Format
 from activator.telemetry.metrics import Metrics
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
@@ -23,7 +24,7 @@ _SUFFIX = re.compile(r"_(bucket|sum|count)$")
 
 def exposed() -> set[str]:
     """As they are scraped, and the parts of histograms."""
-    text = Metrics().render("")[0].decode()
+    text = "".join(Metrics().render(Format.PLAIN))
     return set(re.findall(r"^# TYPE (activator_\w+) ", text, re.MULTILINE))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from activator.telemetry.docs import BEGIN, END, main, render, updated
+from activator.telemetry.exposition import Format
 from activator.telemetry.metrics import Metrics
 
 PAGE = Path(__file__).parents[3] / "docs" / "operations.md"
@@ -19,7 +20,7 @@ def test_the_page_is_up_to_date() -> None:
 
 
 def test_every_metric_has_its_row_with_its_name_as_scraped() -> None:
-    exposed = Metrics().render("")[0].decode()
+    exposed = "".join(Metrics().render(Format.PLAIN))
     families = set(re.findall(r"^# TYPE (activator_\w+) ", exposed, re.MULTILINE))
     assert families == set(re.findall(r"^\| `(activator_\w+)`", render(), re.MULTILINE))
 

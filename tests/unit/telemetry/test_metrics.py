@@ -11,6 +11,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families
 
 from activator.core.tokens import Tokens
+from activator.telemetry.exposition import Format
 from activator.telemetry.metrics import (
     MAX_KEYS,
     MAX_SERIES,
@@ -80,9 +81,9 @@ def busy() -> Metrics:
     return metrics
 
 
-def samples(metrics: Metrics, accept: str = "") -> dict[tuple[str, tuple[str, ...]], float]:
+def samples(metrics: Metrics) -> dict[tuple[str, tuple[str, ...]], float]:
     """Every sample by (name, its label values in the order of their names)."""
-    text = metrics.render(accept)[0].decode()
+    text = "".join(metrics.render(Format.PLAIN))
     return {
         (sample.name, tuple(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text)
@@ -91,7 +92,7 @@ def samples(metrics: Metrics, accept: str = "") -> dict[tuple[str, tuple[str, ..
 
 
 def test_exposes_every_documented_family_with_its_labels_and_no_other_of_ours() -> None:
-    families = text_string_to_metric_families(busy().render("")[0].decode())
+    families = text_string_to_metric_families("".join(busy().render(Format.PLAIN)))
     labels = {
         family.name: set().union(*(set(sample.labels) for sample in family.samples))
         for family in families
@@ -306,28 +307,26 @@ def test_the_buckets_of_cold_starts_reach_half_an_hour() -> None:
     ],
 )
 def test_a_scraper_that_knows_openmetrics_gets_it(accept: str) -> None:
-    body, content_type = busy().render(accept)
-    assert content_type.startswith("application/openmetrics-text")
-    parsed = parse_openmetrics(body.decode())  # type: ignore[no-untyped-call]  # is untyped
+    form = Format.wanted(accept)
+    assert form.value.startswith("application/openmetrics-text")
+    parsed = parse_openmetrics("".join(busy().render(form)))  # type: ignore[no-untyped-call]  # is untyped
     families = {family.name for family in parsed}
     assert set(DOCUMENTED) <= families
 
 
 @pytest.mark.parametrize("accept", ["", "*/*", "text/html, */*;q=0.1", "text/plain; version=x"])
 def test_everybody_else_gets_the_plain_format(accept: str) -> None:
-    body, content_type = busy().render(accept)
-    assert content_type.startswith("text/plain; version=0.0.4")
-    assert b"# EOF" not in body
+    form = Format.wanted(accept)
+    assert form.value.startswith("text/plain; version=0.0.4")
+    assert "# EOF" not in "".join(busy().render(form))
 
 
 def test_an_endpoint_that_nobody_has_asked_tells_no_histograms() -> None:
     metrics = busy()
     metrics.endpoint("resting")
 
-    body, _ = metrics.render("")
+    lines = "".join(metrics.render(Format.PLAIN)).splitlines()
 
-    told = [line for line in body.decode().splitlines() if 'endpoint="resting"' in line]
+    told = [line for line in lines if 'endpoint="resting"' in line]
     assert told == []
-    assert 'activator_request_duration_seconds_bucket{endpoint="llama",le="2.5"} 2.0' in (
-        body.decode().splitlines()
-    )
+    assert 'activator_request_duration_seconds_bucket{endpoint="llama",le="2.5"} 2.0' in (lines)
