@@ -72,6 +72,11 @@ async def test_whoever_wakes_uses_or_keeps_an_endpoint_pays_for_it(keys: dict[st
             while (told := await divided(s))["bob"]["kept_seconds"] < 0.1:
                 await asyncio.sleep(0.02)
 
+        assert s.live.metrics.gauges is not None
+        gauges = s.live.metrics.gauges()
+        assert gauges.replicas == {"ready": 1}
+        assert gauges.key_seconds["alice", "wait"] > 0
+        assert gauges.key_seconds["bob", "slot"] > 0
         alice, bob = told["alice"], told["bob"]
         assert (alice["requests"], bob["requests"]) == (1, 4)
         assert alice["wait_seconds"] > 0.15
