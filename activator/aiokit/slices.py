@@ -27,11 +27,15 @@ class Slices:
         self._clock = clock
         self._until = clock() + SLICE
 
+    def begin(self) -> None:
+        """Others have just had their turns."""
+        self._until = self._clock() + SLICE
+
     async def turn(self) -> None:
         """At once, unless the slice is used up: then everybody who is ready has a turn first."""
         if self._clock() >= self._until:
             await asyncio.sleep(0)
-            self._until = self._clock() + SLICE
+            self.begin()
 
 
 class OnePiece(Slices):

@@ -13,6 +13,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
+from activator.aiokit.pace import Pace as Turns
 from activator.aiokit.tasks import Tasks
 from activator.coordination.whereabouts import has_ended, whereabouts
 from activator.core.deeds import Deed, Ordered, has_forgotten, may_claim
@@ -263,6 +264,10 @@ class SharedDeed:
         self.is_forgotten = has_forgotten(self.deed, found)
         if not self.is_forgotten and found != self.deed:
             self.deed = found
+            if found.holder in {"", self.me}:
+                self._deeds.of_others.discard(self)
+            else:
+                self._deeds.of_others.add(self)
             self.told_at = self._deeds.clock() - found.age
         if was != (True, self.is_forgotten, self.deed):
             self.is_lost = self._deeds.is_lost(self.deed)
@@ -295,6 +300,9 @@ class SharedDeeds:
         self.is_leaving = False
         self.tasks = Tasks("deeds")
         self.opened: set[SharedDeed] = set()
+        self.of_others: set[SharedDeed] = set()
+        """Those that another activator has, opened or not."""
+        self._turns = Turns()
         self.looking = asyncio.Semaphore(LOOKS)
         """Taken for a look: thousands are due at the same moment after a reconnection, and orders
         are not to wait in one line with them."""
@@ -352,7 +360,7 @@ class SharedDeeds:
     def _judge(self) -> None:
         lost: dict[tuple[str, str], bool] = {}
         """By holder and where that is: few have thousands."""
-        for each in tuple(self.opened):
+        for each in self.of_others & self.opened:
             deed = each.deed
             who = deed.holder, deed.where
             if (is_lost := lost.get(who)) is None:
@@ -365,7 +373,7 @@ class SharedDeeds:
 
     def _missed(self) -> None:
         for each in tuple(self.opened):
-            each.look()
+            self._turns.call(each.look)
 
 
 def _read(where: str) -> Mapping[str, object]:

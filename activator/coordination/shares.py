@@ -145,6 +145,8 @@ class SharesKept:
             del self._stirring[endpoint]
             if share.demand or not ours.member.is_at_rest:
                 self._stirring[endpoint] = None
+            elif ended == -inf:  # nothing has been asked of it yet
+                self._lately.pop(endpoint, None)
             if share != ours.told or ended != ours.ended:
                 ours.told, ours.ended = share, ended
                 told[endpoint] = Told(share, max(0.0, now - ended))

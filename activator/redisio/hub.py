@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import RedisError
 
+from activator.aiokit.slices import Slices
 from activator.core.backoff import Backoff
 from activator.errors import StoreUnavailable
 from activator.redisio.commands import pack
@@ -132,8 +133,14 @@ class Hub:
             wire.post(pack("SUBSCRIBE", *self._awaited))
         pinging = _Ping(loop, wire)
         heard_any = False
+        slices = Slices()
         try:
             while True:
+                # thousands of channels may be confirmed at once
+                if wire.has_more:
+                    await slices.turn()
+                else:
+                    slices.begin()
                 reply = await wire.receive(until=loop.time() + PING_EVERY + self._timeout)
                 heard_any = True
                 self._hear(reply)

@@ -139,6 +139,11 @@ class Wire(asyncio.Protocol, Timed):
         (reply,) = await self._outcome(done)
         return reply
 
+    @property
+    def has_more(self) -> bool:
+        """A reply has come that nobody has received."""
+        return bool(self._replies)
+
     async def _outcome(self, done: asyncio.Future[list[Any]]) -> list[Any]:
         try:
             return await done
