@@ -86,7 +86,7 @@ class Bookkeeper:
             await asyncio.sleep(EVERY - self._wall() % EVERY)
 
     async def tick(self) -> None:
-        await self._follow(self._all())
+        await self._follow(dict(self._all()))
         # while the store is away entries wait, and what is known of the day stays
         with contextlib.suppress(StoreUnavailable):
             written = await self._write()
@@ -178,11 +178,12 @@ class Bookkeeper:
     def _named(self, endpoint: str | None) -> Sequence[str]:
         return list(self._controls) if endpoint is None else [endpoint]
 
-    async def _follow(self, now: Mapping[str, Controller]) -> None:
-        """Read what there is; of controllers that are no longer at work for the last time."""
+    async def _follow(self, now: dict[str, Controller]) -> None:
+        """Read what there is; of controllers that are no longer at work for the last time. `now`:
+        those that were at work when this began: one that ends meanwhile is read the next time."""
         await self._read(await self._now_read(now))
         if now != self._controls or len(now) != len(self._unbooked):
-            await self._open_accounts(dict(now))
+            await self._open_accounts(now)
         self._began = self._wall()
 
     async def _open_accounts(self, now: dict[str, Controller]) -> None:

@@ -21,7 +21,7 @@ from tests.slicing import counted
 from tests.unit.control.house import endpoint, house
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
     from activator.core.key_usage import KeyShare, KeyUse
     from activator.core.usage import DayUsage, Entry, Usage
@@ -391,3 +391,29 @@ async def test_what_is_used_is_told_while_endpoints_come_and_go(
 
         assert told
         assert all(saved == pytest.approx(5.0) for saved in told)
+
+
+async def test_what_ends_or_is_replaced_while_all_are_read_is_booked_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those at rest, of which many have not been read for long, as well."""
+    monkeypatch.setattr(bookkeeper, "AT_REST", 1)
+    async with firm(endpoints=3) as f:
+        keeper, supervisor = f.keepers[0], f.houses[0].supervisor
+        stays, other = (f.houses[0].control(name).live.endpoint for name in ("m0", "m1"))
+        await asyncio.sleep(29.9)
+        another = replace(other, backend=ProcessBackend(("another", "{port}")))
+        read = keeper._read
+
+        async def changing(controls: Collection[Controller]) -> None:
+            await read(controls)
+            await supervisor.apply([stays, another])
+
+        with monkeypatch.context() as patch:
+            patch.setattr(keeper, "_read", changing)
+            await keeper.tick()
+        await asyncio.sleep(10.0)
+        await keeper.aclose()
+
+        used = {each.endpoint: each.usage.saved for each in await f.book.days(EPOCH, EPOCH)}
+        assert used == pytest.approx({"m0": 40.0, "m1": 40.0, "m2": 30.0}, abs=0.5)
