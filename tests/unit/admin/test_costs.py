@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 from datetime import UTC, date, datetime, timedelta
@@ -10,6 +11,7 @@ import pytest
 
 from activator.core.key_usage import DayKeyCost, KeyShare, KeyUse
 from activator.core.usage import FIGURES, DayUsage, Usage
+from tests.support import eventually
 from tests.unit.admin.support import running
 
 DAY = date(2026, 3, 31)
@@ -38,6 +40,36 @@ async def test_one_endpoint_may_be_asked_for() -> None:
         _, told = await admin.get(f"/api/costs?endpoint=llama&from={DAY}&to={DAY}")
 
         assert [one["endpoint"] for one in told["days"]] == ["llama"]
+
+
+async def test_all_endpoints_are_told_of_once_at_a_time_and_one_alone_does_not_wait_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running() as admin:
+        admin.house.booked = booked(DAY)
+        read, begun, go_on = admin.house.costs, 0, asyncio.Event()
+
+        async def slow(first: date, last: date, *, endpoint: str | None = None) -> list[DayUsage]:
+            nonlocal begun
+            if endpoint is None:
+                begun += 1
+                await go_on.wait()
+            return await read(first, last, endpoint=endpoint)
+
+        monkeypatch.setattr(admin.house, "costs", slow)
+        path = f"/api/costs?from={DAY}&to={DAY}"
+        async with asyncio.TaskGroup() as asking:
+            both = [asking.create_task(admin.get(path)) for _ in range(2)]
+            try:
+                await eventually(lambda: begun)
+                one = asking.create_task(admin.get(f"{path}&endpoint=llama"))
+                await eventually(one.done)
+                assert begun == 1
+            finally:
+                go_on.set()
+
+        assert len(one.result()[1]["days"]) == 1
+        assert [len(each.result()[1]["days"]) for each in both] == [2, 2]
 
 
 async def test_without_days_it_is_this_month_up_to_today() -> None:
