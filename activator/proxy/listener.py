@@ -132,6 +132,8 @@ class Proxy:
         self.terms = Terms()
         registry.rerouted = door.changed = self._reconsider
         self.known_models = KnownModels()
+        self.listing = asyncio.Lock()
+        """Held while models are listed: however many ask, it takes no more of the loop than one."""
         self.turns = Turns(loop, clock)
         self.spools = Intake(loop=loop, most=SPOOLED)
         self._certificate = certificate

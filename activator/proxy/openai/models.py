@@ -41,7 +41,9 @@ class ModelsPage(Talk):
 
     async def work(self) -> None:
         if self._asked.model is None:
-            self.say_encoded(_LIST % b", ".join((await self._rows()).values()))
+            async with self.proxy.listing:
+                rows = await self._rows()
+            self.say_encoded(_LIST % b", ".join(rows.values()))
         else:
             self.say(self._one(self._asked.model))
 

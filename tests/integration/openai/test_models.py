@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from activator.proxy.openai import models
 from tests.integration.openai.support import house
 from tests.redis_server import fresh_prefix, shared_server
 from tests.replica import PROBE_PATH
+from tests.slicing import counted
 from tests.stage import request, stage
 from tests.support import eventually
 
@@ -179,6 +181,27 @@ async def test_a_long_list_lets_others_have_their_turns_and_an_endpoint_may_go_m
         assert turns == 4
         monkeypatch.undo()
         assert await ids(h.stage) == ["m", "a", "b", "c"]
+
+
+async def test_however_many_ask_for_the_list_others_have_their_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with house(dialect="openai", match={"models": ["m"]}) as h:
+        for name in "abc":
+            await h.add(name, match={"models": [name]})
+        await h.open()
+        with counted(monkeypatch) as turns:
+
+            def looked_at(endpoint: Endpoint, said: Iterable[ModelCard]) -> list[ModelCard]:
+                turns.step()
+                return listed(endpoint, said)
+
+            monkeypatch.setattr(models, "listed", looked_at)
+            told = await asyncio.gather(*(ids(h.stage) for _ in range(10)))
+
+        assert told == [["m", "a", "b", "c"]] * 10
+        assert turns.steps == 4 * 10
+        assert turns.longest <= 2  # what a turn of the loop ends and begins with
 
 
 async def test_who_asks_for_one_model_has_no_others_looked_at(
