@@ -53,7 +53,7 @@ class ModelsPage(Talk):
 
     async def _rows(self) -> dict[str, bytes]:
         """By id, encoded. Of several endpoints that have one, that tells of it which would be asked
-        for it, else the first."""
+        for it, else the first. What nobody would be asked for whom this key may use is not told."""
         slices, rows, asked = Slices(), dict[str, bytes](), self._asked
         for endpoint in asked.endpoints:
             await slices.turn()
@@ -61,7 +61,8 @@ class ModelsPage(Talk):
             if live is None:  # it has gone meanwhile
                 continue
             for card in listed(endpoint, live.models):
-                if card.id not in rows or asked.asked_for(card.id) is endpoint:
+                whose = asked.asked_for(card.id)
+                if whose is endpoint or (whose is not None and card.id not in rows):
                     rows[card.id] = json.dumps(_row(card, live)).encode()
         return rows
 

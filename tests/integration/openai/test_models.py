@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from activator.aiokit.slices import Slices
 from activator.core.catalogue import listed
 from activator.proxy.openai import models
-from tests.integration.openai.support import house
+from tests.integration.openai.support import ask, chat, house
 from tests.redis_server import fresh_prefix, shared_server
 from tests.replica import PROBE_PATH
 from tests.slicing import counted
@@ -242,3 +242,24 @@ async def test_one_model_is_told_of_by_the_endpoint_that_is_asked_for_it() -> No
         _, listed_too = (await h.stage.get("/v1/models")).json()["data"]
         assert told["owned_by"] == "a"
         assert listed_too == told
+
+
+async def test_a_key_is_not_shown_what_would_be_asked_of_an_endpoint_it_may_not_use(
+    tmp_path: Path,
+) -> None:
+    """`p` has it as well, but `a` is asked for it."""
+    keys = tmp_path / "keys"
+    keys.write_text(f"some:{sha256(b'some').hexdigest()}:p\n")
+    bearer = {"Authorization": "Bearer some"}
+    config: dict[str, Any] = {"auth": {"apiKeysFile": str(keys)}}
+    async with house(dialect="openai", match={"models": ["m"]}, config=config) as h:
+        replica = await h.add("p", match={"models": ["org-*"]}, probe=PROBE)
+        replica.models = b'{"data": [{"id": "org-1"}, {"id": "org-2"}]}'
+        await h.add("a", match={"models": ["org-1"]})
+        await h.open()
+        registry = h.stage.app.registry
+        await eventually(lambda: registry["p"].models)
+
+        assert (await ask(h.stage, chat("org-1"), **bearer)).status == 404
+        assert (await h.stage.get("/v1/models/org-1", headers=bearer)).status == 404
+        assert await ids(h.stage, **bearer) == ["org-2"]
