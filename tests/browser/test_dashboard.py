@@ -206,6 +206,36 @@ async def test_on_its_own_page_an_endpoint_alone_is_asked_for(opening: Opening) 
         await expect(page.locator("#totals")).to_contain_text("endpoints1")
 
 
+@pytest.mark.parametrize("listed", [False, True])
+async def test_under_an_endpoints_name_is_nothing_of_the_one_before(
+    opening: Opening, *, listed: bool
+) -> None:
+    async def never(_route: Route) -> None:
+        """Answered."""
+
+    async with running() as admin, opening("about:blank") as page:
+        job = {"id": "j1", "state": "queued", "attempt": 1, "reason": "", "detail": ""}
+        await page.route(
+            "**/api/jobs?endpoint=llama*", lambda route: route.fulfill(json={"jobs": [job]})
+        )
+        if listed:
+            await page.goto(admin.url + "/")
+            await expect(page.locator("#endpoints tbody tr")).to_have_count(2)
+        await page.goto(admin.url + "/#/endpoint/llama")
+        await expect(page.locator("#jobs tbody tr")).to_have_count(1)
+
+        await page.route("**/api/endpoints/whisper", never)
+        await page.evaluate("location.hash = '#/endpoint/whisper'")
+
+        await expect(page.locator("#detail-title")).to_have_text("whisper")
+        await expect(page.locator("#facts")).to_be_visible(visible=listed)
+        await expect(page.locator("#jobs")).to_be_hidden()
+        await page.unroute("**/api/endpoints/whisper", never)
+        await page.reload()
+        await expect(page.locator("#facts")).to_contain_text("inactive")
+        await expect(page.locator("#jobs")).to_be_hidden()
+
+
 async def test_held_requests_are_seen_one_by_one_and_one_is_cancelled(opening: Opening) -> None:
     async with running() as admin:
         admin.house.statuses["llama"] = status("llama", state="activating", held=30)

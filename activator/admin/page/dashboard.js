@@ -18,7 +18,7 @@ const KEPT_EVENTS = 200;
 const ENDED = ["succeeded", "failed", "cancelled", "expired"];
 
 const $ = (id) => document.getElementById(id);
-const seen = { endpoints: null, one: null, problems: [], days: new Map(), events: [], page: 0, jobs: [], held: null, keys: null, history: null };
+const seen = { endpoints: null, one: null, problems: [], days: new Map(), events: [], page: 0 };
 let source = null;
 let timer = null;
 let due = Infinity;
@@ -100,11 +100,8 @@ async function askForOne(name) {
     call(`/api/endpoints/${path}/history`), call(`/api/jobs?endpoint=${path}&limit=50`),
     call(`/api/endpoints/${path}/held?${turnHeld(name)}`), keyCosts(name, call)]);
   if (one.reason && one.reason.status !== 404) throw one.reason;
-  seen.one = { name, status: one.value ?? null };
-  seen.keys = keys.value ?? null;
-  seen.held = held.value ?? null;
-  seen.history = history.value ?? null;
-  seen.jobs = jobs.value?.jobs ?? [];
+  seen.one = { name, status: one.value ?? null, history: history.value ?? null, jobs: jobs.value?.jobs ?? [],
+    held: held.value ?? null, keys: keys.value ?? null };
 }
 
 function follow() {
@@ -240,6 +237,7 @@ function showDetail(name, one) {
   document.title = `${name}: activator`;
   setText($("detail-title"), name);
   $("verbs").hidden = !one;
+  $("about").hidden = one === undefined; // what is there is of the endpoint before
   if (one === null) setText($("detail-problem"), `No endpoint is called ${name}.`);
   if (!one) return;
   for (const button of $("verbs").children) {
@@ -249,17 +247,18 @@ function showDetail(name, one) {
   describe($("facts"), factsOf(one));
   fill($("replicas").tBodies[0], one.replicas, (each) => each.id,
     () => cells(element("tr", {}), "Replica", "Phase", "For", "Address", "In flight", "Detail"), updateReplica);
-  if (seen.history?.name === name) {
-    $("day").replaceChildren(strip(seen.history.day));
-    $("starts").replaceChildren(...starts(seen.history.cold_starts));
+  const { history = null, jobs = [], held = null, keys = null } = seen.one?.name === name ? seen.one : {};
+  if (history) {
+    $("day").replaceChildren(strip(history.day));
+    $("starts").replaceChildren(...starts(history.cold_starts));
   }
   $("replicas").hidden = !one.replicas.length;
   $("no-replicas").hidden = one.replicas.length > 0;
-  showHeld(seen.held?.name === name ? seen.held : null, { change: cancelHeld, again: () => soon(0) });
-  showKeys(seen.keys);
-  $("jobs").hidden = !seen.jobs.length;
-  $("no-jobs").hidden = seen.jobs.length > 0;
-  fill($("jobs").tBodies[0], seen.jobs, (job) => job.id, jobRow, updateJob);
+  showHeld(held, { change: cancelHeld, again: () => soon(0) });
+  showKeys(keys);
+  $("jobs").hidden = !jobs.length;
+  $("no-jobs").hidden = jobs.length > 0;
+  fill($("jobs").tBodies[0], jobs, (job) => job.id, jobRow, updateJob);
   const told = seen.events.filter((event) => event.endpoint === name).slice(-KEPT_EVENTS).reverse();
   if ($("events").dataset.last !== `${name} ${told[0]?.id}`) {
     $("events").dataset.last = `${name} ${told[0]?.id}`;
