@@ -126,17 +126,17 @@ class Bookkeeper:
         """What is booked, of all endpoints or one; of today also what is not yet. Raises
         StoreUnavailable."""
         today = day_of(self._wall())
-        booked = await self._book.days(first, last, endpoint=endpoint)
-        if not first <= today <= last:
-            return booked
-        begun = bisect_left(booked, today, key=_day)
-        over = bisect_right(booked, today, key=_day)
-        now = {each.endpoint: each for each in booked[begun:over]}
         slices = Slices()
-        for name in self._named(endpoint):
+        now: dict[str, DayUsage] = {}
+        # before the book is read: that may take until the day is over, and booked
+        for name in self._named(endpoint) if first <= today <= last else ():
             if name in self._controls:
                 now[name] = DayUsage(name, today, self._on(today, name))
             await slices.turn()
+        booked = await self._book.days(first, last, endpoint=endpoint)
+        begun = bisect_left(booked, today, key=_day)
+        over = bisect_right(booked, today, key=_day)
+        now = {each.endpoint: each for each in booked[begun:over]} | now
         return [*booked[:begun], *(now[name] for name in sorted(now)), *booked[over:]]
 
     async def keys(

@@ -314,6 +314,24 @@ async def test_of_a_day_that_ends_while_it_is_told_it_is_still_that_day() -> Non
         assert [each.usage.saved for each in told] == pytest.approx([15.0, 15.0], abs=1.0)
 
 
+async def test_of_a_day_that_has_ended_and_is_booked_when_it_is_told_nothing_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of thousands of endpoints the book takes seconds to read."""
+    async with firm(wall=MIDNIGHT - 15.0, endpoints=2) as f:
+        await asyncio.sleep(14.9)
+        read = f.book.days
+
+        async def slow(first: date, last: date, *, endpoint: str | None = None) -> list[DayUsage]:
+            await asyncio.sleep(3.0)
+            return await read(first, last, endpoint=endpoint)
+
+        monkeypatch.setattr(f.book, "days", slow)
+        told = await f.keepers[0].days(EPOCH, EPOCH)
+
+        assert [each.usage.saved for each in told] == pytest.approx([15.0, 15.0], abs=1.0)
+
+
 async def test_all_endpoints_are_told_while_others_have_turns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
