@@ -30,7 +30,7 @@ from tests.support import eventually
 from tests.unit.admin.support import Admin, a_working_day, running, status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 class Colour(Enum):
@@ -192,6 +192,35 @@ async def test_the_lists_are_exactly_what_they_were_in_one_piece() -> None:
             async with admin.client.head(admin.url + path) as got:
                 assert got.headers["Content-Length"] == length
                 assert await got.read() == b""
+
+
+async def test_of_all_the_lists_one_is_made_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+    at_once: list[int] = []
+
+    async with running() as admin:
+        house = admin.house
+        large(admin)
+
+        def noted(name: str) -> Callable[[], Iterator[Any]]:
+            method = getattr(house, name)
+
+            def items() -> Iterator[Any]:
+                begun.append(name)
+                at_once.append(len(begun))
+                yield from method()
+                begun.remove(name)
+
+            return items
+
+        with counted(monkeypatch):
+            for name in ("endpoints", "days", "declared"):
+                monkeypatch.setattr(house, name, noted(name))
+            paths = ("/api/endpoints", "/api/history", "/api/config")
+            told = await asyncio.gather(*(admin.get(path) for path in paths))
+
+    assert [code for code, _ in told] == [200, 200, 200]
+    assert at_once == [1, 1, 1]
 
 
 async def test_a_large_answer_comes_whole_and_the_connection_serves_on() -> None:
