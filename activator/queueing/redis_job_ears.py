@@ -90,6 +90,7 @@ class Ears:
         self.queued.pop(endpoint, None)
         self._due.pop(endpoint, None)
         self._failed.pop(endpoint, None)
+        self._fresher.discard(endpoint)
 
     def _hear(self, endpoint: str, said: bytes) -> None:
         match said.decode().split("\t"):
@@ -119,18 +120,24 @@ class Ears:
             await self._is_due.wait()
             self._is_due.clear()
             while some := list(islice(self._due, TOGETHER)):
+                # whoever is due again meanwhile is looked up again: what is counted may be older
+                for endpoint in some:
+                    del self._due[endpoint]
                 try:
                     await self._look_up(some)
-                except StoreUnavailable:
+                except Exception as failure:
+                    for endpoint in some:
+                        self._look(endpoint)
+                    if not isinstance(failure, StoreUnavailable):
+                        raise
                     await asyncio.sleep(AGAIN)
 
     async def _look_up(self, some: Sequence[str]) -> None:
-        """Raises StoreUnavailable: all of them are due still."""
+        """Raises StoreUnavailable: nothing is known of any."""
         self._fresher.difference_update(some)
         lines = [f"{self._base(one)}:{line}" for one in some for line in ("line", "later")]
         counts = await self._link.each([("ZCARD", line) for line in lines])
         for endpoint, *both in zip(some, counts[::2], counts[1::2], strict=True):
-            self._due.pop(endpoint, None)
             try:
                 await self._counted(endpoint, both)
             except StoreUnavailable:

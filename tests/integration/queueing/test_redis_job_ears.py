@@ -15,11 +15,12 @@ from tests.integration.redisio.support import behind_a_proxy
 from tests.support import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     import pytest
 
     from activator.queueing.jobs import Told
+    from activator.redisio.hub import Subscription
     from activator.redisio.link import Link
     from tests.faulty_proxy import FaultyProxy
 
@@ -38,6 +39,12 @@ class Hearing:
         self.at_once = 0
         self.fails: dict[str, list[Exception]] = {}
         """What comparing an endpoint's claims meets, the first first."""
+        self.confirmed: Counter[str] = Counter()
+        """Endpoint → how often its channel was."""
+        self.counted: Callable[[], Awaitable[None]] | None = None
+        """Called once when the next lines have been counted, before the ears know."""
+        self._subscribe = link.subscribe
+        link.subscribe = self._subscribed  # type: ignore[method-assign]
         self.ears = Ears(link, me="me", base=self.base, lost=self._compare)
         self._each = link.each
         link.each = self._counted  # type: ignore[method-assign]
@@ -69,7 +76,19 @@ class Hearing:
         finally:
             self._asking -= 1
         self.asked.append(len(commands))
+        if self.counted is not None:
+            then, self.counted = self.counted, None
+            await then()
         return replies
+
+    def _subscribed(
+        self, channel: str, told: Callable[[bytes], None], *, confirmed: Callable[[], None]
+    ) -> Subscription:
+        def is_confirmed() -> None:
+            self.confirmed[channel] += 1
+            confirmed()
+
+        return self._subscribe(channel, told, confirmed=is_confirmed)
 
 
 @asynccontextmanager
@@ -136,3 +155,30 @@ async def test_one_that_is_watched_no_more_is_not_told_of() -> None:
         assert len(the.asked) == asked + 1
         assert set(the.told) == {"m0", "m2"}
         assert set(the.ears.queued) == {"m0", "m2"}
+
+
+async def test_what_nobody_could_hear_while_the_lines_were_counted_is_found() -> None:
+    async with hearing() as the:
+
+        async def comes_unheard() -> None:
+            # the channel was cut when it came, and is there again before the count is
+            await the.link.command("ZADD", f"{the.base('m1')}:line", 1, "job")
+            channel = f"{the.base('m1')}:told"
+            before = the.confirmed[channel]
+            the.proxy.cut()
+            await eventually(lambda: the.confirmed[channel] > before)
+
+        the.counted = comes_unheard
+        the.watch("m1")
+        await eventually(lambda: the.ears.queued.get("m1") == 1)
+
+
+async def test_a_bug_in_counting_leaves_nobody_out() -> None:
+    async with hearing() as the:
+
+        async def fails() -> None:
+            raise LookupError
+
+        the.counted = fails
+        the.watch("m1", "m2")
+        await eventually(lambda: set(the.told) == {"m1", "m2"})
