@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 MANY: Final = 10_000
 """Objects: a look at so many takes some milliseconds."""
+PART: Final = 4
+"""Fewer than this part of what is never looked at are looked at as usual: of what is made again and
+again, and goes again, each time would leave its garbage for ever."""
 
 _holding = 0
 """How many hold the collector off now: their works overlap."""
@@ -24,7 +27,7 @@ _holding = 0
 @contextmanager
 def uncollected() -> Iterator[None]:
     """Of work that takes seconds. If it has left many objects they are never looked at, as those
-    that were made at the start."""
+    that were made at the start: so much garbage at most may stay as that is."""
     global _holding  # noqa: PLW0603 -- there is one collector
     if not _holding and not gc.isenabled():  # by somebody who has reasons of their own
         yield
@@ -37,6 +40,6 @@ def uncollected() -> Iterator[None]:
         _holding -= 1
         if not _holding:
             # what was made and what was freed cancel each other out in the collector's own count
-            if len(gc.get_objects(generation=0)) >= MANY:
+            if len(gc.get_objects(generation=0)) >= max(MANY, gc.get_freeze_count() // PART):
                 gc.freeze()
             gc.enable()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
 
-from activator.aiokit.garbage import MANY, uncollected
+from activator.aiokit.garbage import MANY, PART, uncollected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,6 +63,37 @@ def test_few_are_looked_at_as_usual(frozen_before: int) -> None:
 
     assert gc.get_freeze_count() == frozen_before
     assert len(made) < MANY
+
+
+class Knot:
+    """What only the collector frees."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_what_is_made_again_and_again_beside_more_that_stays_is_freed(frozen_before: int) -> None:
+    with uncollected():
+        stays = [[number] for number in range(4 * PART * MANY)]
+    seen: list[weakref.ref[Knot]] = []
+    for _ in range(10):
+        with uncollected():
+            knots = [Knot() for _ in range(MANY + 1)]
+        seen.append(weakref.ref(knots[0]))
+        del knots
+    gc.collect()
+
+    assert gc.get_freeze_count() > frozen_before + len(stays)
+    assert [one() for one in seen] == [None] * 10
+
+
+def test_what_grows_by_a_part_each_time_is_not_looked_at_again(frozen_before: int) -> None:
+    stays: list[list[int]] = []
+    for _ in range(PART):
+        with uncollected():
+            stays += [[number] for number in range(MANY + 1)]
+
+    assert gc.get_freeze_count() > frozen_before + PART * MANY
 
 
 def test_a_collector_that_somebody_else_has_stopped_is_left_alone(frozen_before: int) -> None:
