@@ -459,10 +459,11 @@ class App:
             await self._upkeep.end_each(
                 self._proxy.part,
                 self._refuse_held,
-                self.workers.aclose,
+                # first: an endpoint that is added to those that end would go on
                 self.reloading.aclose,
                 self._telling.aclose,
                 self._declared.aclose,
+                self.workers.aclose,
                 self._close_endpoints,
                 self._key_costs.aclose,
                 self._bookkeeper.aclose,

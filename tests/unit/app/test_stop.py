@@ -7,7 +7,7 @@ import pytest
 from activator.aiokit.tasks import AT_ONCE
 from activator.control.controller import Controller
 from activator.control.supervisor import Supervisor
-from activator.control.worker import Worker
+from activator.control.worker import Worker, Workers
 from tests.faults import Faulty, failures
 from tests.slicing import counted
 from tests.town import town
@@ -53,3 +53,26 @@ async def test_a_part_whose_end_meets_a_bug_does_not_keep_the_others_from_theirs
 
         assert failures(caplog) == ["upkeep/end"]
         assert last.called == 1
+
+
+async def test_no_change_is_taken_up_any_more_when_endpoints_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with town("a") as t:
+        taking_up: list[int] = []
+
+        def follows(of: type, name: str) -> None:
+            ends = getattr(of, name)
+
+            async def noted(self: object) -> None:
+                taking_up.append(len(t.app.reloading._tasks) + len(t.app._declared._tasks))
+                await ends(self)
+
+            monkeypatch.setattr(of, name, noted)
+
+        assert t.app.reloading._tasks
+        follows(Workers, "aclose")
+        follows(Supervisor, "aclose")
+        await t.stop()
+
+    assert taking_up == [0, 0]
