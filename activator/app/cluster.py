@@ -7,6 +7,7 @@ when the first such endpoint is made.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from activator.errors import StartError
 
@@ -31,8 +32,8 @@ class OneCluster:
         self._events = events
         self._troubled: dict[str, type[KubeError]] = {}
         """What cannot be followed, and the sort of reason."""
-        self._drivers: dict[str, KubernetesDriver] = {}
-        """The latest of each endpoint."""
+        self._drivers: WeakValueDictionary[str, KubernetesDriver] = WeakValueDictionary()
+        """The latest of each endpoint, as long as anybody works with it: they come and go."""
         self._cluster = Cluster(troubled=self._on_trouble, mute=self._on_mute)
 
     def make_driver(self, endpoint: str, backend: KubernetesBackend) -> KubernetesDriver:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 
 from activator.app.cluster import OneCluster
+from activator.core.endpoint import KubernetesBackend
 from activator.kube.errors import Forbidden, Unreachable
 from activator.telemetry.events import EventLog
 
@@ -43,4 +46,17 @@ async def test_an_outage_is_one_event_and_its_end_another() -> None:
     assert actions() == ["cluster_trouble", "cluster_trouble", "cluster_followed"]
     told("events", None)
     assert len(actions()) == 3
+    await cluster.aclose()
+
+
+async def test_a_driver_is_kept_no_longer_than_its_endpoint() -> None:
+    cluster = OneCluster(EventLog())
+    backend = KubernetesBackend("ns", "apps/v1", "Deployment", "m", 80)
+    driver = cluster.make_driver("m", backend)
+    kept = weakref.ref(driver)
+    del driver
+    gc.collect()
+
+    assert kept() is None
+    cluster.tell("m", reason="Removed", message="gone", is_warning=False, told="")
     await cluster.aclose()
