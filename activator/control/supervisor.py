@@ -132,6 +132,7 @@ class Supervisor:
             loop.call_soon(gate.refuse_held, why)
 
         gate.wake = refuse_soon
+        self._close_unless_used(control)
         self._metrics.forget(name)
 
     def _let_go(self, control: Controller) -> None:
@@ -153,8 +154,14 @@ class Supervisor:
             successor = self._waiting.pop(control.name, None)
             if successor is not None:
                 successor.start()
-            elif all(other.live is not control.live for other in self._controllers.values()):
-                control.live.close()
+            self._close_unless_used(control)
+
+    def _close_unless_used(self, control: Controller) -> None:
+        """By another controller of the same endpoint."""
+        name = control.name
+        others = self._controllers.get(name), self._finishing.get(name)
+        if all(other is None or other.live is not control.live for other in others):
+            control.live.close()
 
     def _at_work(self) -> list[Controller]:
         return [*self._controllers.values(), *self._finishing.values()]

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from activator.control.controller import Controller
 from activator.core.endpoint import Match, ProbePolicy, ProcessBackend
 from activator.errors import NoRoute
+from activator.upstream.registry import LiveEndpoint
 from tests.faults import Faulty
 from tests.slicing import counted
 from tests.town import spawn
@@ -17,6 +19,8 @@ from tests.unit.control.house import endpoint, house
 from tests.unit.control.world import Caller
 
 if TYPE_CHECKING:
+    from collections.abc import ValuesView
+
     from activator.core.endpoint import Endpoint
     from activator.core.routing import Routed
     from tests.unit.control.house import House
@@ -262,3 +266,50 @@ async def test_a_change_in_place_that_met_a_fault_halfway_is_begun_again(
         await h.supervisor.apply([slower])
 
         assert h.control().prober.stall == 77.0
+
+
+async def test_whatever_becomes_of_an_endpoint_it_is_closed_once_it_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed: list[LiveEndpoint] = []
+
+    def close(live: LiveEndpoint) -> None:
+        closed.append(live)
+
+    monkeypatch.setattr(LiveEndpoint, "close", close)
+    async with house(endpoint()) as h:
+        running, first = h.call(), h.registry["m"]
+        await served(h, running)
+        await h.supervisor.apply([])
+        await h.supervisor.apply([endpoint()])
+        second = h.registry["m"]
+        await h.supervisor.apply([])  # the second had not begun
+        assert closed == [second]
+        await h.supervisor.apply([endpoint()])
+        third = h.registry["m"]
+        running.done()
+        await asyncio.sleep(1.0)
+
+        assert closed == [second, first]
+        await h.supervisor.apply([endpoint(backend=OTHER)])
+        await h.supervisor.apply([endpoint(backend=THIRD)])
+        await asyncio.sleep(1.0)
+        assert closed == [second, first]  # it goes on with other replicas
+    assert closed == [second, first, third]
+
+
+async def test_one_that_has_finished_does_not_look_at_all_the_others() -> None:
+    class Counted(dict[str, Controller]):
+        looks = 0
+
+        def values(self) -> ValuesView[Controller]:
+            self.looks += 1
+            return super().values()
+
+    async with house(*many(100)) as h:
+        there = h.supervisor._controllers = Counted(h.supervisor._controllers)
+        await h.supervisor.apply(many(50))
+        await h.world.until(lambda: not h.supervisor._finishing)
+
+        assert len(there) == 50
+        assert there.looks == 0
