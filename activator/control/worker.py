@@ -265,6 +265,7 @@ class Workers:
     ) -> None:
         self._make = make
         self._workers: dict[str, Worker] = {}
+        self._claiming = True
         self._tasks = Tasks("workers")
         self._upkeep = Upkeep(clock=clock)
 
@@ -280,6 +281,8 @@ class Workers:
         name = live.endpoint.name
         self._upkeep.add(name, worker.look_after)
         worker.start(heard=lambda: self._upkeep.heard(name))
+        if not self._claiming:
+            worker.stop_claiming()
 
     def remove(self, live: LiveEndpoint) -> None:
         worker = self._workers.pop(live.endpoint.name)
@@ -291,6 +294,8 @@ class Workers:
         return sum(worker.running for worker in self._workers.values())
 
     async def stop_claiming(self) -> None:
+        """Nor do workers of endpoints that are added later."""
+        self._claiming = False
         for number, worker in enumerate(list(self._workers.values()), start=1):
             worker.stop_claiming()
             if number % AT_ONCE == 0:  # a task of each ends in the next turn of the loop

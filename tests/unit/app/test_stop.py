@@ -10,7 +10,8 @@ from activator.control.supervisor import Supervisor
 from activator.control.worker import Worker, Workers
 from tests.faults import Faulty, failures
 from tests.slicing import counted
-from tests.town import town
+from tests.support import eventually
+from tests.town import endpoint, town
 
 MANY = 100
 
@@ -76,3 +77,14 @@ async def test_no_change_is_taken_up_any_more_when_endpoints_end(
         await t.stop()
 
     assert taking_up == [0, 0]
+
+
+async def test_an_endpoint_that_is_added_while_what_is_in_flight_ends_claims_no_jobs() -> None:
+    async with town("a") as t:
+        await t.app.workers.stop_claiming()
+        t.build_driver("b")
+        await t.reloaded(t.config | {"endpoints": [endpoint("a"), endpoint("b")]})
+        await eventually(lambda: t.app.registry.get("b"))
+        worker = t.app.workers._workers["b"]
+
+        await eventually(worker._claims.done)
