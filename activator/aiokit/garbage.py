@@ -17,17 +17,21 @@ if TYPE_CHECKING:
 MANY: Final = 10_000
 """Objects: a look at so many takes some milliseconds."""
 PART: Final = 4
-"""Fewer than this part of what is never looked at are looked at as usual: of what is made again and
-again, and goes again, each time would leave its garbage for ever."""
+"""As much as this part of what is never looked at has come to stay: endpoints by the thousand."""
+AT_MOST: Final = 2
+"""Times what has come to stay is never looked at. Less than a PART may be there only to go again,
+and what of it holds each other would never be freed."""
 
 _holding = 0
 """How many hold the collector off now: their works overlap."""
+_stays = 0
+"""Objects that have come to stay; 0: not known yet."""
 
 
 @contextmanager
 def uncollected() -> Iterator[None]:
     """Of work that takes seconds. If it has left many objects they are never looked at, as those
-    that were made at the start: so much garbage at most may stay as that is."""
+    that were made at the start."""
     global _holding  # noqa: PLW0603 -- there is one collector
     if not _holding and not gc.isenabled():  # by somebody who has reasons of their own
         yield
@@ -39,7 +43,17 @@ def uncollected() -> Iterator[None]:
     finally:
         _holding -= 1
         if not _holding:
-            # what was made and what was freed cancel each other out in the collector's own count
-            if len(gc.get_objects(generation=0)) >= max(MANY, gc.get_freeze_count() // PART):
-                gc.freeze()
+            _put_away()
             gc.enable()
+
+
+def _put_away() -> None:
+    global _stays  # noqa: PLW0603 -- there is one collector
+    # what was made and what was freed cancel each other out in the collector's own count
+    new, frozen = len(gc.get_objects(generation=0)), gc.get_freeze_count()
+    _stays = _stays or frozen
+    is_much = new >= frozen // PART
+    if new >= MANY and (is_much or frozen < AT_MOST * _stays):
+        gc.freeze()
+        if is_much:
+            _stays = gc.get_freeze_count()

@@ -139,7 +139,9 @@ class Controller:
         self._wishes = wishes
         self._events = events
         self._clock = clock
-        self._tasks = Tasks(f"control/{self.name}", on_failure=self._task_failed)
+        self._tasks = Tasks(
+            f"control/{self.name}", on_failure=partial(_task_failed, events, self.name)
+        )
         self._untaken: Snapshot | None = None
         """What the driver told last, if it could not be taken in."""
         self._reported = False
@@ -311,15 +313,6 @@ class Controller:
     def _progressed(self, replica_id: str) -> float | None:
         replica = self._reached.get(replica_id)
         return replica.last_byte if replica else None
-
-    def _task_failed(self, name: str, failure: BaseException) -> None:
-        """A loop of this endpoint has a bug; say so instead of standing still in silence."""
-        _log.error(
-            "control failed",
-            extra={"action": "control_failed", "endpoint": self.name},
-            exc_info=failure,
-        )
-        self._events.record(self.name, "control_failed", f"{name}: {failure!r}")
 
     # --- the loop -------------------------------------------------------------------------------
 
@@ -580,3 +573,17 @@ class Controller:
             self._unfollow()
         self._wishes.leave(self.name)
         self._board.leave(self.name)
+        # of thousands that come and go each is to be freed at once: the collector looks seldom
+        self._driver_task = self._loop_task = None
+        self._member.close()
+        self.verbs.close()
+
+
+def _task_failed(events: EventLog, endpoint: str, name: str, failure: BaseException) -> None:
+    """A loop of this endpoint has a bug; say so instead of standing still in silence."""
+    _log.error(
+        "control failed",
+        extra={"action": "control_failed", "endpoint": endpoint},
+        exc_info=failure,
+    )
+    events.record(endpoint, "control_failed", f"{name}: {failure!r}")

@@ -105,3 +105,11 @@ class EndpointMember:
 
     def changed(self) -> None:
         self._wake()
+
+    def close(self) -> None:
+        """Nobody is put in rotation any more."""
+        self._offer = _nobody
+
+
+def _nobody() -> None:
+    """It is over."""

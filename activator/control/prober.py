@@ -121,6 +121,7 @@ class Prober:
             probed = self._watched.pop(gone)
             if probed.task is not None:
                 probed.task.cancel()
+                probed.task = None  # whose end holds what it has looked at
         for each in current.values():
             known = self._watched.get(each.id)
             if known is None:
@@ -183,7 +184,12 @@ class Prober:
 
     async def aclose(self) -> None:
         await self._tasks.aclose()
+        for probed in self._watched.values():
+            probed.task = None
         self._watched.clear()
+        # whoever is asked and told holds us
+        self._load, self._progressed = _nothing_there, _nothing_sent
+        self._awaited, self._changed = bool, _nobody
 
     async def _watch(self, probed: _Probed) -> None:
         try:
@@ -270,3 +276,15 @@ class Prober:
     def _readiness_changed(self, probed: _Probed) -> None:
         probed.pace_changed.set()
         self._changed()
+
+
+def _nothing_there(replica_id: str) -> int:
+    return 0
+
+
+def _nothing_sent(replica_id: str) -> None:
+    return None
+
+
+def _nobody() -> None:
+    """It is over."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
+from weakref import WeakMethod
 
 from activator.aiokit.garbage import uncollected
 from activator.aiokit.slices import Slices
@@ -126,10 +127,12 @@ class Supervisor:
         self._let_go(control)
         gate.refuse_held(why)
         # a request that a replica fails while it finishes comes back in line: nobody serves it
-        loop = asyncio.get_running_loop()
+        loop, held_there = asyncio.get_running_loop(), WeakMethod(gate.refuse_held)
 
         def refuse_soon() -> None:
-            loop.call_soon(gate.refuse_held, why)
+            refuse = held_there()
+            if refuse is not None:
+                loop.call_soon(refuse, why)
 
         gate.wake = refuse_soon
         self._close_unless_used(control)

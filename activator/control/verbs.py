@@ -111,6 +111,10 @@ class Verbs:
         self._watching.append(look)
         await look
 
+    def close(self) -> None:
+        """No order is carried out any more."""
+        self._refused = str
+
     # --- told by the control loop ---------------------------------------------------------------
 
     def answered(self, answer: Answer) -> None:

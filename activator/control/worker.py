@@ -73,6 +73,7 @@ class Worker:
         """Give jobs back, also when whoever has let go of them is cancelled."""
         self._wake = asyncio.Event()
         self._claiming = True
+        self._claims: asyncio.Task[None] | None = None
         self._heard: Callable[[], None] = _unheard
 
     def start(self, *, heard: Callable[[], None]) -> None:
@@ -209,7 +210,8 @@ class Worker:
     def stop_claiming(self) -> None:
         """Detached jobs that wait go back in line; what is at a replica goes on."""
         self._claiming = False
-        self._claims.cancel()
+        if self._claims is not None:
+            self._claims.cancel()
         for run in self._waiting:
             self._let_go(run)
 
@@ -229,7 +231,8 @@ class Worker:
     async def aclose(self) -> None:
         """Everything that is still claimed goes back in line, or is repeated if it had begun."""
         self._claiming = False
-        self._claims.cancel()
+        if self._claims is not None:
+            self._claims.cancel()
         for run in self._runs.values():
             self._let_go(run)
         if self._leaving:
@@ -237,6 +240,10 @@ class Worker:
         self._listening.close()
         await self._leaving.aclose()
         await self._tasks.aclose()
+        # the endpoint holds us, and we hold it: it is to be freed at once
+        live, self._claims = self._live, None
+        if live.take_claim == self.take:
+            live.queued, live.take_claim = int, partial(_give_back, self._store, self._leaving)
 
     async def _give_back(self) -> None:
         try:
@@ -305,6 +312,11 @@ class Workers:
         await self._upkeep.aclose()
         await self._tasks.end_all([worker.aclose for worker in self._workers.values()])
         await self._tasks.aclose()
+
+
+def _give_back(store: JobStore, tasks: Tasks, claim: Claim) -> None:
+    """Nobody runs jobs of its endpoint here any more."""
+    tasks.spawn_lasting(partial(store.give_back, claim), name=f"give back {claim.id}")
 
 
 def _unheard() -> None:

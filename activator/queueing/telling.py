@@ -72,5 +72,10 @@ class Bell(Generic[K, T]):
 
     def close(self) -> None:
         bells, self._bells = self._bells, None
+        self._told = _nobody
         if bells is not None:
             bells.forget(self)
+
+
+def _nobody(what: object) -> None:
+    """Nobody listens any more."""

@@ -59,9 +59,10 @@ class Gate:
     """One activator's gate of one endpoint."""
 
     __slots__ = (
-        "_clock", "_endpoint", "_held", "_is_shut", "_last_ended", "_no_line", "_open", "_paused",
-        "_queued", "_quiet", "_sought", "_tunnels", "acquire_now", "answered", "held_bytes",
-        "held_elsewhere", "ledger", "load", "release", "stirred", "wake", "withdraw",
+        "__weakref__", "_clock", "_endpoint", "_held", "_is_shut", "_last_ended", "_no_line",
+        "_open", "_paused", "_queued", "_quiet", "_sought", "_tunnels", "acquire_now", "answered",
+        "held_bytes", "held_elsewhere", "ledger", "load", "release", "stirred", "wake",
+        "withdraw",
     )  # fmt: skip
 
     def __init__(

@@ -270,6 +270,15 @@ class LiveEndpoint:
         self.gate.close()
         if self.fallback is not None:
             self.fallback.close()
+        # whoever is asked and told holds us: of thousands that come and go each is to be freed at
+        # once, since the collector looks seldom
+        self.refusal, self.eta, self.waiting_for = _no_refusal, _no_eta, _nothing_known
+        self.unreachable, self.answered, self.arrived = _untold, _unasked, _unnoticed
+        self.state, self.outlook, self.record = _unborn, Outlook, _unrecorded
+        self.warmed = _nobody_looks
+        self.metrics.gauges = None
+        self.keys.used_elsewhere = bool
+        self.gate.held_elsewhere = _nothing_held
 
     def _made_fallback(self) -> LiveFallback | None:
         fallback = self.endpoint.fallback
@@ -350,6 +359,10 @@ def _unnoticed(replica: Replica) -> None:
 
 def _nobody_works(claim: Claim) -> None:
     raise AssertionError("jobs of this endpoint have no worker")
+
+
+def _nothing_held() -> tuple[int, int]:
+    return 0, 0
 
 
 def _unrecorded(action: str, reason: str) -> None:

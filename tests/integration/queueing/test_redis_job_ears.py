@@ -82,13 +82,17 @@ class Hearing:
         return replies
 
     def _subscribed(
-        self, channel: str, told: Callable[[bytes], None], *, confirmed: Callable[[], None]
+        self,
+        channel: str,
+        heard: Callable[[bytes], None],
+        *,
+        confirmed: Callable[[], None] = lambda: None,
     ) -> Subscription:
         def is_confirmed() -> None:
             self.confirmed[channel] += 1
             confirmed()
 
-        return self._subscribe(channel, told, confirmed=is_confirmed)
+        return self._subscribe(channel, heard, confirmed=is_confirmed)
 
 
 @asynccontextmanager

@@ -85,6 +85,7 @@ async def test_an_endpoint_that_is_added_while_what_is_in_flight_ends_claims_no_
         t.build_driver("b")
         await t.reloaded(t.config | {"endpoints": [endpoint("a"), endpoint("b")]})
         await eventually(lambda: t.app.registry.get("b"))
-        worker = t.app.workers._workers["b"]
+        claims = t.app.workers._workers["b"]._claims
 
-        await eventually(worker._claims.done)
+        assert claims is not None
+        await eventually(claims.done)

@@ -1,0 +1,51 @@
+"""Endpoints that come and go all day leave nothing that only the collector frees: it looks seldom
+where there are thousands, and never at what was there for long."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+import pytest
+
+from tests.support import eventually
+from tests.town import endpoint, town
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.town import Town
+
+
+@pytest.fixture
+def _nothing_is_collected() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def parts_of(t: Town, name: str) -> dict[str, ref[Any]]:
+    control, worker = t.control_of(name), t.app.workers._workers[name]
+    of_it = control, control.prober, control.verbs, control.live.gate, worker
+    return {type(each).__name__: ref(each) for each in of_it}
+
+
+@pytest.mark.usefixtures("_nothing_is_collected")
+@pytest.mark.parametrize("is_used", [False, True])
+async def test_an_endpoint_that_is_gone_is_freed_at_once(is_used: bool) -> None:
+    async with town("a") as t:
+        t.build_driver("b")
+        await t.reloaded(t.config | {"endpoints": [endpoint("a"), endpoint("b")]})
+        await eventually(lambda: t.app.registry.get("b"))
+        if is_used:
+            assert (await t.get(at="b")).status == 200
+        parts = parts_of(t, "b")
+        await t.reloaded(t.config | {"endpoints": [endpoint("a")]})
+        await eventually(lambda: not t.app.supervisor._finishing and not t.app.registry.get("b"))
+        t.drivers.clear()
+        await t.app._bookkeeper.tick()
+        await t.app._experience._keeper.tick()
+
+        await eventually(lambda: [name for name, it in parts.items() if it() is not None] == [])
