@@ -6,6 +6,7 @@ decides nothing; `core.routing` says which endpoint a request belongs to.
 
 from __future__ import annotations
 
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -277,7 +278,8 @@ class LiveEndpoint:
         self.state, self.outlook, self.record = _unborn, Outlook, _unrecorded
         self.warmed = _nobody_looks
         self.metrics.gauges = None
-        self.keys.used_elsewhere = bool
+        # what was used until now is still read
+        self.keys.used_elsewhere = partial(bool, self.keys.used_elsewhere())
         self.gate.held_elsewhere = _nothing_held
 
     def _made_fallback(self) -> LiveFallback | None:
