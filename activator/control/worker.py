@@ -7,6 +7,7 @@ is the store's, the slots are the gate's, and how one job fares is `run`'s.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -15,7 +16,7 @@ from activator.aiokit.pace import Pace
 from activator.aiokit.tasks import AT_ONCE, Tasks
 from activator.control.run import PAUSE, JobRun
 from activator.control.upkeep import TICK, Upkeep
-from activator.core.jobs import JobState, order
+from activator.core.jobs import ForbiddenStep, JobState, Superseded, order
 from activator.errors import StoreUnavailable
 from activator.queueing.jobs import Detached, Lost, Work
 
@@ -316,7 +317,12 @@ class Workers:
 
 def _give_back(store: JobStore, tasks: Tasks, claim: Claim) -> None:
     """Nobody runs jobs of its endpoint here any more."""
-    tasks.spawn_lasting(partial(store.give_back, claim), name=f"give back {claim.id}")
+
+    async def give_back() -> None:
+        with contextlib.suppress(Superseded, ForbiddenStep):  # it is another's by now
+            await store.give_back(claim)
+
+    tasks.spawn_lasting(give_back, name=f"give back {claim.id}")
 
 
 def _unheard() -> None:

@@ -4,17 +4,21 @@ where there are thousands, and never at what was there for long."""
 from __future__ import annotations
 
 import gc
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
 
 import pytest
 
+from activator.core.jobs import Superseded
+from activator.errors import StoreUnavailable
 from tests.support import eventually
 from tests.town import endpoint, town
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from activator.queueing.jobs import Claim
     from tests.town import Town
 
 
@@ -49,3 +53,24 @@ async def test_an_endpoint_that_is_gone_is_freed_at_once(is_used: bool) -> None:
         await t.app._experience._keeper.tick()
 
         await eventually(lambda: [name for name, it in parts.items() if it() is not None] == [])
+
+
+@pytest.mark.parametrize("last", [None, Superseded("another's")])
+async def test_a_claim_that_comes_when_nobody_runs_jobs_any_more_goes_back(
+    last: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with town("a") as t:
+        live, worker = t.live_of("a"), t.app.workers._workers["a"]
+        answers, given_back = [StoreUnavailable("away"), last], list[Any]()
+
+        async def give_back(claim: Claim) -> None:
+            given_back.append(claim)
+            if (failure := answers.pop(0)) is not None:
+                raise failure
+
+        monkeypatch.setattr(worker._store, "give_back", give_back)
+        await worker.aclose()
+        claim = cast("Claim", SimpleNamespace(id="a.1"))
+        live.take_claim(claim)
+
+        await eventually(lambda: given_back == [claim] * 2 and not worker._leaving)
