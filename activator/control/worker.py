@@ -172,12 +172,27 @@ class Worker:
                 await asyncio.wait({self._let_go(last)})
 
     async def _claim(self, room: int, *, before: float | None) -> int:
+        """Raises StoreUnavailable."""
+        # whoever stops claiming does not stop this: what it brings would stay claimed
+        claiming = self._leaving.spawn(self._claim_now(room, before=before), name="claim")
+        found: int | StoreUnavailable = await asyncio.shield(claiming)
+        if isinstance(found, StoreUnavailable):
+            raise found
+        return found
+
+    async def _claim_now(self, room: int, *, before: float | None) -> int | StoreUnavailable:
         endpoint, live = self._live.endpoint, self._live
-        found = await self._store.claim(
-            self._name, room, age=endpoint.queue.age, cold=live.cold, before=before
-        )
+        try:
+            found = await self._store.claim(
+                self._name, room, age=endpoint.queue.age, cold=live.cold, before=before
+            )
+        except StoreUnavailable as away:
+            return away
         for claim in found.claims:
-            self.take(claim)
+            if self._claiming:
+                self.take(claim)
+            else:
+                _give_back(self._store, self._leaving, claim)
         if found.again_in is not None:
             asyncio.get_running_loop().call_later(found.again_in + 0.001, self._wake.set)
         return len(found.claims)

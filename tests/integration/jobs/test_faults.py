@@ -177,6 +177,32 @@ async def test_one_that_is_given_back_in_vain_is_given_back_again(
                 await asyncio.sleep(0.01)
 
 
+async def test_one_that_is_being_claimed_when_claiming_stops_goes_back_in_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with stage(echo, from_zero=True) as s, elsewhere(s, "b") as other:
+        store, may_go_on = store_of(s), asyncio.Event()
+        claim, claimed = store.claim, asyncio.Event()
+
+        async def slow(*args: Any, **named: Any) -> Any:
+            found = await claim(*args, **named)
+            if found.claims:
+                claimed.set()
+                await may_go_on.wait()
+            return found
+
+        monkeypatch.setattr(store, "claim", slow)
+        job = await post_job(s)
+        await claimed.wait()
+        await s.app.workers.stop_claiming()
+        assert (await recorded(other, job)).holder
+        may_go_on.set()
+
+        async with asyncio.timeout(PATIENCE):
+            while (await recorded(other, job)).holder:
+                await asyncio.sleep(0.01)
+
+
 async def test_one_whose_run_fails_when_its_answer_is_stored_has_succeeded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
