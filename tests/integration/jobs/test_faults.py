@@ -49,6 +49,14 @@ async def recorded(store: JobStore, described: dict[str, Any]) -> Job:
     return record.job
 
 
+async def until_claimed(
+    store: JobStore, described: dict[str, Any], *, by_somebody: bool = True
+) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while bool((await recorded(store, described)).holder) is not by_somebody:
+            await asyncio.sleep(0.01)
+
+
 async def test_one_whose_run_fails_before_a_replica_is_asked_is_run_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -166,15 +174,11 @@ async def test_one_that_is_given_back_in_vain_is_given_back_again(
     async with stage(echo, from_zero=True) as s, elsewhere(s, "b") as other:
         faulty = Faulty(monkeypatch, store_of(s), "give_back", times=2)
         job = await post_job(s)
-        async with asyncio.timeout(PATIENCE):
-            while not (await recorded(other, job)).holder:
-                await asyncio.sleep(0.01)
+        await until_claimed(other, job)
         await s.app.workers.stop_claiming()
         await eventually(lambda: faulty.failed == 2)
 
-        async with asyncio.timeout(PATIENCE):
-            while (await recorded(other, job)).holder:
-                await asyncio.sleep(0.01)
+        await until_claimed(other, job, by_somebody=False)
 
 
 async def test_one_that_is_being_claimed_when_claiming_stops_goes_back_in_line(
@@ -198,9 +202,7 @@ async def test_one_that_is_being_claimed_when_claiming_stops_goes_back_in_line(
         assert (await recorded(other, job)).holder
         may_go_on.set()
 
-        async with asyncio.timeout(PATIENCE):
-            while (await recorded(other, job)).holder:
-                await asyncio.sleep(0.01)
+        await until_claimed(other, job, by_somebody=False)
 
 
 async def test_one_whose_run_fails_when_its_answer_is_stored_has_succeeded(
