@@ -41,7 +41,7 @@ async def is_cold(s: Serving) -> bool:
 
 async def until_kept(redis: RedisServer, bodies: int) -> None:
     kept = b"%d" % (bodies * SIZE) if bodies else None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while redis.ask("GET", "activator:{m}:bytes:bodies") != kept:
             await asyncio.sleep(0.05)
 
