@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import resource
 from typing import TYPE_CHECKING
 
@@ -39,11 +40,17 @@ async def is_cold(s: Serving) -> bool:
     return not any(replica["phase"] == "ready" for replica in status["replicas"])
 
 
-async def until_kept(redis: RedisServer, bodies: int) -> None:
-    kept = b"%d" % (bodies * SIZE) if bodies else None
-    async with asyncio.timeout(90):
-        while redis.ask("GET", "activator:{m}:bytes:bodies") != kept:
-            await asyncio.sleep(0.05)
+async def until_kept(s: Serving, redis: RedisServer, bodies: int) -> None:
+    wanted = b"%d" % (bodies * SIZE) if bodies else None
+    kept: object = None
+    try:
+        async with asyncio.timeout(30):
+            while (kept := redis.ask("GET", "activator:{m}:bytes:bodies")) != wanted:
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        metrics = (await s.ask_admin("/metrics")).body.decode()
+        told = re.findall(r"^activator_(?:requests|store_errors)_total.*", metrics, re.MULTILINE)
+        raise AssertionError(f"Redis counts {kept!r}, not {wanted!r}; {told}") from None
 
 
 async def test_bodies_that_wait_are_in_redis_and_not_in_the_process(tmp_path: Path) -> None:
@@ -74,17 +81,17 @@ async def test_bodies_that_wait_are_in_redis_and_not_in_the_process(tmp_path: Pa
             ]
             for client in clients:
                 client.send(request("/held", method="POST", body=BODY))
-            await until_kept(redis, REQUESTS)
+            await until_kept(s, redis, REQUESTS)
             assert (await held(s))[1] == REQUESTS * SIZE
             assert memory.peak() - before < 200 * MIB
 
             for client in clients[STAYING:]:
                 client.reset()
-            await until_kept(redis, STAYING)
+            await until_kept(s, redis, STAYING)
             await replica.start()
             for client in clients[:STAYING]:
                 assert (await client.reply(within=30.0)).status == 200
             assert [bytes(one.body) for one in replica.requests[-STAYING:]] == [BODY] * STAYING
-            await until_kept(redis, 0)
+            await until_kept(s, redis, 0)
             assert memory.peak() - before < 200 * MIB
             assert redis.keys("activator:{m}:b") == []
