@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,14 @@ from tests.stage import request, stage
 from tests.support import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
     import pytest
 
     from activator.core.catalogue import ModelCard
     from activator.core.endpoint import Endpoint
+    from tests.integration.openai.support import House
     from tests.stage import Stage
 
 PROBE = {"path": PROBE_PATH, "interval": "10ms", "readyInterval": "20ms"}
@@ -43,6 +45,16 @@ async def ids(s: Stage, **headers: str) -> list[str]:
     assert reply.status == 200
     assert reply.json()["object"] == "list"
     return [row["id"] for row in reply.json()["data"]]
+
+
+@asynccontextmanager
+async def house_of_four() -> AsyncIterator[House]:
+    """m, a, b and c, with a model each."""
+    async with house(dialect="openai", match={"models": ["m"]}) as h:
+        for name in "abc":
+            await h.add(name, match={"models": [name]})
+        await h.open()
+        yield h
 
 
 async def test_what_is_configured_is_listed_and_nothing_wakes() -> None:
@@ -163,10 +175,7 @@ async def test_a_key_sees_only_the_models_it_may_use(tmp_path: Path) -> None:
 async def test_a_long_list_lets_others_have_their_turns_and_an_endpoint_may_go_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with house(dialect="openai", match={"models": ["m"]}) as h:
-        for name in "abc":
-            await h.add(name, match={"models": [name]})
-        await h.open()
+    async with house_of_four() as h:
         registry, turn, turns = h.stage.app.registry, Slices.turn, 0
 
         async def b_goes(slices: Slices) -> None:
@@ -186,10 +195,7 @@ async def test_a_long_list_lets_others_have_their_turns_and_an_endpoint_may_go_m
 async def test_however_many_ask_for_the_list_others_have_their_turns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with house(dialect="openai", match={"models": ["m"]}) as h:
-        for name in "abc":
-            await h.add(name, match={"models": [name]})
-        await h.open()
+    async with house_of_four() as h:
         with counted(monkeypatch) as turns:
 
             def looked_at(endpoint: Endpoint, said: Iterable[ModelCard]) -> list[ModelCard]:
