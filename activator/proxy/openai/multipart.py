@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from activator.proxy.openai.slices import Slices
+from activator.proxy.openai.pieces import Pieces
 from activator.proxy.openai.toplevel import Value
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ def boundary_of(content_type: bytes) -> bytes | None:
 class Multipart:
     """As `TopLevel`, for this kind of body."""
 
-    __slots__ = ("_at", "_buffer", "_delimiter", "_name", "_slices", "_state", "_wanted",
+    __slots__ = ("_at", "_buffer", "_delimiter", "_name", "_pieces", "_state", "_wanted",
                  "found", "over")  # fmt: skip
 
     def __init__(self, boundary: bytes, wanted: Mapping[str, int]) -> None:
         self._delimiter = b"\r\n--" + boundary
         self._wanted = wanted
-        self._slices = Slices()
+        self._pieces = Pieces()
         self._buffer = bytearray(b"\r\n")  # the first delimiter has no line before it
         self._at = -2
         """Offset in the body of the buffer's first byte."""
@@ -55,21 +55,21 @@ class Multipart:
 
     def feed(self, data: bytes) -> None:
         if not self.over:
-            self._slices.add(data)
+            self._pieces.add(data)
 
     @property
     def pending(self) -> bool:
-        return bool(self._slices)
+        return bool(self._pieces)
 
     def step(self) -> None:
-        if not self._slices:
+        if not self._pieces:
             return
-        data = self._slices.take()
+        data = self._pieces.take()
         self._buffer += data
         while not self.over and self._advance():
             pass
         if self.over:
-            self._slices.clear()
+            self._pieces.clear()
 
     def _advance(self) -> bool:
         """False: more has to come first."""

@@ -13,7 +13,7 @@ import re
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from activator.proxy.openai.slices import Slices
+from activator.proxy.openai.pieces import Pieces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,7 +60,7 @@ class TopLevel:
         "_key",
         "_most",
         "_phase",
-        "_slices",
+        "_pieces",
         "_start",
         "_wanted",
         "found",
@@ -70,7 +70,7 @@ class TopLevel:
     def __init__(self, wanted: Mapping[str, int]) -> None:
         """`wanted`: for each key how many bytes of its value are kept at most."""
         self._wanted = wanted
-        self._slices = Slices()
+        self._pieces = Pieces()
         self._at = 0
         """Offset of the slice that is being read."""
         self._data = b""
@@ -91,18 +91,18 @@ class TopLevel:
 
     def feed(self, data: bytes) -> None:
         if not self.over:
-            self._slices.add(data)
+            self._pieces.add(data)
 
     @property
     def pending(self) -> bool:
         """There is something for `step` to read."""
-        return bool(self._slices)
+        return bool(self._pieces)
 
     def step(self) -> None:
         """Read one slice."""
-        if not self._slices:
+        if not self._pieces:
             return
-        data = self._slices.take()
+        data = self._pieces.take()
         self._data, self._from = data, 0
         self._read(data, self._without_escapes(data))
         capture = self._capture
@@ -111,7 +111,7 @@ class TopLevel:
         self._at += len(data)
         self._data = b""
         if self.over:
-            self._slices.clear()
+            self._pieces.clear()
 
     def _without_escapes(self, data: bytes) -> bytes:
         """As long as `data`, with quotes only where a string begins or ends."""

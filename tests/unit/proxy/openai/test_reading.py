@@ -6,8 +6,8 @@ import asyncio
 import json
 import weakref
 
+from activator.proxy.openai.pieces import SLICE
 from activator.proxy.openai.reading import AT_ONCE, Reading, Turns
-from activator.proxy.openai.slices import SLICE
 from tests.unit.proxy.support import asked
 
 WANTED = {"model": 100}

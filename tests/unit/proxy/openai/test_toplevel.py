@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from activator.proxy.openai.slices import SLICE
+from activator.proxy.openai.pieces import SLICE
 from activator.proxy.openai.toplevel import TopLevel
 
 if TYPE_CHECKING:

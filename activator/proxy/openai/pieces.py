@@ -8,7 +8,7 @@ SLICE: Final = 8 << 10
 """Bytes of one step: under a hundred microseconds as a rule, some milliseconds for the worst."""
 
 
-class Slices:
+class Pieces:
     """First in, first out; falsy when there is nothing to take."""
 
     __slots__ = ("_pieces", "_taken")
