@@ -20,55 +20,42 @@ from activator.aiokit.outbox import Outbox
 from activator.aiokit.pace import Pace
 from activator.aiokit.slices import OnePiece, Slices
 from activator.aiokit.tasks import Tasks
+from activator.app.accounts import Accounts
 from activator.app.cluster import OneCluster
 from activator.app.declared import DeclaredEndpoints
 from activator.app.driving import Drivers
+from activator.app.employing import employ
+from activator.app.front import make_proxy, trace
 from activator.app.job_operations import StoredJobs
 from activator.app.operations import AppOperations
+from activator.app.parts import EndpointParts
 from activator.app.reloading import Reloading
 from activator.app.standby import Standby
 from activator.app.stores import make_stores
 from activator.app.telling import Telling
-from activator.config.keys import load_keys
 from activator.config.references import read_secret
 from activator.config.settings import load
-from activator.control.bookkeeper import Bookkeeper
 from activator.control.catalogue import Catalogue
-from activator.control.controller import Controller
-from activator.control.experience import Experience
-from activator.control.hooks import Hooks
-from activator.control.key_accounts import KeyAccounts
-from activator.control.key_costs import KeyCosts
 from activator.control.supervisor import Supervisor
-from activator.control.worker import Worker, Workers
 from activator.coordination.memory import MemoryLedger
-from activator.core.endpoint import StaticBackend
-from activator.core.webhooks import checked_url
-from activator.errors import ConfigError, ShuttingDown, StartError
-from activator.proxy.body import HeldMemory
-from activator.proxy.door import Door
-from activator.proxy.listener import Certificate, Proxy
-from activator.proxy.outcomes import described
-from activator.proxy.recorded import outbound_of
+from activator.errors import ShuttingDown, StartError
 from activator.telemetry.events import EventLog
 from activator.telemetry.metrics import Metrics
-from activator.upstream.gate import Gate
 from activator.upstream.pool import UpstreamKit
 from activator.upstream.probe import ProbeClient
-from activator.upstream.registry import LiveEndpoint, Registry
+from activator.upstream.registry import Registry
 from activator.wire.hangup import HangupWatch
-from activator.wire.heads import HeadLimits
-from activator.wire.server import ServerLimits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from activator.app.stores import Times
-    from activator.config.settings import Limits, Settings
+    from activator.config.settings import Settings
     from activator.core.endpoint import Endpoint
     from activator.drivers.base import Driver
     from activator.telemetry.tracing import OtelTracer
+    from activator.upstream.registry import LiveEndpoint
 
 _log = logging.getLogger("activator.app")
 
@@ -130,39 +117,6 @@ class App:
         self._kit = UpstreamKit(
             loop=loop, deadlines=self._deadlines, outbox=Outbox(), clock=self._clock
         )
-        self.metrics.leader = lambda: self._stores.lease.leading
-        self.supervisor = Supervisor(
-            self.registry,
-            make_live=self._make_live,
-            make_controller=self._make_controller,
-            events=self.events,
-            metrics=self.metrics,
-        )
-        self.operations = AppOperations(
-            self.supervisor,
-            wishes=lambda: self._stores.wishes,
-            costs=lambda: self._bookkeeper,
-            why_not_ready=self._why_not,
-            why_not_serving=lambda: self._standby.why_not_serving if self._standby else None,
-            settings=self.settings,
-            events=self.events,
-        )
-        self._declared = DeclaredEndpoints(
-            apply=self.supervisor.apply,
-            operations=self.operations,
-            events=self.events,
-            cluster=self._the_cluster,
-        )
-        self._telling = Telling(
-            self.events, tell=self._tell_in_cluster, leading=lambda: self._stores.lease.leading
-        )
-        self.reloading = Reloading(
-            self.settings,
-            overrides=self._overrides,
-            apply=self._declared.take,
-            operations=self.operations,
-            events=self.events,
-        )
         try:
             self._stores = make_stores(
                 self.settings.store,
@@ -174,72 +128,52 @@ class App:
                 finishing=self._finishing,
                 times=self._times,
             )
-            self._drivers = Drivers(
-                self._stores,
-                cluster=self._the_cluster,
-                instance=self.settings.store.prefix,
-                patience=self._patience,
-            )
-            if self._stores.turn is not None:
-                self._standby = Standby(
-                    self._stores.turn,
-                    registry=self.registry,
-                    supervisor=self.supervisor,
-                    events=self.events,
-                )
+            self._supervise()
             await self._stores.open()
-            self._bookkeeper = Bookkeeper(
-                self._stores.costs,
-                controls=lambda: self.supervisor.by_name,
-                leading=lambda: self._stores.lease.leading,
-                wall=time.time,
-            )
-            self._keys = KeyAccounts(
-                self._stores.costs,
-                me=self._stores.roster.me,
-                lives=lambda: self.registry,
+            self._accounts = Accounts(
+                self._stores,
+                registry=self.registry,
+                supervisor=self.supervisor,
                 clock=self._clock,
-                wall=time.time,
             )
-            self._key_costs = KeyCosts(
-                self._bookkeeper,
-                controls=lambda: self.supervisor.by_name,
-                leading=lambda: self._stores.lease.leading,
-                wall=time.time,
+            self._proxy = make_proxy(
+                self.settings,
+                self._stores,
+                self.registry,
+                loop=loop,
+                kit=self._kit,
+                hangups=self._hangups,
+                metrics=self.metrics,
             )
-            self._experience = Experience(
-                self._stores.starts,
-                controls=lambda: self.supervisor.by_name,
-                leading=lambda: self._stores.lease.leading,
-            )
-            self._proxy = self._make_proxy()
             if self._standby is not None:
                 self._standby.start(self._proxy)
-            self._trace()
-            self._employ()
+            self._tracer = trace(self._proxy, self.settings)
+            self.workers, self._hooks = employ(
+                self._proxy,
+                self._stores,
+                self.registry,
+                policy=lambda: self.reloading.settings.webhooks,
+                clock=self._clock,
+                dice=self._dice.random,
+                pace=self._pace,
+            )
             await self._start_admin()
             self._data = await self._proxy.listen(self.settings.server.listen)
         except OSError as error:
-            await self._close_parts()
+            await self._abandon()
             raise StartError(f"cannot listen: {error.strerror or error}") from error
-        except StartError:
-            await self._close_parts()
+        except BaseException:
+            await self._abandon()
             raise
         self._telling.start()
         # in one piece: connections are accepted already, and each is to find its endpoint
         await self._declared.take(self.settings, slices=OnePiece())
-        self._bookkeeper.start()
-        self._keys.start()
-        if self.settings.auth.api_keys_file is not None:
-            self._key_costs.start()
-        self._experience.start()
+        self._accounts.start(has_keys=self.settings.auth.api_keys_file is not None)
         self._catalogue.start(
-            self._stores.models,
-            lives=lambda: self.registry,
-            leading=lambda: self._stores.lease.leading,
+            self._stores.models, lives=lambda: self.registry, leading=self._is_leading
         )
         self.reloading.start(
-            proxy=self._proxy, jobs=self._stores.jobs, certificate=self._certificate
+            proxy=self._proxy, jobs=self._stores.jobs, certificate=self._proxy.certificate
         )
         self._upkeep.spawn_lasting(self._chronicle, name="chronicle")
         self._why_not_ready = None
@@ -253,6 +187,69 @@ class App:
                 "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             },
         )
+
+    def _supervise(self) -> None:
+        """Who makes the endpoints and brings them in line, and what tells of it and asks for it."""
+        drivers = Drivers(
+            self._stores,
+            cluster=self._the_cluster,
+            instance=self.settings.store.prefix,
+            patience=self._patience,
+            given=self._given_drivers,
+        )
+        parts = EndpointParts(
+            self._stores,
+            kit=self._kit,
+            tasks=self._tasks,
+            make_driver=drivers.make,
+            probes=self._probes,
+            catalogue=self._catalogue,
+            metrics=self.metrics,
+            events=self.events,
+            pace=self._pace,
+        )
+        self.supervisor = Supervisor(
+            self.registry,
+            make_live=parts.make_live,
+            make_controller=parts.make_controller,
+            events=self.events,
+            metrics=self.metrics,
+        )
+        if self._stores.turn is not None:
+            self._standby = Standby(
+                self._stores.turn,
+                registry=self.registry,
+                supervisor=self.supervisor,
+                events=self.events,
+            )
+            parts.shut = self._standby.shut
+        self.operations = AppOperations(
+            self.supervisor,
+            wishes=lambda: self._stores.wishes,
+            costs=lambda: self._accounts.book,
+            why_not_ready=self._why_not,
+            why_not_serving=lambda: self._standby.why_not_serving if self._standby else None,
+            settings=self.settings,
+            events=self.events,
+        )
+        self._declared = DeclaredEndpoints(
+            apply=self.supervisor.apply,
+            operations=self.operations,
+            events=self.events,
+            cluster=self._the_cluster,
+        )
+        self._telling = Telling(self.events, tell=self._tell_in_cluster, leading=self._is_leading)
+        self.metrics.leader = self._is_leading
+        self.reloading = Reloading(
+            self.settings,
+            overrides=self._overrides,
+            apply=self._declared.take,
+            operations=self.operations,
+            events=self.events,
+        )
+
+    def _is_leading(self) -> bool:
+        return self._stores.lease.leading
 
     async def _chronicle(self) -> None:
         while True:
@@ -275,81 +272,6 @@ class App:
     def data_port(self) -> int:
         """Of the first address that clients may use."""
         return self._data[0][1]
-
-    def _make_proxy(self) -> Proxy:
-        server = self.settings.server
-        keys_file = self.settings.auth.api_keys_file
-        try:
-            keys = load_keys(keys_file) if keys_file else None
-            self._certificate = (
-                Certificate(server.tls.cert_file, server.tls.key_file) if server.tls else None
-            )
-        except (OSError, ConfigError) as error:
-            raise StartError(str(error)) from error
-        return Proxy(
-            loop=self._loop,
-            clock=self._clock,
-            wall=time.time,
-            registry=self.registry,
-            door=Door(keys=keys, trusted=server.trusted_proxies),
-            store=self._stores.bodies,
-            quotas=self._stores.quotas,
-            held_memory=HeldMemory(server.held_memory),
-            metrics=self.metrics,
-            deadlines=self._deadlines,
-            hangups=self._hangups,
-            outbox=self._kit.outbox,
-            limits=_server_limits(server.limits),
-            openai=self.settings.openai,
-            most_connections=server.limits.connections,
-            certificate=self._certificate,
-        )
-
-    def _trace(self) -> None:
-        """Requests, if that is asked for."""
-        tracing = self.settings.tracing
-        if tracing is not None:
-            # imported only where it is used: it costs a quarter of a second
-            from activator.telemetry.tracing import to_collector  # noqa: PLC0415
-
-            self._tracer = self._proxy.tracer = to_collector(
-                tracing.endpoint, sample=tracing.sample, clock=self._clock
-            )
-
-    def _employ(self) -> None:
-        """Workers for the endpoints."""
-        jobs = self._proxy.jobs = self._stores.jobs
-        roster = self._stores.roster
-
-        def make(live: LiveEndpoint) -> Worker:
-            return Worker(
-                live,
-                jobs,
-                outbound=lambda envelope, replica, parent: outbound_of(
-                    envelope, replica, via=self._proxy.via, parent=parent
-                ),
-                is_gone=lambda act: roster.is_gone(act) or roster.silent_since(act) is not None,
-                call_hooks=self._hooks.call_due,
-                clock=self._clock,
-                wall=time.time,
-                tracer=self._proxy.tracer,
-                pace=self._pace,
-            )
-
-        self._proxy.webhook = lambda url: checked_url(url, self.reloading.settings.webhooks)
-        self._hooks = Hooks(
-            jobs,
-            policy=lambda: self.reloading.settings.webhooks,
-            describe=lambda job: described(job, place=None, eta=None),
-            wall=time.time,
-            dice=self._dice.random,
-        )
-        self._hooks.start()
-        self.workers = Workers(make, clock=self._clock)
-        self.workers.start()
-        self._hooks.settled = self.workers.heard
-        self.registry.added = self.workers.add
-        self.registry.removed = self.workers.remove
 
     async def _start_admin(self) -> None:
         host, port = self.settings.server.admin
@@ -384,36 +306,6 @@ class App:
             call_soon=self._loop.call_soon,
             call_at=self._loop.call_at,
             dice=self._dice.randrange,
-        )
-
-    def _make_live(self, endpoint: Endpoint) -> LiveEndpoint:
-        ledger = self._stores.make_ledger(endpoint)
-        live = LiveEndpoint(
-            endpoint,
-            gate=Gate(endpoint, ledger, clock=self._clock),
-            metrics=self.metrics.endpoint(endpoint.name),
-            kit=self._kit,
-            tasks=self._tasks,
-        )
-        self._catalogue.follow(live)
-        if self._standby is not None:
-            self._standby.shut(live)
-        return live
-
-    def _make_controller(self, live: LiveEndpoint) -> Controller:
-        endpoint = live.endpoint
-        driver = self._given_drivers.get(endpoint.name) or self._drivers.make(live)
-        return Controller(
-            live,
-            driver,
-            scalable=not isinstance(endpoint.backend, StaticBackend),
-            board=self._stores.board,
-            lease=self._stores.lease,
-            wishes=self._stores.wishes,
-            probes=self._probes,
-            events=self.events,
-            clock=self._clock,
-            pace=self._pace,
         )
 
     def _patience(self, live: LiveEndpoint) -> float:
@@ -465,10 +357,7 @@ class App:
                 self._declared.aclose,
                 self.workers.aclose,
                 self._close_endpoints,
-                self._key_costs.aclose,
-                self._bookkeeper.aclose,
-                self._keys.aclose,
-                self._experience.aclose,
+                *self._accounts.ends,
                 self._catalogue.aclose,
                 leaving.cancel,
                 # whose replica was stopped under them, and who wait for another now
@@ -517,6 +406,12 @@ class App:
             async with asyncio.timeout(seconds):
                 await self._hurry.wait()
 
+    async def _abandon(self) -> None:
+        """What a start that fails has begun."""
+        if hasattr(self, "workers"):
+            await self.workers.aclose()
+        await self._close_parts()
+
     async def _close_parts(self) -> None:
         """As far as there are any: it may have failed to start."""
         tracer = self._tracer
@@ -536,15 +431,6 @@ class App:
             self._hangups.close,
             self._deadlines.close,
         )
-
-
-def _server_limits(limits: Limits) -> ServerLimits:
-    return ServerLimits(
-        head=HeadLimits(line=limits.request_line, total=limits.header_bytes, fields=limits.headers),
-        head_timeout=limits.head_timeout,
-        body_idle=limits.body_idle,
-        keep_alive=limits.keep_alive,
-    )
 
 
 def raise_open_files() -> int:

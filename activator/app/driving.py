@@ -35,16 +35,21 @@ class Drivers:
         cluster: Callable[[], OneCluster],
         instance: str,
         patience: Callable[[LiveEndpoint], float],
+        given: Mapping[str, Driver],
     ) -> None:
         """`instance`: whose containers ours are, of several installations at one engine.
-        `patience`: seconds for which requests that are in flight may still go on."""
+        `patience`: seconds for which requests that are in flight may still go on. `given`: by
+        endpoint, instead of the one its backend names."""
         self._stores = stores
         self._cluster = cluster
         self._instance = instance
         self._patience = patience
+        self._given = given
 
     def make(self, live: LiveEndpoint) -> Driver:
         name, backend = live.endpoint.name, live.endpoint.backend
+        if (given := self._given.get(name)) is not None:
+            return given
         match backend:
             case ProcessBackend():
                 return self._share(live, lambda term: _process_driver(name, backend, term=term))

@@ -136,7 +136,7 @@ class Proxy:
         """Held while models are listed: however many ask, it takes no more of the loop than one."""
         self.turns = Turns(loop, clock)
         self.spools = Intake(loop=loop, most=SPOOLED)
-        self._certificate = certificate
+        self.certificate = certificate
         self._most_connections = most_connections
         self._kit = ServerKit(
             loop=loop,
@@ -228,7 +228,7 @@ class Proxy:
                 lambda: ServerConnection(self._kit),
                 host or None,
                 port,
-                ssl=self._certificate.context if self._certificate else None,
+                ssl=self.certificate.context if self.certificate else None,
                 backlog=BACKLOG,
                 reuse_address=True,
             )

@@ -43,8 +43,8 @@ def by(name: str, **more: str) -> dict[str, str]:
 
 async def divided(s: Stage) -> dict[str, dict[str, Any]]:
     """By key, of today; all that has come is booked."""
-    await s.app._bookkeeper.tick()
-    await s.app._keys.tick()
+    await s.app._accounts.book.tick()
+    await s.app._accounts.keys.tick()
     url = f"http://127.0.0.1:{s.app.admin_port}/api/costs?by=key"
     async with aiohttp.ClientSession() as client, client.get(url) as answer:
         assert answer.status == 200
@@ -87,7 +87,7 @@ async def test_whoever_wakes_uses_or_keeps_an_endpoint_pays_for_it(keys: dict[st
         assert alice["cost"] == pytest.approx(alice["replica_seconds"])  # 1 for a second
         assert "" not in told
 
-        await s.app._key_costs.tick()
+        await s.app._accounts.key_costs.tick()
         charged = await counted(s)
         assert charged.keys() == {"alice", "bob"}
         assert charged["alice"] >= alice["cost"] * 0.5

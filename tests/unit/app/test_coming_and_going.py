@@ -49,8 +49,8 @@ async def test_an_endpoint_that_is_gone_is_freed_at_once(is_used: bool) -> None:
         await t.reloaded(t.config | {"endpoints": [endpoint("a")]})
         await eventually(lambda: not t.app.supervisor._finishing and not t.app.registry.get("b"))
         t.drivers.clear()
-        await t.app._bookkeeper.tick()
-        await t.app._experience._keeper.tick()
+        await t.app._accounts.book.tick()
+        await t.app._accounts.experience._keeper.tick()
 
         await eventually(lambda: [name for name, it in parts.items() if it() is not None] == [])
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+
+from activator.app import build
+from activator.errors import StartError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,3 +72,19 @@ def test_a_start_imports_only_what_is_configured(
     imported = set(done.stdout.split())
     assert needed in imported
     assert not imported & {*NEVER, spared}
+
+
+@pytest.mark.parametrize("taken", ["listen", "admin"])
+async def test_a_start_that_fails_leaves_nothing_running(taken: str, tmp_path: Path) -> None:
+    config = tmp_path / "activator.yaml"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        addresses = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0"}
+        addresses[taken] = f"127.0.0.1:{other.getsockname()[1]}"
+        server = ", ".join(f"{key}: {value}" for key, value in addresses.items())
+        config.write_text(f"server: {{{server}}}\nendpoints: []\n", encoding="utf-8")
+        before = asyncio.all_tasks()
+
+        with pytest.raises(StartError, match="cannot listen"):
+            await build(config).start()
+
+    assert asyncio.all_tasks() == before
