@@ -43,10 +43,13 @@ class MemoryCostBook:
             self._days = {day: used for day, used in self._days.items() if day >= oldest}
 
     async def booked(self, endpoints: Collection[str], day: date) -> Mapping[str, Booked]:
-        used = self._days.get(day, {})
-        return {
-            name: Booked(used.get(name, Usage()), self._until.get(name, 0.0)) for name in endpoints
-        }
+        slices = Slices()
+        booked: dict[str, Booked] = {}
+        for name in endpoints:
+            await slices.turn()
+            used = self._days.get(day, {}).get(name)
+            booked[name] = Booked(used or Usage(), self._until.get(name, 0.0))
+        return booked
 
     async def days(self, first: date, last: date, *, endpoint: str | None = None) -> list[DayUsage]:
         slices = Slices()
