@@ -14,17 +14,9 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 from activator.aiokit.deadlines import Deadlines, Timed
 from activator.wire.farewell import Farewell
 from activator.wire.framing import USUAL_CHUNKS, Decoder, chunk, decoder, last_chunk
-from activator.wire.heads import (
-    CHUNKED,
-    Field,
-    HeadLimits,
-    Malformed,
-    ResponseHead,
-    TooLarge,
-    UnfinishedHead,
-    parse_response,
-)
+from activator.wire.heads import CHUNKED, Field, HeadLimits, Malformed, ResponseHead, TooLarge
 from activator.wire.known import KnownAnswers
+from activator.wire.parsing import UnfinishedHead, parse_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable

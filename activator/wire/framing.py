@@ -10,16 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final, Protocol
 
-from activator.wire.heads import (
-    CHUNKED,
-    NEVER_IN_A_HEAD,
-    UNTIL_CLOSE,
-    Field,
-    HeadLimits,
-    Malformed,
-    TooLarge,
-    parse_trailers,
-)
+from activator.wire.heads import CHUNKED, UNTIL_CLOSE, Field, HeadLimits, Malformed, TooLarge
+from activator.wire.parsing import NEVER_IN_A_HEAD, parse_trailers
 
 _CHUNK_LINE: Final = re.compile(
     rb"([0-9A-Fa-f]{1,15})"

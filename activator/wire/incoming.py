@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from activator.wire.framing import decoder
-from activator.wire.heads import UnfinishedHead, parse_request
+from activator.wire.parsing import UnfinishedHead, parse_request
 
 if TYPE_CHECKING:
     from activator.wire.framing import Decoder

@@ -14,14 +14,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from activator.wire.framing import ChunkedDecoder
-from activator.wire.heads import (
-    HeadLimits,
-    Malformed,
-    TooLarge,
-    check_partial,
-    parse_request,
-    parse_response,
-)
+from activator.wire.heads import HeadLimits, Malformed, TooLarge
+from activator.wire.parsing import check_partial, parse_request, parse_response
 from bench.paper import Desk
 from bench.report import Result, Verdict
 from bench.rounds import interleaved

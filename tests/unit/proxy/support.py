@@ -5,13 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from activator.proxy.admitted import Admitted
-from activator.wire.heads import (
-    HeadLimits,
-    RequestHead,
-    ResponseHead,
-    parse_request,
-    parse_response,
-)
+from activator.wire.heads import HeadLimits, RequestHead, ResponseHead
+from activator.wire.parsing import parse_request, parse_response
 
 if TYPE_CHECKING:
     from activator.upstream.registry import LiveEndpoint

@@ -16,9 +16,9 @@ from activator.proxy.stencils import (
     upstream_stencil,
     waited_head,
 )
-from activator.wire.heads import parse_response
 from activator.wire.incoming import Incoming
 from activator.wire.known import KnownAnswers, KnownRequests
+from activator.wire.parsing import parse_response
 from tests.unit.proxy.support import LIMITS, asked, told
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 
-from activator.wire.heads import NEVER_IN_TRAILERS
+from activator.wire.parsing import NEVER_IN_TRAILERS
 from tests.unit.wire.corpus import (
     REFUSED_ANSWER_BODIES,
     REFUSED_ANSWERS,

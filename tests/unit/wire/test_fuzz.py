@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from activator.wire.framing import ChunkedDecoder
-from activator.wire.heads import HeadLimits, Malformed, TooLarge, parse_request, parse_response
+from activator.wire.heads import HeadLimits, Malformed, TooLarge
+from activator.wire.parsing import parse_request, parse_response
 from activator.wire.server import ServerLimits
 from tests.unit.wire.messages import (
     answers,

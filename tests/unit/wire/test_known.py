@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from activator.wire.heads import HeadLimits, parse_request
+from activator.wire.heads import HeadLimits
 from activator.wire.incoming import Incoming
 from activator.wire.known import LONGEST, MOST, KnownRequests
+from activator.wire.parsing import parse_request
 
 LIMITS = HeadLimits()
 

@@ -11,17 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activator.wire.heads import (
-    HeadLimits,
-    Malformed,
-    RequestHead,
-    ResponseHead,
-    TooLarge,
-    parse_request,
-    parse_response,
-)
+from activator.wire.heads import HeadLimits, Malformed, RequestHead, ResponseHead, TooLarge
 from activator.wire.incoming import Incoming
 from activator.wire.known import LONGEST, MOST, KnownAnswers, KnownRequests
+from activator.wire.parsing import parse_request, parse_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
