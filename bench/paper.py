@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from activator.errors import ActivatorError
-    from activator.wire.client import Lost
     from activator.wire.heads import Field, RequestHead, ResponseHead
+    from activator.wire.sink import Lost
 
 ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
 

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from activator.proxy.listener import Proxy
     from activator.proxy.openai.toplevel import Value
     from activator.upstream.registry import LiveReplica
-    from activator.wire.client import ClientConnection, Sink
+    from activator.wire.client import ClientConnection
     from activator.wire.heads import Field, RequestHead, ResponseHead
     from activator.wire.server import ServerConnection
+    from activator.wire.sink import Sink
 
 _NEW: Final = TicketState.NEW
 

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from activator.upstream.registry import LiveEndpoint, LiveReplica
-    from activator.wire.client import ClientConnection, Lost
+    from activator.wire.client import ClientConnection
     from activator.wire.heads import Field, ResponseHead
+    from activator.wire.sink import Lost
 
 
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})

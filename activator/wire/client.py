@@ -7,80 +7,26 @@ sink's owner sets. Choosing a connection, retrying and giving up are `upstream`'
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from activator.aiokit.deadlines import Deadlines, Timed
 from activator.wire.farewell import Farewell
 from activator.wire.framing import USUAL_CHUNKS, Decoder, chunk, decoder, last_chunk
 from activator.wire.heads import CHUNKED, Field, HeadLimits, Malformed, ResponseHead, TooLarge
 from activator.wire.known import KnownAnswers
-from activator.wire.parsing import UnfinishedHead, parse_response
+from activator.wire.parsing import UnfinishedHead
+from activator.wire.sink import Lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from activator.aiokit.outbox import Outbox
+    from activator.wire.sink import Moving, Quick, Sink
     from activator.wire.tunnel import Tunnel
 
 INTERIM_LIMIT: Final = 64
 """1xx answers to one request; no server has a use for so many."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """The connection ended, or spoke no HTTP, before the answer was complete."""
-
-    detail: str
-    invalid: bool = False
-    """It has begun to answer, but not with valid HTTP/1.1."""
-    reset: bool = False
-    """Its system broke the connection off, which an orderly ending does not do."""
-
-
-class Moving(Protocol):
-    moved_at: float
-    """When it has shown progress last."""
-
-
-class Sink(Protocol):
-    """Whoever waits for one answer. After `ended` or `lost` nothing is called any more."""
-
-    def interim(self, head: ResponseHead) -> None:
-        """A 1xx that is not 101."""
-
-    def answered(self, head: ResponseHead, *, followed: bool) -> None:
-        """`followed`: `data` or `ended` is called as soon as this returns."""
-
-    def upgraded(self, head: ResponseHead, rest: bytes) -> None:
-        """101 to a request that asked for it; `rest` came behind it and belongs to the tunnel."""
-
-    def data(self, data: bytes) -> None: ...
-
-    def ended(self, trailers: list[Field]) -> None: ...
-
-    takes_whole: bool
-    """It would rather have `whole` than be told step by step, if all of an answer comes at once."""
-
-    def whole(self, head: ResponseHead, body: bytes) -> None:
-        """`answered`, `data` and `ended` in one."""
-
-    def lost(self, lost: Lost) -> None: ...
-
-    def upstream_writable(self, *, ok: bool) -> None: ...
-
-    def on_deadline(self, now: float) -> None: ...
-
-
-class Quick(Protocol):
-    """Whoever has sent a whole request and wants its answer whole, or leaves it to another."""
-
-    def whole(self, head: ResponseHead, body: bytes) -> None:
-        """It came at once, after nothing else. Nothing is called any more."""
-
-    def in_steps(self) -> Sink:
-        """Anything else happens: who hears of it, and of all that follows."""
 
 
 # The states: plain numbers of the module, for they are compared several times a request.
@@ -91,37 +37,12 @@ class ClientConnection(asyncio.Protocol, Timed):
     """See the module. `resting_since` is the moment (loop time) it became idle."""
 
     __slots__ = (
-        "_chunked",
-        "_chunks_to",
-        "_clock",
-        "_deadlines",
-        "_decoder",
-        "_ending",
-        "_full",
-        "_head",
-        "_interims",
-        "_keep_alive",
-        "_known",
-        "_limits",
-        "_method",
-        "_moving",
-        "_on_closed",
-        "_outbox",
-        "_passing",
-        "_paused",
-        "_quick",
-        "_request_done",
-        "_sink",
-        "_state",
-        "_takes_whole",
-        "_transport",
-        "_unfinished",
-        "_upgrading",
-        "heard_at",
-        "keep_alive_for",
-        "resting_since",
-        "tunnel",
-    )
+        "_chunked", "_chunks_to", "_clock", "_deadlines", "_decoder", "_ending", "_full", "_head",
+        "_interims", "_keep_alive", "_known", "_limits", "_method", "_moving", "_on_closed",
+        "_outbox", "_passing", "_paused", "_quick", "_request_done", "_sink", "_state",
+        "_takes_whole", "_transport", "_unfinished", "_upgrading", "heard_at", "keep_alive_for",
+        "resting_since", "tunnel",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -424,8 +345,7 @@ class ClientConnection(asyncio.Protocol, Timed):
                 if end < 0:
                     self._unfinished = UnfinishedHead(data, self._limits)
                     return
-                raw = data[: end + 4]
-                head = self._parse(raw)
+                head = self._known.read(data[: end + 4], method=self._method, limits=self._limits)
                 data = data[end + 4 :]
                 if head.status >= 200:
                     self._begin_body(head, data)
@@ -436,20 +356,6 @@ class ClientConnection(asyncio.Protocol, Timed):
                 self._pass_interim(head)
         except (Malformed, TooLarge) as error:
             self._fail_malformed(f"answer is malformed: {error}")
-
-    def _parse(self, raw: bytes) -> ResponseHead:
-        """What an answer to HEAD means is its own; the others say the same to every method."""
-        known = None if self._method == b"HEAD" else self._known.get(raw)
-        if known is not None:
-            return known
-        if self._method != b"HEAD":
-            known = self._known.alike(raw)
-            if known is not None:
-                return known
-        head = parse_response(raw, method=self._method, limits=self._limits)
-        if self._method != b"HEAD":
-            self._known.learn(raw, head, self._limits)
-        return head
 
     def _pass_interim(self, head: ResponseHead) -> None:
         self._interims += 1

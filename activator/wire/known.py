@@ -18,6 +18,7 @@ from activator.wire.outline import (
     outline_answer,
     outline_request,
 )
+from activator.wire.parsing import parse_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,6 +121,17 @@ class KnownAnswers(_Known[ResponseHead]):
 
     def __init__(self) -> None:
         super().__init__(cut_answer, outline_answer, lambda head: True)
+
+    def read(self, raw: bytes, *, method: bytes, limits: HeadLimits) -> ResponseHead:
+        """The head of an answer to a `method` request, if need be from its bytes. Raises Malformed
+        or TooLarge."""
+        if method == b"HEAD":
+            return parse_response(raw, method=method, limits=limits)
+        head = self.get(raw) or self.alike(raw)
+        if head is None:
+            head = parse_response(raw, method=method, limits=limits)
+            self.learn(raw, head, limits)
+        return head
 
 
 def _are_far(limits: HeadLimits) -> bool:

@@ -12,8 +12,9 @@ from tests.unit.upstream.support import ONE
 from tests.unit.upstream.wires import Upstream
 
 if TYPE_CHECKING:
-    from activator.wire.client import ClientConnection, Lost
+    from activator.wire.client import ClientConnection
     from activator.wire.heads import Field, ResponseHead
+    from activator.wire.sink import Lost
 
 pytestmark = pytest.mark.looptime
 

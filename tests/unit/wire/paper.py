@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from activator.aiokit.deadlines import Deadlines
 from activator.aiokit.outbox import Outbox
-from activator.wire.client import ClientConnection, Lost
+from activator.wire.client import ClientConnection
 from activator.wire.hangup import HangupWatch
 from activator.wire.heads import CHUNKED, HeadLimits, ResponseHead
 from activator.wire.known import KnownAnswers, KnownRequests
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from activator.aiokit.outbox import Transport
     from activator.wire.heads import Field
+    from activator.wire.sink import Lost
 
 
 class PaperTransport(asyncio.Transport):
