@@ -6,7 +6,7 @@ one, and what is given back in the end, is `handler`'s.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from activator.core.endpoint import Dialect
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from activator.core.dispatch import Ticket
     from activator.proxy.body import Body
-    from activator.proxy.openai.early import EarlyAnswer
     from activator.proxy.passage import Passage
     from activator.proxy.sent import Sent
     from activator.upstream.registry import LiveReplica
@@ -32,40 +31,37 @@ if TYPE_CHECKING:
     from activator.wire.heads import Field, ResponseHead
 
 
-class Answering(Played, ABC):
+class Answering(Played):
     """See the module."""
 
-    __slots__ = ("_attempt", "_body", "_passage", "_state", "_status", "_ticket", "data")
+    __slots__ = ("_attempt", "_passage", "_state", "_status", "data", "kept", "ticket")
 
     _attempt: Attempt | Sent | None
-    _body: Body
+    kept: Body
     _passage: Passage | None
     """Of its body, if it has one, to where it is sent."""
     _state: int
     _status: int
     """Of the answer that has begun."""
-    _ticket: Ticket
+    ticket: Ticket
     data: Callable[[bytes], None]
     """Takes the bytes of the answer, once it has begun: whatever stands between here and the client
     is passed over, since a stream comes this way with every token."""
 
     @abstractmethod
-    def _end(self, *, code: int, reason: str, still_to_send: int = 0) -> None:
+    def end(self, *, code: int, reason: str, still_to_send: int = 0) -> None:
         """Everything is given back, whatever the ending; the connection is left to the caller,
         who sends so many bytes more."""
 
-    @abstractmethod
-    def _new_early(self) -> EarlyAnswer: ...
-
     def interim(self, head: ResponseHead) -> None:
-        if self._connection.answering or self._detour is not None:
+        if self.connection.answering or self._detour is not None:
             # it has begun with a sign of life: nothing may precede it any more; or it may turn out
             # that the fallback has no answer
             return
         if head.status != 100:
-            self._connection.send_interim(interim_head(head))
-        elif self._head.expects_continue:
-            self._connection.send_continue()
+            self.connection.send_interim(interim_head(head))
+        elif self.head.expects_continue:
+            self.connection.send_continue()
 
     def answered(self, head: ResponseHead, *, followed: bool) -> None:
         if self._detour is not None:
@@ -74,10 +70,10 @@ class Answering(Played, ABC):
                 return
             head = passed_on
         self._note_answer(head.status)
-        self._body.forget()
-        connection, early = self._connection, None
-        if self._live.endpoint.dialect is Dialect.OPENAI:
-            early = self._beside.early = self._early or self._new_early()
+        self.kept.forget()
+        connection, early = self.connection, None
+        if self.live.endpoint.dialect is Dialect.OPENAI:
+            early = self._beside.speak()
             self.data = early.data
         else:
             self.data = connection.send
@@ -94,21 +90,21 @@ class Answering(Played, ABC):
     def _head_of(self, head: ResponseHead) -> bytes:
         aside, upstream = self._aside, self._answered_at - self._dispatched_at
         if aside is None:
-            return straight_head(head, via=self._proxy.via, request_id=self._id, upstream=upstream)
+            return straight_head(head, via=self.proxy.via, request_id=self.id, upstream=upstream)
         holding = aside.holding
         if holding is not None and aside.detour is None:
             return waited_head(
                 head,
-                via=self._proxy.via,
-                request_id=self._id,
+                via=self.proxy.via,
+                request_id=self.id,
                 cold=holding.cold,
                 waits=waits(holding),
                 upstream=upstream,
             )
         return downstream_head(
             head,
-            via=self._proxy.via,
-            request_id=self._id,
+            via=self.proxy.via,
+            request_id=self.id,
             cold=self._holding is not None and self._holding.cold,
             timing=timing(self._holding, upstream=upstream),
             served_by="" if self._detour is None else self._detour.name,
@@ -119,20 +115,20 @@ class Answering(Played, ABC):
         aside = self._aside
         if aside is not None and aside.trace is not None:
             aside.trace.answered(status)
-        self._answered_at = self._proxy.clock()
+        self._answered_at = self.proxy.clock()
         if self._replica is not None and (aside is None or aside.detour is None):
-            self._live.first_byte(self._ticket, self._replica)
+            self.live.first_byte(self.ticket, self._replica)
 
     def whole(self, head: ResponseHead, body: bytes) -> None:
         """`answered`, `data` and `ended`, for an answer that nothing was sent before."""
         self._attempt = self._passage = None
-        if self._body is not NO_BODY:
-            self._body.forget()
+        if self.kept is not NO_BODY:
+            self.kept.forget()
         self._note_answer(head.status)
         said = self._head_of(head)
-        self._end(code=head.status, reason="", still_to_send=len(body))
-        count_tokens(self._admitted, self._head, head, body)
-        self._connection.answer(said, body)
+        self.end(code=head.status, reason="", still_to_send=len(body))
+        count_tokens(self.admitted, self.head, head, body)
+        self.connection.answer(said, body)
 
     def whole_after_wait(
         self, head: ResponseHead, body: bytes, at: LiveReplica, upstream: ClientConnection
@@ -140,19 +136,19 @@ class Answering(Played, ABC):
         """`whole`, for a request that has waited and then was sent there whole: the rest of what
         `_end` sees to cannot be."""
         self._attempt = None
-        if self._body is not NO_BODY:
-            self._body.forget()
-        live, admitted, aside, now = self._live, self._admitted, self._aside, self._proxy.clock()
+        if self.kept is not NO_BODY:
+            self.kept.forget()
+        live, admitted, aside, now = self.live, self.admitted, self._aside, self.proxy.clock()
         assert aside is not None
         holding = aside.holding
         assert holding is not None
-        gate, ticket, since = live.gate, self._ticket, self._dispatched_at
+        gate, ticket, since = live.gate, self.ticket, self._dispatched_at
         at.answered_by(upstream, now)
         live.first_byte(ticket, at)
         said = waited_head(
             head,
-            via=self._proxy.via,
-            request_id=self._id,
+            via=self.proxy.via,
+            request_id=self.id,
             cold=holding.cold,
             waits=waits(holding),
             upstream=now - since,
@@ -163,19 +159,20 @@ class Answering(Played, ABC):
         if admitted.owner:
             live.keys.end(admitted.owner, now=now)
         live.metrics.waited(holding.waited)
-        connection, sent = self._connection, len(body)
+        connection, sent = self.connection, len(body)
         received = connection.received
-        in_proxy = max(0.0, since - self._arrived - holding.waited - aside.elsewhere)
+        in_proxy = max(0.0, since - self.arrived - holding.waited - aside.elsewhere)
         is_told = connection.answer_at_once(said, body, now)  # its line can wait
         self._tell(head.status, "", now, received=received, sent=sent, in_proxy=in_proxy)
+        aside.forget()
         self._aside = None
         if not is_told:
             connection.answer(said, body)
 
     def ended(self, trailers: list[Field]) -> None:
         self._attempt = self._passage = None
-        connection, early = self._connection, self._early
-        self._end(code=self._status, reason="" if self._detour is None else "fallback")
+        connection, early = self.connection, self._early
+        self.end(code=self._status, reason="" if self._detour is None else "fallback")
         if early is not None:
             trailers = early.ended(trailers)
         connection.finish(trailers)
@@ -185,18 +182,18 @@ class Answering(Played, ABC):
         self._state = TUNNEL
         self._note_answer(head.status)
         tunnel = Tunnel(
-            self._connection, connection, clock=self._proxy.clock, ended=self._tunnel_ended
+            self.connection, connection, clock=self.proxy.clock, ended=self._tunnel_ended
         )
-        self._live.gate.open_tunnel(tunnel)
+        self.live.gate.open_tunnel(tunnel)
         connection.become_tunnel(tunnel)
         switch = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
-        self._connection.become_tunnel(self._head_of(head) + switch, tunnel)
+        self.connection.become_tunnel(self._head_of(head) + switch, tunnel)
         if rest:
             tunnel.moved(connection, rest)
 
     def _tunnel_ended(self, tunnel: Tunnel) -> None:
-        self._live.gate.close_tunnel(tunnel)
-        self._end(code=self._status, reason="")
+        self.live.gate.close_tunnel(tunnel)
+        self.end(code=self._status, reason="")
 
     def upstream_writable(self, *, ok: bool) -> None:
         if self._passage is not None:

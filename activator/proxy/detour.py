@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from activator.wire.server import ServerConnection
 
 
-class Traveller(Answer, Protocol):
+class Traveller(Protocol):
     """Whose request it is. One of the first two is called, once, and after it perhaps the third."""
 
     def set_out(self) -> None:
@@ -215,8 +215,8 @@ class Detour:
             self._live.record("fallback_used_up", words)
         return Outcome.CAPPED
 
-    def attempt(self, *, identity: bool, trace: Trace | None) -> Attempt:
-        """`identity`: the answer is not to be compressed."""
+    def attempt(self, answer: Answer, *, identity: bool, trace: Trace | None) -> Attempt:
+        """`answer`: who is told of it. `identity`: the answer is not to be compressed."""
         assert self._replica is not None
         parent = None if trace is None else trace.forward(self._replica.replica)
         head = self._rewritten()
@@ -233,7 +233,7 @@ class Detour:
                 identity=identity,
                 parent=parent,
             )
-            self._attempt = Attempt(guest.host, self._replica, outbound, self._traveller)
+            self._attempt = Attempt(guest.host, self._replica, outbound, answer)
             return self._attempt
         outbound = outbound_to_service(
             to,
@@ -244,7 +244,7 @@ class Detour:
             request_id=self._id,
             identity=identity,
         )
-        self._attempt = Attempt(self._live, self._replica, outbound, self._traveller)
+        self._attempt = Attempt(self._live, self._replica, outbound, answer)
         return self._attempt
 
     def _rewritten(self) -> RequestHead:

@@ -5,11 +5,11 @@ Traces, metrics, tokens and its line in the log; what becomes of it is `handler`
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from activator.core.endpoint import Dialect
 from activator.core.tokens import tokens_of
-from activator.proxy.aside import Aside
 from activator.proxy.stencils import is_stream_of_tokens
 from activator.proxy.timing import overhead
 from activator.proxy.traced import begin_trace
@@ -18,6 +18,7 @@ from activator.telemetry.requests import Subject, answered, is_logged, request_e
 if TYPE_CHECKING:
     from activator.proxy.admission import Peeked
     from activator.proxy.admitted import Admitted
+    from activator.proxy.aside import Aside
     from activator.proxy.detour import Detour
     from activator.proxy.holding import Holding
     from activator.proxy.listener import Proxy
@@ -32,33 +33,41 @@ if TYPE_CHECKING:
 NEW: Final = 0
 ASKING: Final = 1
 """Whoever keeps the slots is asked whether it must wait."""
-HELD: Final = 2
-RESUMING: Final = 3
-"""It has a slot; its body, which was left in the socket, must flow again first."""
-FORWARDING: Final = 4
-TUNNEL: Final = 5
-OVER: Final = 6
-DETOUR: Final = 7
-"""It gets ready to go to the fallback."""
+WAITING: Final = 2
+"""It is in line, or gets ready to go to the fallback: `aside` knows more."""
+FORWARDING: Final = 3
+TUNNEL: Final = 4
+OVER: Final = 5
 
 
-class Played:
+class Played(ABC):
     """Whoever plays it fills this in: an `__init__` here would be one more call a request."""
 
     __slots__ = (
-        "_admitted", "_answered_at", "_arrived", "_aside", "_attempts", "_connection",
-        "_dispatched_at", "_head", "_id", "_live", "_peeked", "_proxy", "_replica",
+        "_answered_at",
+        "_aside",
+        "_attempts",
+        "_dispatched_at",
+        "_replica",
+        "admitted",
+        "arrived",
+        "connection",
+        "head",
+        "id",
+        "live",
+        "peeked",
+        "proxy",
     )  # fmt: skip
 
-    _proxy: Proxy
-    _connection: ServerConnection
-    _head: RequestHead
-    _admitted: Admitted
-    _live: LiveEndpoint
-    _id: bytes
-    _peeked: Peeked | None
+    proxy: Proxy
+    connection: ServerConnection
+    head: RequestHead
+    admitted: Admitted
+    live: LiveEndpoint
+    id: bytes
+    peeked: Peeked | None
     """What was read of its body to admit it."""
-    _arrived: float
+    arrived: float
     """When its head came; these are monotonic seconds."""
     _dispatched_at: float
     """When it was sent off last; 0: it was not."""
@@ -70,11 +79,9 @@ class Played:
     _aside: Aside | None
 
     @property
+    @abstractmethod
     def _beside(self) -> Aside:
-        aside = self._aside
-        if aside is None:
-            aside = self._aside = Aside()
-        return aside
+        """Made if there is none."""
 
     @property
     def _early(self) -> EarlyAnswer | None:
@@ -95,16 +102,16 @@ class Played:
     @property
     def _pays(self) -> bool:
         """What it takes at the endpoint's own replicas is its key's."""
-        admitted = self._admitted
+        admitted = self.admitted
         return bool(admitted.owner) and admitted.passive is None and self._detour is None
 
     def _begin_trace(self) -> None:
         trace = begin_trace(
-            self._proxy, self._connection, self._head, request_id=self._id, arrived=self._arrived
+            self.proxy, self.connection, self.head, request_id=self.id, arrived=self.arrived
         )
         if trace is not None:
-            model = None if self._peeked is None else self._peeked.model
-            trace.routed(self._live.endpoint.name, model=model, key=self._admitted.owner)
+            model = None if self.peeked is None else self.peeked.model
+            trace.routed(self.live.endpoint.name, model=model, key=self.admitted.owner)
             self._beside.trace = trace
 
     def _tell_held(self, trace: Trace) -> None:
@@ -118,16 +125,16 @@ class Played:
         """To its trace and the metrics; returns the seconds that it spent in the proxy itself, of
         those `until` it was sent off."""
         if aside.holding is not None:
-            self._live.metrics.waited(aside.holding.waited)
+            self.live.metrics.waited(aside.holding.waited)
         trace = aside.trace
         if trace is not None:
             self._tell_held(trace)
             if aside.early is not None and aside.early.used is not None:
                 trace.used(aside.early.used)
-            received = self._connection.received
+            received = self.connection.received
             trace.ended(status=code, reason=reason, received=received, sent=sent)
         return overhead(
-            since=self._arrived,
+            since=self.arrived,
             until=until,
             holding=aside.holding,
             failures=aside.failures,
@@ -138,14 +145,14 @@ class Played:
         self, code: int, reason: str, now: float, *, received: int, sent: int, in_proxy: float
     ) -> None:
         """To the metrics and in its line of the log."""
-        seconds = now - self._arrived
-        self._live.metrics.request(code, reason, seconds, in_proxy)
-        admitted, remote, replica = self._admitted, self._connection.peer, self._replica
-        subject = admitted.subject or subject_of(admitted, self._head)
-        if self._proxy.door.trusted:
-            remote = self._proxy.door.client(self._head, remote)
+        seconds = now - self.arrived
+        self.live.metrics.request(code, reason, seconds, in_proxy)
+        admitted, remote, replica = self.admitted, self.connection.peer, self._replica
+        subject = admitted.subject or subject_of(admitted, self.head)
+        if self.proxy.door.trusted:
+            remote = self.proxy.door.client(self.head, remote)
         if self._aside is None and self._attempts == 1 and replica is not None and not reason:
-            answered(subject, self._id, code, seconds, received, sent, replica.replica.id, remote)
+            answered(subject, self.id, code, seconds, received, sent, replica.replica.id, remote)
         elif is_logged(code, reason):
             self._tell_more(
                 subject,
@@ -179,7 +186,7 @@ class Played:
                 held, cold = aside.holding.waited, aside.holding.cold
         request_ended(
             subject,
-            request_id=self._id,
+            request_id=self.id,
             status=code,
             reason=reason,
             seconds=seconds,

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from activator.proxy.aside import Aside
 from activator.proxy.body import Body
-from activator.proxy.detour import detour_of
+from activator.proxy.detour import Detour, detour_of
+from activator.proxy.handler import Exchange
+from activator.proxy.holding import Holding
 from tests.integration.openai.support import CHAT, JSON, ask, chat, house
+from tests.leftovers import collected
 from tests.redis_server import fresh_prefix, shared_server
 from tests.replica import PROBE_PATH, Replica, Talk
 from tests.stage import request
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tests.integration.openai.support import House
+    from tests.replica import Behaviour
 
 
 @contextlib.asynccontextmanager
@@ -218,6 +223,7 @@ async def test_signs_of_life_while_it_takes_its_time_and_when_it_has_failed() ->
         head = await client.head()
         assert head.status == 200
         assert await client.chunk() == f": 127.0.0.1:{service.port} has it\n".encode()
+        await eventually(lambda: service.requests)  # it may still be on its way there
         assert service.requests[0].get("accept-encoding") == b"identity"
         go_on.set()
         while (sign := await client.chunk()).endswith(b"has it\n"):
@@ -229,6 +235,25 @@ async def test_signs_of_life_while_it_takes_its_time_and_when_it_has_failed() ->
         while (sign := await client.chunk()).startswith(b": "):
             pass
         assert sign == b"data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize("behave", [echoes, busy])
+async def test_nothing_of_it_is_left_to_be_collected(behave: Behaviour) -> None:
+    """Nor of one that turned back, and then waited."""
+    async with with_service() as (h, service):
+        await ask(h.stage, chat("m"))
+        service.behave = behave
+        with collected(Exchange, Aside, Detour, Holding) as left:
+            raw = request(CHAT, method="POST", headers=JSON, body=chat("m"))
+            client = await h.stage.send(raw)
+            await service.heard(2)
+            if behave is busy:
+                await h.stage.until_in_line(1)
+                client.reset()
+                await eventually(lambda: not h.stage.live.gate.demand)
+            else:
+                assert (await client.reply()).status == 200
+        assert not left
 
 
 async def test_tokens_of_the_fallbacks_answers_are_counted_too() -> None:

@@ -7,8 +7,6 @@ one takes the short way; a scenario that turned out to be played on the long one
 from __future__ import annotations
 
 import asyncio
-import gc
-import json
 import logging
 import socket
 from hashlib import sha256
@@ -18,11 +16,10 @@ import pytest
 
 from activator.aiokit.tasks import Tasks
 from activator.proxy.handler import Exchange
-from activator.proxy.spool import IN_MEMORY
 from activator.proxy.straight import Straight
 from activator.telemetry.requests import RequestRecord
-from tests.answers import chunks, hint, pieces, until_close
-from tests.calls import calls
+from tests.integration.proxy.ways import BEFORE, MODEL, Ways, chat, completes, count, warmed
+from tests.leftovers import collected
 from tests.replica import hello, says
 from tests.stage import NAME, request, stage
 from tests.support import eventually
@@ -30,47 +27,10 @@ from tests.support import eventually
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.rawclient import RawClient, Reply
-    from tests.replica import Behaviour, Talk
-    from tests.stage import Stage
+    from tests.rawclient import Reply
+    from tests.replica import Talk
 
 pytestmark = pytest.mark.usefixtures("each_write")
-
-BEFORE = 2
-"""Requests that a head needs: once may be never again, twice is kept."""
-
-
-class Ways:
-    """How many requests went straight, and how many of these became something else."""
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self._count = calls(patch, Straight, "whole", "become")
-
-    @property
-    def whole(self) -> int:
-        return self._count["whole"]
-
-    @property
-    def became(self) -> int:
-        return self._count["become"]
-
-
-@pytest.fixture
-def ways(monkeypatch: pytest.MonkeyPatch) -> Ways:
-    return Ways(monkeypatch)
-
-
-async def warmed(s: Stage, raw: bytes = request(), *, times: int = BEFORE) -> RawClient:
-    """A client that has been answered this request, and whose next one is to go straight."""
-    client = await s.connect()
-    for _ in range(times):
-        client.send(raw)
-        assert (await client.reply()).status == 200
-    return client
-
-
-def count(s: Stage) -> dict[tuple[int | str, str], int]:
-    return dict(s.live.metrics.requests)
 
 
 # --- it goes straight
@@ -369,299 +329,6 @@ async def test_without_a_connection_one_is_opened(ways: Ways) -> None:
         assert s.replica.connections == 2
 
 
-# --- something else comes back
-
-
-@pytest.mark.parametrize(
-    "behave",
-    [
-        pieces,
-        chunks,
-        until_close,
-        hint,
-        says(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Never: before\r\n\r\nhello"),
-        says(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nKeep-Alive: timeout=9\r\n\r\nhello"),
-        says(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"),
-    ],
-    ids=["pieces", "chunks", "until close", "a hint", "a new head", "Keep-Alive", "close"],
-)
-async def test_an_answer_in_whichever_form(ways: Ways, behave: Behaviour) -> None:
-    async with stage() as s:
-        await warmed(s)
-        s.replica.behave = behave
-        for _ in range(3):
-            reply = await s.get()  # anew each time: the end of the connection may end an answer
-            assert (reply.status, reply.body) == (200, b"hello")
-
-        assert ways.whole + ways.became >= 3
-        assert count(s) == {(200, ""): BEFORE + 3}
-
-
-@pytest.mark.parametrize("status", [204, 304, 404, 500])
-async def test_an_answer_with_whichever_status(ways: Ways, status: int) -> None:
-    async with stage() as s:
-        client = await warmed(s)
-        length = b"" if status in (204, 304) else b"Content-Length: 0\r\n"
-        s.replica.behave = says(b"HTTP/1.1 %d X\r\n%b\r\n" % (status, length))
-        for _ in range(4):
-            client.send(request())
-            assert (await client.reply()).status == status
-
-        assert ways.whole >= 1
-        assert count(s) == {(200, ""): BEFORE, (status, ""): 4}
-
-
-async def test_what_follows_an_answer_is_nobodys(ways: Ways) -> None:
-    raw = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
-    async with stage(says(raw + b"hello")) as s:
-        client = await warmed(s)
-        s.replica.behave = says(raw + b"hello" + raw + b"other")
-        client.send(request())
-
-        assert (await client.reply()).body == b"hello"
-        assert ways.became == 1
-        s.replica.behave = says(raw + b"hello")
-        client.send(request())
-        assert (await client.reply()).body == b"hello"
-        assert s.replica.connections == 2
-
-
-# --- it goes wrong
-
-
-async def resets(talk: Talk) -> None:
-    talk.reset()
-
-
-async def closes(talk: Talk) -> None:
-    await talk.close()
-
-
-async def breaks_off(talk: Talk) -> None:
-    talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe")
-    await talk.drain()
-    talk.reset()
-
-
-@pytest.mark.parametrize("ends", [resets, closes])
-async def test_it_is_repeated_where_the_replica_ends_without_an_answer(
-    ways: Ways, ends: Behaviour
-) -> None:
-    async with stage(replicas=2) as s:
-        client = await warmed(s, times=4 * BEFORE)
-        died = 0
-
-        async def once(talk: Talk) -> None:
-            nonlocal died
-            died += 1
-            await (ends(talk) if died == 1 else hello(talk))
-
-        for replica in s.replicas:
-            replica.behave = once
-        client.send(request())
-
-        assert (await client.reply()).status == 200
-        assert died == 2
-        assert ways.became == 1
-
-
-@pytest.mark.parametrize(
-    ("behave", "status"), [(says(b"what?\r\n\r\n"), 502), (says(b"HTTP/1.1 99 X\r\n\r\n"), 502)]
-)
-async def test_an_answer_that_is_none_is_said(ways: Ways, behave: Behaviour, status: int) -> None:
-    async with stage() as s:
-        client = await warmed(s)
-        s.replica.behave = behave
-        client.send(request())
-
-        assert (await client.reply()).status == status
-        assert ways.became >= 1
-
-
-async def test_an_answer_that_breaks_off_is_broken_off(ways: Ways) -> None:
-    async with stage() as s:
-        client = await warmed(s)
-        s.replica.behave = breaks_off
-        client.send(request())
-        await client.head()
-
-        assert await client.ended() == "reset"
-        assert ways.became == 1
-        assert count(s)[200, "broken_off"] == 1
-
-
-async def never(talk: Talk) -> None:
-    await talk.gone()
-
-
-@pytest.mark.parametrize("setting", ["firstByte", "total"])
-async def test_its_clocks_run(ways: Ways, setting: str) -> None:
-    async with stage(timeouts={setting: "300ms"}) as s:
-        client = await warmed(s)
-        s.replica.behave = never
-        client.send(request())
-        reply = await client.reply()
-
-        assert reply.status == 504
-        assert f"timeouts.{setting}" in reply.json()["detail"]
-        assert ways.became == 1
-        await eventually(lambda: s.replica.open == 0)
-
-
-async def test_a_changed_clock_holds_for_the_next_one(ways: Ways) -> None:
-    async with stage() as s:
-        client = await warmed(s)
-        s.config["endpoints"][0]["timeouts"] = {"firstByte": "200ms"}
-        s.rewrite()
-        await eventually(lambda: s.live.endpoint.timeouts.first_byte == 0.2)
-        await warmed(s)
-        s.replica.behave = never
-        client.send(request())
-
-        assert (await client.reply()).status == 504
-        assert ways.became >= 1
-
-
-@pytest.mark.usefixtures("each_store")
-@pytest.mark.parametrize("leave", ["fin", "rst"])
-async def test_a_client_that_leaves_is_noticed(ways: Ways, leave: str) -> None:
-    async with stage() as s:
-        client = await warmed(s)
-        s.replica.behave = never
-        client.send(request())
-        await s.replica.heard(BEFORE + 1)
-        (client.half_close if leave == "fin" else client.reset)()
-
-        await eventually(lambda: s.replica.open == 0)
-        await eventually(lambda: count(s).get((499, "client_left")) == 1)
-        assert ways.became >= 1
-
-
-async def test_a_replica_that_is_stopped_takes_none_with_it(ways: Ways) -> None:
-    async with stage() as s:
-        client = await warmed(s)
-        s.replica.behave = never
-        client.send(request())
-        await s.replica.heard(BEFORE + 1)
-        (live,) = s.live.replicas.values()
-        s.replica.behave = hello
-        live.pool.abort()
-
-        assert (await client.reply()).status in (200, 502)
-        assert ways.became == 1
-
-
-# --- a chat, whose model says where it belongs
-
-MODEL: dict[str, Any] = {"match": {"models": ["chat"]}, "dialect": "openai"}
-USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
-
-
-def chat(text: str) -> bytes:
-    body = json.dumps({"model": "chat", "messages": [{"role": "user", "content": text}]}).encode()
-    headers = {"Content-Type": "application/json"}
-    return request("/v1/chat/completions", method="POST", headers=headers, body=body)
-
-
-async def completes(talk: Talk) -> None:
-    asked = json.loads(await talk.body())
-    said = {"choices": [], "usage": USAGE, "said": asked["messages"][0]["content"]}
-    await talk.answer(200, json.dumps(said).encode(), fields=b"Content-Type: application/json\r\n")
-
-
-async def test_a_chat_goes_straight_with_its_body(ways: Ways) -> None:
-    async with stage(completes, **MODEL) as s:
-        client = await s.connect()
-        for number in range(BEFORE + 3):
-            client.send(chat("x" * number))
-            reply = await client.reply()
-            assert (reply.status, reply.json()["said"]) == (200, "x" * number)
-
-        assert ways.whole >= 2
-        tokens = {kind: n for (_, kind, _), n in s.live.metrics.tokens.items()}
-        total = BEFORE + 3
-        assert sorted(tokens.values()) == [3 * total, 4 * total]
-
-
-async def test_a_chat_too_long_for_memory_comes_through(ways: Ways) -> None:
-    long = "x" * (2 * IN_MEMORY)
-    async with stage(completes, **MODEL) as s:
-        client = await s.connect()
-        for number in range(BEFORE + 3):
-            client.send(chat("x" * number))
-            assert (await client.reply()).status == 200
-        went = ways.whole
-        client.send(chat(long))
-
-        assert (await client.reply()).json()["said"] == long
-        assert ways.whole == went > 0
-
-
-@pytest.mark.usefixtures("each_store")
-@pytest.mark.parametrize("apart", [0, 5])
-async def test_a_chat_goes_straight_whose_body_comes_later(ways: Ways, apart: int) -> None:
-    """As of clients that write it after the head: in a read of its own, or in two."""
-    async with stage(completes, **MODEL) as s:
-        client = await s.connect()
-        for number in range(BEFORE + 3):
-            raw = chat("x" * number)
-            begun = raw.index(b"\r\n\r\n") + 4 + apart
-            client.send(raw[:begun])
-            await eventually(lambda: s.proxy.busy == 1)
-            client.send(raw[begun:])
-            reply = await client.reply()
-            assert (reply.status, reply.json()["said"]) == (200, "x" * number)
-
-        assert ways.whole >= 2
-        assert count(s) == {(200, ""): BEFORE + 3}
-
-
-async def test_a_chat_that_was_sent_is_not_sent_again(ways: Ways) -> None:
-    async with stage(completes, replicas=2, **MODEL) as s:
-        client = await s.connect()
-        for number in range(3 * BEFORE):
-            client.send(chat("x" * number))
-            assert (await client.reply()).status == 200
-        went, heard = ways.whole, sum(len(replica.requests) for replica in s.replicas)
-        assert went
-
-        async def dies(talk: Talk) -> None:
-            await talk.body()
-            talk.reset()
-
-        for replica in s.replicas:
-            replica.behave = dies
-        client.send(chat("y"))
-        reply = await client.reply()
-
-        assert reply.status == 502
-        assert ways.became >= 1
-        assert sum(len(replica.requests) for replica in s.replicas) == heard + 1
-
-
-async def test_a_chat_that_is_answered_in_a_stream_is_passed_on(ways: Ways) -> None:
-    event = b'data: {"choices":[],"usage":%b}\n\n' % json.dumps(USAGE).encode()
-
-    async def streams(talk: Talk) -> None:
-        await talk.body()
-        talk.begin_chunks(fields=b"Content-Type: text/event-stream\r\n")
-        for piece in (event, b"data: [DONE]\n\n", b""):
-            talk.chunk(piece)
-            await talk.drain()
-
-    async with stage(completes, **MODEL) as s:
-        client = await s.connect()
-        for number in range(BEFORE + 3):
-            client.send(chat("x" * number))
-            assert (await client.reply()).status == 200
-        assert ways.whole
-        s.replica.behave = streams
-        client.send(chat("y"))
-
-        assert (await client.reply()).body == event + b"data: [DONE]\n\n"
-        assert ways.became >= 1
-
-
 # --- it is over
 
 
@@ -673,20 +340,11 @@ async def test_nothing_of_it_is_left_to_be_collected(*, is_chat: bool) -> None:
     endpoint = MODEL if is_chat else {}
     async with stage(completes if is_chat else hello, concurrency=1, **endpoint) as s:
         clients = [await warmed(s, raw) for _ in range(3)]
-        gc.collect()
-        gc.disable()
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        try:
+        with collected(Straight, Exchange) as left:
             for _ in range(4):
                 for client in clients:
                     client.send(raw)
                 for client in clients:
                     assert (await client.reply()).status == 200
-            gc.collect()
-            left = [one for one in gc.garbage if isinstance(one, (Straight, Exchange))]
-        finally:
-            gc.set_debug(0)
-            gc.garbage.clear()
-            gc.enable()
         assert not left
         assert sum(s.live.metrics.waits.counts) > 0

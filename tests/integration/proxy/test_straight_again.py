@@ -4,7 +4,6 @@ nothing of the one before; as soon as one of them has become something else the 
 from __future__ import annotations
 
 import asyncio
-import gc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from activator.proxy.straight import Straight
 from tests.answers import chunks
 from tests.calls import calls
+from tests.leftovers import collected
 from tests.replica import hello
 from tests.stage import request, stage
 from tests.support import eventually
@@ -155,20 +155,11 @@ async def test_of_several_replicas_each_is_asked_in_its_turn() -> None:
 async def test_nothing_is_kept_of_a_client_that_has_left() -> None:
     async with stage() as s:
         client, connection = await gone_straight(s)
-        gc.collect()
-        gc.disable()
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        try:
+        with collected(Straight) as left:
             client.reset()
             await eventually(lambda: not s.proxy.connections)
             assert connection.note is None
             await asyncio.sleep(0)
-            gc.collect()
-            left = [one for one in gc.garbage if isinstance(one, Straight)]
-        finally:
-            gc.set_debug(0)
-            gc.garbage.clear()
-            gc.enable()
         assert not left
 
 

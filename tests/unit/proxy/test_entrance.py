@@ -221,10 +221,10 @@ async def test_what_heads_of_one_outline_lead_to_is_found_out_once(
         played: list[Any] = [h.comes(message(line, NAMED)).receiver for line in lines]
 
         assert [type(each) for each in played] == [Exchange] * 6
-        assert [each._id for each in played] == [b"one"] * 6
+        assert [each.id for each in played] == [b"one"] * 6
         played = played[1:]  # what comes only once is not kept
         for each in played[1:]:
-            assert (each._admitted is played[0]._admitted) == is_once
+            assert (each.admitted is played[0].admitted) == is_once
 
 
 async def test_what_a_head_led_to_holds_as_long_as_the_routes() -> None:
@@ -236,8 +236,8 @@ async def test_what_a_head_led_to_holds_as_long_as_the_routes() -> None:
         after: Any = h.comes(message(line)).receiver
         again: Any = h.comes(message(line)).receiver
 
-        assert after._admitted is not before._admitted
-        assert again._admitted is after._admitted
+        assert after.admitted is not before.admitted
+        assert again.admitted is after.admitted
 
 
 OPENAI: dict[str, Any] = {"dialect": Dialect.OPENAI, "match": Match(models=("llama",))}
@@ -268,9 +268,9 @@ async def test_the_length_of_a_body_with_another_model_in_it_is_told_anew() -> N
         await eventually(lambda: type(at.receiver) is Exchange)
         played: Any = at.receiver
         length = len(whole.partition(b"\r\n\r\n")[2]) + len("meta/")
-        assert played._head.length == length
-        assert played._head.get(b"content-length") == b"%d" % length
-        assert played._body.size == length
+        assert played.head.length == length
+        assert played.head.get(b"content-length") == b"%d" % length
+        assert played.kept.size == length
 
 
 async def test_a_model_that_nobody_serves_is_unknown_and_its_body_forgotten() -> None:
@@ -302,9 +302,9 @@ async def test_what_a_model_leads_to_is_found_out_once(
             at = h.comes(chat(path, prompt=prompt))
             await eventually(lambda at=at: type(at.receiver) is Exchange)  # type: ignore[misc]
             played.append(at.receiver)
-            assert played[-1]._head.length == played[-1]._body.size
+            assert played[-1].head.length == played[-1].kept.size
 
-        assert (played[2]._admitted is played[1]._admitted) == is_once
+        assert (played[2].admitted is played[1].admitted) == is_once
         h.comes(chat(path, model="mistral"))
         await eventually(lambda: h.answers[-1] or "match" in changed)
         assert h.answers[-1].startswith(b"HTTP/1.1 404") == ("match" not in changed)
