@@ -6,9 +6,9 @@ first byte is sent: what goes wrong halfway is an error like any other, and the 
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import dataclass, is_dataclass
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -16,9 +16,11 @@ from aiohttp import web
 from aiohttp.payload import Payload
 
 from activator.aiokit.slices import Slices
+from activator.aiokit.taking import taken, unsent
 from activator.telemetry.logs import plain
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from aiohttp.abc import AbstractStreamWriter
@@ -29,7 +31,8 @@ PART: Final = 64 << 10
 AT_ONCE: Final = 10
 """Items that are written in one piece: half a millisecond."""
 STUCK: Final = 30.0
-"""Seconds for which a reader may take nothing of an answer: it is kept for them meanwhile."""
+"""Seconds for which a reader may take nothing of an answer: it is kept for them meanwhile. Whoever
+reads slowly may take all the time there is."""
 
 
 # --- one value
@@ -195,11 +198,12 @@ class _Parts(Payload):
     async def write(self, writer: AbstractStreamWriter) -> None:
         slices = Slices()
         for part in self._value:
+            transport = cast("StreamWriter", writer).transport
+            if transport is None:
+                raise ConnectionResetError("nobody is there to read")
             try:
-                async with asyncio.timeout(STUCK):
-                    await writer.write(part)
+                await taken(writer.write(part), partial(unsent, transport), silence=STUCK)
             except TimeoutError as stuck:
-                if (transport := cast("StreamWriter", writer).transport) is not None:
-                    transport.abort()
+                transport.abort()
                 raise ConnectionResetError("nobody reads") from stuck
             await slices.turn()

@@ -7,22 +7,26 @@ has gone, or takes nothing for long, is let go. What is an event is decided else
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from activator.admin.answers import Listed, as_json, in_parts, long_answer
 from activator.admin.problems import Problem
+from activator.aiokit.taking import taken, unsent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
     from activator.telemetry.events import Event, EventLog
+
+    Send = Callable[[bytes], Awaitable[None]]
 
 MAX_READERS = 64
 """Streams open at once: a few operators and dashboards, each a task and a queue."""
 STUCK = 30.0
-"""Seconds for which a reader may leave its receive window closed."""
+"""Seconds for which a reader may take nothing of what it is told."""
 
 
 class Follow:
@@ -65,28 +69,32 @@ class Follow:
             if after is not None:
                 past = self._events.lost_since(after), self._events.since(after)
             await response.prepare(request)
-            await _send(response, b"retry: 2000\n\n")
-            await _tell_all(response, *past)
+            send = partial(_send, response, request.transport)
+            await send(b"retry: 2000\n\n")
+            await _tell_all(send, *past)
             ended = False
             while not ended:
                 try:
                     async with asyncio.timeout(self._keep_alive):
                         await subscription.wait()
                 except TimeoutError:
-                    await _send(response, b": still here\n\n")
+                    await send(b": still here\n\n")
                 else:
                     ended = subscription.closed
-                    await _tell_all(response, *subscription.take())
+                    await _tell_all(send, *subscription.take())
 
 
-async def _tell_all(response: web.StreamResponse, lost: int, events: Iterable[Event]) -> None:
+async def _tell_all(send: Send, lost: int, events: Iterable[Event]) -> None:
     for part in await in_parts(_rendered(lost, events)):
-        await _send(response, part)
+        await send(part)
 
 
-async def _send(response: web.StreamResponse, part: bytes) -> None:
-    async with asyncio.timeout(STUCK):
-        await response.write(part)
+async def _send(
+    response: web.StreamResponse, transport: asyncio.WriteTransport | None, part: bytes
+) -> None:
+    if transport is None:
+        raise ConnectionResetError("nobody is there to read")
+    await taken(response.write(part), partial(unsent, transport), silence=STUCK)
 
 
 def _rendered(lost: int, events: Iterable[Event]) -> Iterator[str]:

@@ -26,7 +26,7 @@ from activator.proxy.body import Body
 from activator.proxy.browser.page import STREAM
 from activator.proxy.browser.stream import PageStream, watched
 from activator.proxy.edits import Edit
-from activator.proxy.handler import CLIENT_LEFT, Exchange
+from activator.proxy.handler import Exchange
 from activator.proxy.headers import new_request_id, request_id, resized, usable_id
 from activator.proxy.job_pages import JobPage
 from activator.proxy.openai.background import BackgroundAsking
@@ -39,7 +39,7 @@ from activator.proxy.preferences import wanted
 from activator.proxy.replies import refusal
 from activator.proxy.straight import go_straight
 from activator.proxy.traced import begin_trace
-from activator.telemetry.requests import Subject, is_logged, request_ended
+from activator.telemetry.requests import CLIENT_LEFT, Subject, is_logged, request_ended
 from activator.wire.heads import CHUNKED
 
 if TYPE_CHECKING:

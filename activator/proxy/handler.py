@@ -22,6 +22,7 @@ from activator.proxy.played import ASKING, FORWARDING, NEW, OVER, TUNNEL, WAITIN
 from activator.proxy.replies import plain_reply, preflight_reply, refusal
 from activator.proxy.retrying import Failures
 from activator.proxy.sent import Sent
+from activator.telemetry.requests import CLIENT_LEFT
 from activator.upstream.forward import IDEMPOTENT, Attempt, Ending, Failure
 from activator.wire.heads import CHUNKED
 
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 
 BEFORE_CONNECTED: Final = 64 << 10
 """Bytes of a body that are read while its connection is being opened."""
-CLIENT_LEFT: Final = 499
-"""nginx's code for it: seen in metrics only, since nobody is there to read an answer."""
 
 
 class Exchange(Answering):

@@ -11,6 +11,7 @@ import json
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
+from activator.aiokit.taking import taken
 from activator.core.endpoint import Dialect
 from activator.core.jobs import JobState, Superseded
 from activator.errors import ActivatorError, JobGone, UpstreamUnreachable
@@ -18,7 +19,7 @@ from activator.proxy.headers import downstream_head
 from activator.proxy.recorded import answer_of, field_of
 from activator.proxy.replies import error_reply, status_line
 from activator.proxy.traced import begin_trace
-from activator.telemetry.requests import BROKEN_OFF, Subject, is_logged, request_ended
+from activator.telemetry.requests import BROKEN_OFF, CLIENT_LEFT, Subject, is_logged, request_ended
 from activator.wire.heads import CHUNKED, UNTIL_CLOSE
 
 if TYPE_CHECKING:
@@ -34,6 +35,15 @@ if TYPE_CHECKING:
 
 UNREAD: Final = 256 << 10
 """Bytes of a body that have come and nobody has taken; then its socket is left alone."""
+
+STUCK: Final = 60.0
+"""Seconds for which a client may take nothing of an answer: it is kept for it meanwhile, and no
+clock of a model's runs."""
+LEFT: Final = (CLIENT_LEFT, "client_left")
+
+
+class Stuck(Exception):
+    """The client takes nothing more of its answer."""
 
 
 class Talk(ABC):
@@ -99,7 +109,7 @@ class Talk(ABC):
         """It is over, whichever way."""
 
     async def _run(self) -> None:
-        code, reason = 499, "client_left"
+        code, reason = LEFT
         try:
             code, reason = await self._answered()
         finally:
@@ -119,6 +129,9 @@ class Talk(ABC):
             return self._refuse(JobGone("Another attempt has taken its place, or it was deleted"))
         except ActivatorError as error:
             return self._refuse(error)
+        except Stuck:
+            self.abort()
+            return LEFT
         except Exception:
             self.abort()
             raise
@@ -209,7 +222,18 @@ class Talk(ABC):
 
     async def send(self, data: bytes) -> None:
         self.connection.send(data)
-        await self._writable.wait()
+        await self._room()
+
+    async def _room(self) -> None:
+        """Until the client has taken most of what was sent. Raises Stuck."""
+        if not self._writable.is_set():
+            try:
+                await taken(self._writable.wait(), self._unsent, silence=STUCK)
+            except TimeoutError as error:
+                raise Stuck from error
+
+    def _unsent(self) -> int:
+        return self.connection.unsent
 
     async def relay(
         self,
@@ -240,7 +264,7 @@ class Talk(ABC):
                     self.connection.send(chunk)
                 else:
                     early.data(chunk)
-                await self._writable.wait()
+                await self._room()
         if reader.outcome is not None and reader.outcome.state is JobState.SUCCEEDED:
             trailers = [field_of(line) for line in reader.trailers]
             self.finish(trailers if early is None else early.ended(trailers))

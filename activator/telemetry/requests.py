@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 LONGEST: Final = 512
 """Characters of a path."""
 BROKEN_OFF: Final = "broken_off"
+CLIENT_LEFT: Final = 499
+"""nginx's code for it: seen in metrics and lines only, since nobody is there to read an answer."""
 REMEMBERED: Final = 1024
 """Replicas, peers and the like: they are the same again and again."""
 INFO: Final = logging.INFO

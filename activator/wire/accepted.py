@@ -16,6 +16,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from activator.aiokit.deadlines import Timed
+from activator.aiokit.taking import unsent
 from activator.wire.farewell import Farewell
 from activator.wire.incoming import Incoming
 from activator.wire.pouring import pour
@@ -180,6 +181,11 @@ class Accepted(asyncio.Protocol, Timed):
     def full(self) -> bool:
         """The client takes no more for now, as whoever receives a request is told."""
         return self._full
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of what was written that the client's system has not taken."""
+        return unsent(self._transport)
 
     def _write(self, data: bytes) -> None:
         self._kit.outbox.write(self._transport, data)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from activator.proxy import talk as talks
+from activator.wire import accepted
 from tests.rawclient import Cut
 from tests.stage import request, stage
 from tests.support import eventually
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("each_store")
 
+LARGE = 24 << 20
+"""Bytes: more than the buffers on the way take."""
 KEY = {"Idempotency-Key": "k-1"}
 
 
@@ -52,6 +56,35 @@ async def test_who_prefers_to_wait_gets_the_answer_if_it_comes_in_time() -> None
         reply = await s.post(b"in", headers={"Prefer": "wait=5"})
         assert (reply.status, reply.body) == (200, b"out:in")
         assert len(s.replica.requests) == 1
+
+
+async def large(talk: Talk) -> None:
+    await talk.answer(200, b"x" * LARGE)
+
+
+async def test_who_takes_nothing_of_the_answer_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(talks, "STUCK", 0.05)
+    async with stage(large) as s:
+        client = await s.send(keyed())
+        assert (await client.head()).status == 200
+        await eventually(lambda: not s.proxy.connections)
+        assert s.live.metrics.requests == {(499, "client_left"): 1}
+
+
+async def test_who_takes_the_answer_slowly_gets_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+
+    def less(_: object) -> int:
+        looks.append(-len(looks))
+        return looks[-1]
+
+    monkeypatch.setattr(talks, "STUCK", 0.001)
+    monkeypatch.setattr(accepted, "unsent", less)
+    async with stage(large) as s:
+        client = await s.send(keyed())
+        assert (await client.head()).status == 200
+        await eventually(lambda: len(looks) > 5)
+        assert len(await client.exactly(LARGE)) == LARGE
 
 
 async def test_who_has_waited_long_enough_gets_the_address_of_the_same_job() -> None:

@@ -260,3 +260,23 @@ async def test_a_client_that_reads_nothing_is_let_go(monkeypatch: pytest.MonkeyP
             await eventually(lambda: not admin.connections())
         finally:
             writer.transport.abort()
+
+
+async def test_a_client_that_reads_slowly_gets_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+
+    def less(_: object) -> int:
+        looks.append(-len(looks))
+        return looks[-1]
+
+    monkeypatch.setattr(answers, "STUCK", 0.001)
+    monkeypatch.setattr(answers, "unsent", less)
+    async with running() as admin:
+        reader, writer = await asked(admin)
+        await eventually(lambda: len(looks) > 5)
+        while (line := await reader.readline()) != b"\r\n":
+            if line.startswith(b"Content-Length: "):
+                length = int(line.partition(b": ")[2])
+        listed = json.loads(await reader.readexactly(length))
+        assert len(listed["endpoints"]) == len(admin.house.statuses)
+        writer.close()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
+from activator.admin import follow
 from activator.admin.follow import MAX_READERS
 from tests.support import eventually
 from tests.unit.admin.support import Admin, running
@@ -46,6 +47,20 @@ async def following(admin: Admin, query: str = "", **headers: str) -> AsyncItera
         assert answer.status == 200
         assert answer.content_type == "text/event-stream"
         yield Reader(answer.content)
+
+
+async def test_who_takes_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "STUCK", 0.01)
+    async with running() as admin:
+        reader, writer = await asyncio.open_connection("127.0.0.1", admin.port, limit=1000)
+        writer.write(b"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        for _ in range(20):
+            admin.events.record("llama", "activated", "x" * (1 << 20))
+        try:
+            await eventually(lambda: not admin.connections())
+        finally:
+            writer.transport.abort()
 
 
 async def test_tells_what_happens_next() -> None:

@@ -1,0 +1,56 @@
+"""Waiting for the other side of a connection to take what was written to it, for as long as it
+takes anything of it.
+
+A transport says that there is room again when most of what it keeps is gone; before it gives away
+any of that, the kernel must be rid of a third of its own. Somebody who reads slowly takes long to
+get there, and is not to be taken for one who has stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from fcntl import ioctl
+from math import inf
+from termios import TIOCOUTQ
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+_COUNT: Final = struct.Struct("i")
+
+
+async def taken(waiting: Awaitable[object], unsent: Callable[[], float], *, silence: float) -> None:
+    """`waiting`, which ends when there is room again. Raises TimeoutError when nothing of what is
+    `unsent` has been taken for this long, which may be noticed that much later."""
+    loop = asyncio.get_running_loop()
+    left = inf
+    looked: asyncio.Handle
+
+    def look() -> None:
+        nonlocal left, looked
+        before, left = left, unsent()
+        if left < before:
+            looked = loop.call_later(silence, look)
+        else:
+            limit.reschedule(loop.time())
+
+    looked = loop.call_soon(look)  # what `waiting` writes first has been by then
+    try:
+        async with asyncio.timeout(None) as limit:
+            await waiting
+    finally:
+        looked.cancel()
+
+
+def unsent(transport: asyncio.WriteTransport) -> int:
+    """Bytes that were written to it and that the other side's system has not taken. What the kernel
+    keeps is among them, and tells of every step."""
+    kept: int = transport.get_write_buffer_size()
+    try:
+        queued = ioctl(transport.get_extra_info("socket").fileno(), TIOCOUTQ, bytes(_COUNT.size))
+    except (OSError, ValueError):  # it is closed
+        return kept
+    (sent,) = _COUNT.unpack(queued)
+    return kept + int(sent)
