@@ -48,8 +48,11 @@ def unsent(transport: asyncio.WriteTransport) -> int:
     """Bytes that were written to it and that the other side's system has not taken. What the kernel
     keeps is among them, and tells of every step."""
     kept: int = transport.get_write_buffer_size()
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return kept
     try:
-        queued = ioctl(transport.get_extra_info("socket").fileno(), TIOCOUTQ, bytes(_COUNT.size))
+        queued = ioctl(sock.fileno(), TIOCOUTQ, bytes(_COUNT.size))
     except (OSError, ValueError):  # it is closed
         return kept
     (sent,) = _COUNT.unpack(queued)

@@ -12,6 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from activator.aiokit.deadlines import Deadlines, Timed
+from activator.aiokit.taking import unsent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +22,7 @@ LINGER_SILENCE: Final = 2.0
 LINGER_TOTAL: Final = 10.0
 """A client that still sends a body nobody wants gets so long to read the answer (RFC 9112 §9.6)."""
 FLUSH_SILENCE: Final = 60.0
-"""Seconds in which the other side must have taken something of what was written to it. The kernel
-wants more only when a third of its buffer is free, which a slow reader takes long to get to."""
+"""Seconds in which the other side must have taken something of what was written to it."""
 
 
 class Farewell(asyncio.Protocol, Timed):
@@ -61,7 +61,7 @@ class Farewell(asyncio.Protocol, Timed):
         """Close as soon as all is written."""
         self._lingers = False
         self._transport.close()
-        self._unsent = self._transport.get_write_buffer_size()
+        self._unsent = unsent(self._transport)
         self._look_at(_now() + FLUSH_SILENCE)
 
     def data_received(self, data: bytes) -> None:
@@ -77,9 +77,9 @@ class Farewell(asyncio.Protocol, Timed):
         if self._lingers:
             self.flush()
             return
-        unsent = self._transport.get_write_buffer_size()
-        if 0 < unsent < self._unsent:
-            self._unsent = unsent
+        left = unsent(self._transport)
+        if 0 < left < self._unsent:
+            self._unsent = left
             self._look_at(now + FLUSH_SILENCE)
         else:
             self._transport.abort()

@@ -9,6 +9,7 @@ import struct
 import pytest
 
 from activator.aiokit.deadlines import Deadlines
+from activator.wire import farewell
 from activator.wire.farewell import Farewell
 
 
@@ -29,4 +30,28 @@ async def test_a_peer_that_has_gone_without_a_word_is_gone_for_us_too(resets: bo
 
     async with asyncio.timeout(5.0):
         await gone.wait()
+    deadlines.close()
+
+
+async def test_a_peer_that_takes_little_is_waited_for_until_it_takes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[int] = []
+
+    def little(_: object) -> int:
+        looks.append(100 - min(len(looks), 4))
+        return looks[-1]
+
+    monkeypatch.setattr(farewell, "FLUSH_SILENCE", 0.01)
+    monkeypatch.setattr(farewell, "unsent", little)
+    loop = asyncio.get_running_loop()
+    deadlines = Deadlines(loop)
+    gone = asyncio.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        transport, _ = await loop.create_connection(asyncio.Protocol, *server.getsockname()[:2])
+        transport.write(bytes(16 << 20))  # more than fits between the two
+        Farewell(transport, deadlines=deadlines, gone=gone.set).flush()
+        async with asyncio.timeout(5.0):
+            await gone.wait()
+    assert looks == [100, 99, 98, 97, 96, 96]
     deadlines.close()
