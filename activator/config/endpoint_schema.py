@@ -242,7 +242,11 @@ class TimeoutsSection(Section):
     idle: Duration = key(
         "5m", "Between bytes of an answer that has begun: a stream that stands still is broken."
     )
-    total: Duration = key("1h", "From dispatch to the end of the answer.")
+    total: Duration = key(
+        "1h",
+        "From dispatch to the end of the answer; the only clock of one that its client does not "
+        "take, for `idle` stands still meanwhile.",
+    )
 
 
 class AffinitySection(Section):
