@@ -181,15 +181,15 @@ class Answering(Played):
         self._attempt = None
         self._state = TUNNEL
         self._note_answer(head.status)
-        tunnel = Tunnel(
-            self.connection, connection, clock=self.proxy.clock, ended=self._tunnel_ended
+        end = connection.leave_to_tunnel()
+        tunnel = end.tunnel = Tunnel(
+            self.connection, end, clock=self.proxy.clock, ended=self._tunnel_ended
         )
         self.live.gate.open_tunnel(tunnel)
-        connection.become_tunnel(tunnel)
         switch = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
         self.connection.become_tunnel(self._head_of(head) + switch, tunnel)
         if rest:
-            tunnel.moved(connection, rest)
+            tunnel.moved(end, rest)
 
     def _tunnel_ended(self, tunnel: Tunnel) -> None:
         self.live.gate.close_tunnel(tunnel)

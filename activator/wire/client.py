@@ -11,26 +11,25 @@ from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
 from activator.aiokit.deadlines import Deadlines, Timed
-from activator.wire.farewell import Farewell
 from activator.wire.framing import USUAL_CHUNKS, Decoder, chunk, decoder, last_chunk
 from activator.wire.heads import CHUNKED, Field, HeadLimits, Malformed, ResponseHead, TooLarge
 from activator.wire.known import KnownAnswers
 from activator.wire.parsing import UnfinishedHead
 from activator.wire.sink import Lost
+from activator.wire.upgraded import Upgraded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from activator.aiokit.outbox import Outbox
     from activator.wire.sink import Moving, Quick, Sink
-    from activator.wire.tunnel import Tunnel
 
 INTERIM_LIMIT: Final = 64
 """1xx answers to one request; no server has a use for so many."""
 
 
 # The states: plain numbers of the module, for they are compared several times a request.
-_IDLE, _HEAD, _BODY, _TUNNEL, _CLOSED = range(5)
+_IDLE, _HEAD, _BODY, _CLOSED = range(4)
 
 
 class ClientConnection(asyncio.Protocol, Timed):
@@ -40,8 +39,8 @@ class ClientConnection(asyncio.Protocol, Timed):
         "_chunked", "_chunks_to", "_clock", "_deadlines", "_decoder", "_ending", "_full", "_head",
         "_interims", "_keep_alive", "_known", "_limits", "_method", "_moving", "_on_closed",
         "_outbox", "_passing", "_paused", "_quick", "_request_done", "_sink", "_state",
-        "_takes_whole", "_transport", "_unfinished", "_upgrading", "heard_at", "keep_alive_for",
-        "resting_since", "tunnel",
+        "_takes_whole", "_transport", "_unfinished", "_upgraded", "_upgrading", "heard_at",
+        "keep_alive_for", "resting_since",
     )  # fmt: skip
 
     def __init__(
@@ -90,7 +89,8 @@ class ClientConnection(asyncio.Protocol, Timed):
         self.keep_alive_for = inf
         """Seconds of rest that the server has announced it allows (`Keep-Alive: timeout=`)."""
         self.resting_since = 0.0
-        self.tunnel: Tunnel | None = None
+        self._upgraded: Upgraded | None = None
+        """What it has become, until that has ended."""
 
     # --- what the transport tells ---------------------------------------------------------------
 
@@ -124,9 +124,6 @@ class ClientConnection(asyncio.Protocol, Timed):
             quick.whole(head, data[end:])
         elif self._state == _HEAD:
             self._feed_head(data)
-        elif self._state == _TUNNEL:
-            if self.tunnel is not None:
-                self.tunnel.moved(self, data)
         else:
             self.close()  # nobody asked: whatever it is, the next answer must not begin with it
 
@@ -139,16 +136,12 @@ class ClientConnection(asyncio.Protocol, Timed):
 
     def pause_writing(self) -> None:
         self._full = True
-        if self.tunnel is not None:
-            self.tunnel.full(self)
-        elif (sink := self.in_steps()) is not None:
+        if (sink := self.in_steps()) is not None:
             sink.upstream_writable(ok=False)
 
     def resume_writing(self) -> None:
         self._full = False
-        if self.tunnel is not None:
-            self.tunnel.drained(self)
-        elif (sink := self.in_steps()) is not None:
+        if (sink := self.in_steps()) is not None:
             sink.upstream_writable(ok=True)
 
     # --- one request ----------------------------------------------------------------------------
@@ -274,12 +267,22 @@ class ClientConnection(asyncio.Protocol, Timed):
         elif self._state == _IDLE:
             self.close()  # rested for as long as its pool allows
 
-    def become_tunnel(self, tunnel: Tunnel) -> None:
+    def leave_to_tunnel(self) -> Upgraded:
+        """From within `Sink.upgraded`: the end of a tunnel, which whoever calls sets at once."""
         self._sink = None
-        self.tunnel = tunnel
-        self._state = _TUNNEL
-        self.deadline = inf
         self.resume()
+        self._let_go()
+        self._upgraded = Upgraded(
+            self._transport,
+            outbox=self._outbox,
+            deadlines=self._deadlines,
+            gone=self._tunnel_gone,
+        )
+        return self._upgraded
+
+    def _tunnel_gone(self) -> None:
+        self._upgraded = None
+        self._on_closed(self)
 
     def close(self) -> None:
         """End it at once; its sink hears nothing."""
@@ -291,28 +294,10 @@ class ClientConnection(asyncio.Protocol, Timed):
 
     def fail(self, detail: str) -> None:
         """End it at once; its sink hears that the answer is lost."""
-        if self.tunnel is not None:
-            self.tunnel.close()
-        self._fail(Lost(detail))
-
-    # --- as the end of a tunnel -----------------------------------------------------------------
-
-    def write_raw(self, data: bytes) -> None:
-        self._outbox.write(self._transport, data)
-
-    def pause_raw(self) -> None:
-        self.pause()
-
-    def resume_raw(self) -> None:
-        self.resume()
-
-    def close_raw(self) -> None:
-        self.tunnel = None
-        if self._state != _CLOSED:
-            self._let_go()
-            Farewell(
-                self._transport, deadlines=self._deadlines, gone=lambda: self._on_closed(self)
-            ).flush()
+        if self._upgraded is not None:
+            self._upgraded.close()
+        else:
+            self._fail(Lost(detail))
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -436,11 +421,7 @@ class ClientConnection(asyncio.Protocol, Timed):
     # --- endings --------------------------------------------------------------------------------
 
     def _ended_by_peer(self, detail: str, *, broken: bool = False, reset: bool = False) -> None:
-        if self.tunnel is not None:
-            tunnel, self.tunnel = self.tunnel, None
-            self.close()
-            tunnel.lost(self)
-        elif self._state == _BODY and self._decoder is not None and not broken:
+        if self._state == _BODY and self._decoder is not None and not broken:
             if self._decoder.eof():
                 self._keep_alive = False
                 self._complete(self._decoder.trailers, b"")

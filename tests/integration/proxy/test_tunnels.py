@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from activator.proxy.handler import Exchange
+from activator.wire.client import ClientConnection
+from activator.wire.tunnel import Tunnel
+from activator.wire.upgraded import Upgraded
+from tests.leftovers import collected
 from tests.rawclient import Cut
 from tests.stage import Stage, request, stage
 from tests.support import eventually
@@ -206,3 +211,22 @@ async def test_switching_protocols_unasked_is_no_answer() -> None:
         reply = await s.get()
 
         assert (reply.status, reply.why) == (502, "upstream_unreachable")
+
+
+@pytest.mark.parametrize("who", ["client", "replica", "we", "a stop"])
+async def test_nothing_of_it_is_left_to_be_collected(who: str) -> None:
+    async with stage(echo) as s:
+        with collected(Exchange, ClientConnection, Upgraded, Tunnel) as left:
+            client = await opened(s)
+            client.send(b"words")
+            assert await client.exactly(5) == b"words"
+            if who == "client":
+                client.reset()
+            elif who == "replica":
+                s.replica.drop_connections()
+            elif who == "a stop":
+                next(iter(s.live.replicas.values())).pool.abort()
+            else:
+                s.live.gate.close_tunnels()
+            await eventually(lambda: not s.live.gate.demand and not s.proxy.connections)
+        assert not left

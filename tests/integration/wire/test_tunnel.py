@@ -40,12 +40,12 @@ class Switching(Asked):
     def upgraded(self, head: ResponseHead, rest: bytes) -> None:
         scene, client, replica = self.scene, self.heard.connection, self.scene.connections[-1]
         loop = asyncio.get_running_loop()
-        tunnel = Tunnel(client, replica, clock=loop.time, ended=scene.ended.append)
+        end = replica.leave_to_tunnel()
+        tunnel = end.tunnel = Tunnel(client, end, clock=loop.time, ended=scene.ended.append)
         scene.tunnels.append(tunnel)
-        replica.become_tunnel(tunnel)
         client.become_tunnel(b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\n", tunnel)
         if rest:
-            tunnel.moved(replica, rest)
+            tunnel.moved(end, rest)
 
 
 class Scene:
