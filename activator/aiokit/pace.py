@@ -7,6 +7,8 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from activator.aiokit.tasks import Tasks
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -22,6 +24,7 @@ class Pace:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._to_call: deque[Callable[[], object]] = deque()
         self._scheduled = False
+        self._tasks = Tasks("pace")
 
     async def turn(self) -> None:
         """At once unless many were before in this turn of the loop; then in order of coming."""
@@ -35,7 +38,7 @@ class Pace:
 
     def call(self, wakes: Callable[[], object]) -> None:
         """Soon, beside as many others in one turn of the loop: what wakes somebody who would come
-        for a turn."""
+        for a turn. One that fails is reported, and keeps nobody else from going on."""
         self._to_call.append(wakes)
         self._schedule()
 
@@ -47,8 +50,9 @@ class Pace:
     def _go_on(self) -> None:
         self._scheduled = False
         self._left = self._at_once
-        for _ in range(min(self._at_once, len(self._to_call))):
-            self._to_call.popleft()()
+        to_call = self._to_call
+        some = [to_call.popleft() for _ in range(min(self._at_once, len(to_call)))]
+        self._tasks.tell_each(some)
         while self._left and self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():  # it was cancelled

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
 
 from activator.aiokit.pace import Pace
+from tests.faults import failures
 from tests.slicing import Turns
+
+if TYPE_CHECKING:
+    import pytest
 
 
 class Crowd:
@@ -77,3 +83,22 @@ async def test_many_who_are_woken_at_the_same_moment_are_woken_a_few_at_a_time()
             await asyncio.sleep(0)
 
     assert turns.longest == 3
+
+
+async def test_one_that_fails_is_told_and_keeps_nobody_else_from_going_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pace, woken = Pace(3), list[int]()
+
+    def breaks() -> None:
+        raise RuntimeError("a bug")
+
+    crowd = Crowd(pace)
+    going = [asyncio.get_running_loop().create_task(crowd.go(number)) for number in range(5)]
+    for number in range(5):
+        pace.call(breaks if number in (1, 4) else partial(woken.append, number))
+    async with asyncio.timeout(5.0):
+        await asyncio.gather(*going)
+
+    assert woken == [0, 2, 3]
+    assert failures(caplog) == ["pace/listener"] * 2
