@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING
 
 from activator.aiokit.pace import Pace
 from activator.aiokit.tasks import Tasks
+from activator.control.account import Account
 from activator.control.coldstart import ColdStarts
+from activator.control.errands import Errands
+from activator.control.everywhere import Everywhere
 from activator.control.member import EndpointMember
+from activator.control.observing import Observer
 from activator.control.prober import Prober
-from activator.control.report import endpoint_status, gauges, outlook, usage
-from activator.control.scaling import Scaler
+from activator.control.report import endpoint_status, gauges, outlook, waiting_for
+from activator.control.rotation import Rotation
 from activator.control.verbs import Verbs
-from activator.coordination.ledger_entry import shared_id
-from activator.core.costs import Ledger
-from activator.core.duty import Duty
 from activator.core.effects import (
     Answer,
     AskQuiet,
@@ -36,10 +37,9 @@ from activator.core.effects import (
 )
 from activator.core.endpoint import Owner
 from activator.core.history import Day, History
-from activator.core.lifecycle import Ended, Lifecycle, Observation, SeenReplica, State
+from activator.core.lifecycle import Lifecycle, State
 from activator.core.usage import NOTHING
-from activator.drivers.base import DriverError, Phase, Snapshot
-from activator.errors import fault_of_ours
+from activator.drivers.base import Phase, Snapshot
 from activator.upstream.refusals import failed_start
 
 if TYPE_CHECKING:
@@ -47,14 +47,13 @@ if TYPE_CHECKING:
 
     from activator.control.prober import Probes
     from activator.coordination.base import DemandBoard, Lease, Wishes
-    from activator.core.effects import Effect, FailedStart
-    from activator.core.endpoint import Endpoint, Replica
+    from activator.core.effects import Effect
+    from activator.core.endpoint import Endpoint
     from activator.core.status import EndpointStatus
     from activator.core.usage import Usage
-    from activator.drivers.base import Driver, Sighting
+    from activator.drivers.base import Driver
     from activator.telemetry.events import EventLog
-    from activator.telemetry.metrics import Gauges
-    from activator.upstream.registry import LiveEndpoint, LiveReplica
+    from activator.upstream.registry import LiveEndpoint
 
 _log = logging.getLogger("activator.control")
 
@@ -88,94 +87,81 @@ class Controller:
     ) -> None:
         """`pace`: shared with those that may wake at the same moment."""
         endpoint = live.endpoint
-        self._pace = pace or Pace()
         self.name = endpoint.name
         self.live = live
+        self.scalable = scalable
+        self._driver = driver
+        self._board = board
+        self._lease = lease
+        self._wishes = wishes
+        self._events = events
+        self._clock = clock
+        self._pace = pace or Pace()
+        self._wake = asyncio.Event()
+        wake = self._wake.set
+        self._tasks = Tasks(
+            f"control/{self.name}", on_failure=partial(_task_failed, events, self.name)
+        )
+        self.snapshot = Snapshot(wanted=0)
+        self._untaken: Snapshot | None = None
+        """What the driver told last, if it could not be taken in."""
+        self._reported = False
         self.life = Lifecycle(endpoint.scale, now=clock(), scalable=scalable)
         self.cold_starts = ColdStarts(live.metrics, clock=clock)
-        self.costs = Ledger(
-            now=clock(),
-            always_on=max(endpoint.scale.min, 1),
-            price_per_hour=endpoint.cost_per_replica_hour,
-        )
-        self.serving = Ledger(now=clock())
-        """Replica time during which requests could be sent; the rest of `costs` is starting,
-        stopping or out of rotation."""
-        self._history = History(self.life.state, at=time.time())
-        self.snapshot = Snapshot(wanted=0)
-        self.leaving: frozenset[str] = frozenset()
-        """Ids that receive nothing new: retired, or told to go and not yet gone."""
+        self.account = Account(endpoint, cold_starts=self.cold_starts, clock=clock)
+        self.rotation = Rotation(live, account=self.account, paces=scalable)
+        self._everywhere = Everywhere(live, board)
         self.prober = Prober(
             probes,
             endpoint.probe,
             clock=clock,
-            load=self._in_flight,
-            progressed=self._progressed,
+            load=self._everywhere.in_flight,
+            progressed=self.rotation.progressed,
             awaited=self._is_awaited,
             changed=self._readiness_changed,
             name=self.name,
         )
         self.prober.stall = endpoint.stall
-        self._wake = asyncio.Event()
-        self._member = EndpointMember(
-            live,
+        self._member = EndpointMember(live, driver, offer=self._offer, wake=wake)
+        self._errands = Errands(
+            self.name, driver=driver, board=board, lease=lease, tasks=self._tasks, wake=wake
+        )
+        self._observer = Observer(
             driver,
-            offer=self._offer,
-            wake=self._wake.set,
+            prober=self.prober,
+            everywhere=self._everywhere,
+            errands=self._errands,
+            lease=lease,
         )
         self.verbs = Verbs(
             self.name,
             life=self.life,
             gate=live.gate,
             events=events,
-            wake=self._wake.set,
-            refused=lambda: None if self._scaling else (self._scale_error or ""),
+            wake=wake,
+            refused=self._errands.refusal,
         )
-        self._driver = driver
-        self._scaler = Scaler(self.name, driver=driver, board=board)
-        self.scalable = scalable
-        self._board = board
-        self._lease = lease
-        self._wishes = wishes
-        self._events = events
-        self._clock = clock
-        self._tasks = Tasks(
-            f"control/{self.name}", on_failure=partial(_task_failed, events, self.name)
-        )
-        self._untaken: Snapshot | None = None
-        """What the driver told last, if it could not be taken in."""
-        self._reported = False
-        self._scaling = False
-        self._scale_error: str | None = None
-        self._scale_lasting = False
-        self._quiet: bool | None = None
-        self._questions = 0
+        self._history = History(self.life.state, at=time.time())
         self._unfollow: Callable[[], None] | None = None
         """Ends being told of changes of the lease."""
-        self._ever_ready: set[str] = set()
-        self._adopted: frozenset[str] = frozenset()
         self._driver_task: asyncio.Task[None] | None = None
         self._loop_task: asyncio.Task[None] | None = None
-        self.is_retired = False
-        self._reached: dict[str, LiveReplica] = {}
-        """Replicas that were offered, by the id they were offered under, while anything is in
-        flight there."""
 
     def start(self) -> None:
         """Take the endpoint over."""
         live = self.live
         live.gate.wake = self._wake.set
-        live.refusal = self._refusal
+        live.refusal = lambda: self.life.refusal(now=self._clock())
         live.eta = self.cold_starts.remaining
-        live.waiting_for = self._waiting_for
+        live.waiting_for = partial(waiting_for, self)
         live.outlook = lambda: outlook(self, now=self._clock())
         live.unreachable = self.prober.refused
         live.answered = self._answered
         live.state = lambda: self.life.state.value
         live.record = partial(self._events.record, self.name)
-        live.metrics.gauges = self._gauges
-        live.gate.held_elsewhere = self._held_elsewhere
-        live.keys.used_elsewhere = self._used_elsewhere
+        live.metrics.gauges = lambda: gauges(self, now=self._clock())
+        live.gate.held_elsewhere = self._everywhere.held_elsewhere
+        live.keys.used_elsewhere = self._everywhere.used_elsewhere
         self._board.join(self.name, self._member)
         self._wishes.join(self.name, self.verbs)
         # which all endpoints are told of at the same moment
@@ -195,11 +181,7 @@ class Controller:
         self.life.reconfigure(endpoint.scale)
         self.prober.reconfigure(endpoint.probe)
         self.prober.stall = endpoint.stall
-        self.costs.reprice(
-            always_on=max(endpoint.scale.min, 1),
-            price_per_hour=endpoint.cost_per_replica_hour,
-            now=self._clock(),
-        )
+        self.account.reprice(endpoint)
         self._wake.set()
 
     def remember(self) -> None:
@@ -215,7 +197,7 @@ class Controller:
 
     def usage(self) -> Usage:
         """Since this controller was made."""
-        return usage(self, now=self._clock())
+        return self.account.usage()
 
     @property
     def is_at_rest(self) -> bool:
@@ -238,20 +220,13 @@ class Controller:
         if snapshot.is_blind:
             self.snapshot = snapshot  # there is nothing to decide from yet
             return
-        if not self._reported:
-            self._reported = True
-            self._adopted = frozenset(each.id for each in snapshot.replicas)
+        self._reported = True
         self._member.saw(self.snapshot, snapshot)
         self.snapshot = snapshot
-        started = [each for each in snapshot.replicas if each.phase is Phase.STARTED]
-        self.leaving &= {each.id for each in snapshot.replicas}
-        for each in snapshot.replicas:
-            if self.prober.ready_at(each.id) is not None:
-                self._ever_ready.add(each.id)
-        told = {each.id for each in snapshot.replicas} | {each.id for each in snapshot.exits}
-        self._ever_ready &= told
-        self.prober.watch(started)
-        self.costs.observe(len(snapshot.replicas), now=self._clock())
+        self.rotation.saw(snapshot)
+        self._observer.saw(snapshot)
+        self.prober.watch(each for each in snapshot.replicas if each.phase is Phase.STARTED)
+        self.account.runs(len(snapshot.replicas))
         self._offer()
         self._board.saw(self.name, fence=snapshot.fence, empty=not snapshot.wanted)
         self._wake.set()
@@ -260,10 +235,10 @@ class Controller:
         for each in self.snapshot.replicas:
             ready_at = self.prober.ready_at(each.id)
             if ready_at is not None and self.prober.ready(each.id) is not None:
-                self._ever_ready.add(each.id)
+                self._observer.note_ready(each.id)
                 phases = self.cold_starts.became_ready(each, ready_at=ready_at)
                 if phases:
-                    self.costs.started(sum(phases.values()))
+                    self.account.started(sum(phases.values()))
                     words = ", ".join(f"{phase} {took:.2f} s" for phase, took in phases.items())
                     self._events.record(
                         self.name, "replica_ready", words, replica=each.id, **phases
@@ -283,25 +258,7 @@ class Controller:
             )
 
     def _offer(self) -> None:
-        """Tell the gate whom it may send requests to, at once: a grant may follow from it."""
-        offered: list[tuple[Replica, bool]] = []
-        # with none wanted, all that are still seen are on their way out
-        nobody = self.is_retired or not self.snapshot.wanted
-        out = self.leaving | self._member.withheld
-        for each in () if nobody else self.snapshot.replicas:
-            if each.phase is Phase.STARTED and each.id not in out:
-                replica = self.prober.ready(each.id)
-                if replica is not None:
-                    offered.append((replica, self.scalable and each.id not in self._adopted))
-        self.serving.observe(len(offered), now=self._clock())
-        self.live.keys.serving(len(offered), now=self._clock())
-        self.live.offer(offered)
-        reached = self._reached | self.live.replicas
-        self._reached = {
-            name: replica
-            for name, replica in reached.items()
-            if name in self.live.replicas or self.live.gate.load(name)
-        }
+        self.rotation.offer(self.snapshot, ready=self.prober.ready, withheld=self._member.withheld)
 
     def _is_awaited(self) -> bool:
         """Somebody waits for a replica, whoever it is that will tell them of it."""
@@ -309,10 +266,6 @@ class Controller:
             return True
         gate = self.live.gate
         return bool(gate.held or gate.held_elsewhere()[0] or self.live.queued())
-
-    def _progressed(self, replica_id: str) -> float | None:
-        replica = self._reached.get(replica_id)
-        return replica.last_byte if replica else None
 
     # --- the loop -------------------------------------------------------------------------------
 
@@ -341,9 +294,10 @@ class Controller:
 
     def _observe(self) -> float | None:
         """Look once and act; the moment at which to look again at the latest."""
-        now = self._clock()
+        now, life = self._clock(), self.life
+        seen = self._observer.look(self.snapshot, is_starting=life.state is State.ACTIVATING)
         wake_at: float | None = None
-        for effect in self.life.observe(self._observation(), now=now):
+        for effect in life.observe(seen, now=now):
             if isinstance(effect, WakeAt):
                 wake_at = effect.at
             else:
@@ -368,79 +322,20 @@ class Controller:
             return False
         return policy.owner is Owner.ACTIVATOR and policy.max > max(policy.min, 1)
 
-    def _observation(self) -> Observation:
-        return Observation(
-            demand=self._board.demand(self.name)
-            + self.live.queued()
-            + self.live.gate.take_sought(),
-            wanted=self.snapshot.wanted,
-            replicas=tuple(
-                self._seen_replica(each)
-                for each in self.snapshot.replicas
-                if each.phase is not Phase.STOPPING
-            ),
-            held_up=self._is_held_up,
-            last_ended=self._board.last_ended(self.name),
-            ended=tuple(
-                Ended(each.id, each.cause, was_ready=each.id in self._ever_ready)
-                for each in self.snapshot.exits
-            ),
-            quiet=self._quiet,
-            scaling=self._scaling,
-            scale_error=self._scale_error,
-            scale_lasting=self._scale_lasting,
-            out_of_touch=bool(self.snapshot.trouble),
-            remembered=self.snapshot.remembered,
-            autoscaler=self.snapshot.autoscaler,
-            leading=self._lease.leading,
-            may_start=self._lease.duty is Duty.SERVES,
-            unsure_until=self._board.unsure_until(self.name),
-        )
-
-    @property
-    def _is_held_up(self) -> bool:
-        phases = {each.phase for each in self.snapshot.replicas}
-        return Phase.STOPPING in phases and phases <= {Phase.STOPPING, Phase.REQUESTED}
-
-    def _in_flight(self, replica_id: str) -> int:
-        """Over all activators. Whoever shares slots has heard more than this, but maybe not since
-        it had a request itself."""
-        name = shared_id(replica_id)
-        elsewhere = self._board.elsewhere(self.name).loads
-        return self.live.gate.loads.get(name, 0) + elsewhere.get(name, 0)
-
-    def _seen_replica(self, sighting: Sighting) -> SeenReplica:
-        name, ready = sighting.id, self.prober.ready(sighting.id) is not None
-        is_waited_for = not ready and self.life.state is State.ACTIVATING
-        progressed = self.prober.progressed(name)
-        return SeenReplica(
-            name,
-            ready=ready,
-            in_flight=self.prober.load(name),
-            last_byte=-inf if progressed is None else progressed,
-            reason=self.prober.reason(name) or sighting.detail,
-            last_lines=self._driver.last_lines(name) if is_waited_for else (),
-            is_retrying=sighting.is_retrying,
-            no_capacity=sighting.no_capacity,
-            ordinal=sighting.ordinal,
-        )
-
     def _carry_out(self, effect: Effect) -> None:
         match effect:
             case SetReplicas():
                 self._scale(effect)
             case AskQuiet():
-                self._forget_quiet()
-                self._scaler.prepare(self.snapshot.fence)
-                self._tasks.spawn(self._ask_quiet(), name="quiet")
+                self._errands.ask_quiet(fence=self.snapshot.fence)
             case Revive():
-                self._forget_quiet()
+                self._errands.forget_quiet()
                 self._board.revive(self.name)
             case Retire(victims):
-                self.leaving = frozenset(victims)
+                self.rotation.retire(victims)
                 self._offer()
             case FailHeld(cause, retry_after):
-                self.costs.started(self.cold_starts.failed())
+                self.account.started(self.cold_starts.failed())
                 self.live.gate.refuse_held(failed_start(cause, retry_after=retry_after))
             case Answer():
                 self.verbs.answered(effect)
@@ -450,7 +345,9 @@ class Controller:
                 raise AssertionError("WakeAt is the loop's")
 
     def _scale(self, order: SetReplicas) -> None:
-        wanted = self.snapshot.wanted
+        self.rotation.leave(order.victims)
+        self._offer()
+        self._errands.scale(order, seen=self.snapshot, refused=self._put_back)
         staying = [each for each in self.snapshot.replicas if each.phase is not Phase.STOPPING]
         direction = "up" if order.count > len(staying) else "down"
         self.live.metrics.scaled(direction=direction, reason=order.reason)
@@ -461,87 +358,20 @@ class Controller:
             f"scaling_{direction}",
             order.reason,
             replicas=order.count,
-            before=wanted,
+            before=self.snapshot.wanted,
             **({"request_id": cause} if cause else {}),
         )
-        self._scaling = True
-        self.leaving |= frozenset(order.victims)
+
+    def _put_back(self, order: SetReplicas) -> None:
+        """It was not taken: whoever was to go stays."""
+        self.rotation.stay(order.victims)
         self._offer()
-        agreed = order.count == 0 and self._quiet is True
-        if order.count == 0:
-            self._forget_quiet()
-        self._tasks.spawn(self._ask_driver(order, self.snapshot, agreed=agreed), name="scale")
-
-    async def _ask_driver(self, order: SetReplicas, seen: Snapshot, *, agreed: bool) -> None:
-        """`seen`: what it was decided upon."""
-        try:
-            if self._lease.duty is not Duty.SERVES:  # no longer: this process may have been stopped
-                raise DriverError("another activator may serve by now")
-            await self._scaler.carry_out(order, agreed=agreed, before=seen.wanted, fence=seen.fence)
-        except DriverError as error:
-            self._not_carried_out(order, error)
-        except Exception as bug:
-            self._tasks.tell_failure("scale", bug)
-            why = fault_of_ours(bug)
-            self._not_carried_out(order, DriverError(why))
-        else:
-            self._scale_error = None
-        finally:
-            self._scaling = False
-            self._wake.set()
-
-    def _not_carried_out(self, order: SetReplicas, why: DriverError) -> None:
-        self._scale_error, self._scale_lasting = str(why), why.lasting
-        self.leaving -= frozenset(order.victims)
-        self._offer()
-
-    def _forget_quiet(self) -> None:
-        self._quiet = None
-        self._questions += 1
-
-    async def _ask_quiet(self) -> None:
-        question = self._questions
-        try:
-            quiet = await self._scaler.ask_quiet()
-        except Exception as bug:
-            self._tasks.tell_failure("quiet", bug)
-            quiet = False  # nothing is stopped on an answer that is not known
-        if question == self._questions:  # nobody has called it off meanwhile
-            self._quiet = quiet
-            self._wake.set()
-
-    def _held_elsewhere(self) -> tuple[int, int]:
-        share = self._board.elsewhere(self.name)
-        return share.held, share.held_bytes
-
-    def _used_elsewhere(self) -> bool:
-        """Another activator has a request, or had the last one."""
-        board = self._board
-        is_last = board.last_ended(self.name) <= self.live.gate.last_ended
-        return bool(board.elsewhere(self.name).demand) or not is_last
-
-    # --- what the proxy and operators are told --------------------------------------------------
-
-    def _refusal(self) -> tuple[FailedStart, float] | None:
-        return self.life.refusal(now=self._clock())
-
-    def _waiting_for(self) -> str:
-        if self.live.gate.paused:
-            return "the endpoint is paused"
-        if not self.live.cold:
-            return "every slot is taken"
-        reasons = [self.prober.reason(each.id) or each.detail for each in self.snapshot.replicas]
-        told = "; ".join(reason for reason in (*reasons, self.snapshot.trouble) if reason)
-        return f"no replica is ready ({told})" if told else "no replica is ready"
-
-    def _gauges(self) -> Gauges:
-        return gauges(self, now=self._clock())
 
     # --- endings --------------------------------------------------------------------------------
 
     async def retire(self, *, within: float) -> None:
         """Give the replicas nothing new, order no others, let these finish what they have."""
-        self.is_retired = True
+        self.rotation.close()
         if self._loop_task is not None:
             self._loop_task.cancel()
         self._offer()

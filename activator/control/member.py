@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from activator.control.rotation import NOBODY
 from activator.coordination.base import Share
 from activator.drivers.base import DriverError, Phase
 
@@ -38,7 +39,7 @@ class EndpointMember:
         self._driver = driver
         self._offer = offer
         self._wake = wake
-        self.withheld: frozenset[str] = frozenset()
+        self.withheld = NOBODY
         """Ids that get nothing new because this activator has given its word."""
 
     def follow(self, stirred: Callable[[], None]) -> None:
@@ -78,13 +79,15 @@ class EndpointMember:
 
     def saw(self, before: Snapshot, now: Snapshot) -> None:
         """Who has gone need not be withheld any more. One that has not been seen yet may come."""
+        if not self.withheld:
+            return
         there = {each.id for each in now.replicas if each.phase is not Phase.STOPPING}
         known = {each.id for each in (*before.replicas, *now.replicas)}
-        self.withheld -= known - there
+        self.withheld = self.withheld - (known - there) or NOBODY
 
     def revive(self) -> None:
         if self.withheld:
-            self.withheld = frozenset()
+            self.withheld = NOBODY
             self._offer()
         self._live.gate.revive()
 

@@ -1,4 +1,5 @@
-"""What is told of an endpoint: its status for operators, its gauges for Prometheus."""
+"""What is told of an endpoint: its status for operators, its gauges for Prometheus, and in words
+what those who wait for it are waiting for."""
 
 from __future__ import annotations
 
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING
 from activator.core.lifecycle import State
 from activator.core.outlook import Outlook
 from activator.core.status import EndpointStatus, ReplicaStatus
-from activator.core.usage import Usage, day_of
+from activator.core.usage import day_of
 from activator.drivers.base import Phase
 from activator.telemetry.metrics import Gauges
 
 if TYPE_CHECKING:
     from activator.control.controller import Controller
     from activator.core.key_usage import KeyMeter
+    from activator.core.usage import Usage
     from activator.drivers.base import Sighting
     from activator.upstream.registry import LiveEndpoint
 
@@ -24,9 +26,9 @@ _ORDER = (Phase.STOPPING, *(phase for phase in Phase if phase is not Phase.STOPP
 
 
 def endpoint_status(control: Controller, *, today: Usage, now: float) -> EndpointStatus:
-    live, life, costs = control.live, control.life, control.costs
+    live, life, costs = control.live, control.life, control.account.costs
     endpoint, gate = live.endpoint, live.gate
-    costs.observe(len(control.snapshot.replicas), now=now)
+    control.account.read()
     refusal = life.refusal(now=now)
     starting = life.state in (State.ACTIVATING, State.INACTIVE, State.FAILED)
     return EndpointStatus(
@@ -79,6 +81,18 @@ def outlook(control: Controller, *, now: float) -> Outlook:
     )
 
 
+def waiting_for(control: Controller) -> str:
+    """What a request that waits is waiting for, in words."""
+    live, seen = control.live, control.snapshot
+    if live.gate.paused:
+        return "the endpoint is paused"
+    if not live.cold:
+        return "every slot is taken"
+    reasons = [control.prober.reason(each.id) or each.detail for each in seen.replicas]
+    told = "; ".join(reason for reason in (*reasons, seen.trouble) if reason)
+    return f"no replica is ready ({told})" if told else "no replica is ready"
+
+
 def _fallback(live: LiveEndpoint, *, now: float) -> str | None:
     if live.fallback is None:
         return None
@@ -86,9 +100,9 @@ def _fallback(live: LiveEndpoint, *, now: float) -> str | None:
 
 
 def gauges(control: Controller, *, now: float) -> Gauges:
-    costs, serving, gate = control.costs, control.serving, control.live.gate
-    costs.observe(len(control.snapshot.replicas), now=now)
-    serving.observe(len(control.live.replicas), now=now)
+    account, gate = control.account, control.live.gate
+    account.read()
+    costs, serving = account.costs, account.serving
     since = gate.held_since
     replicas: dict[str, int] = {}
     for each in control.snapshot.replicas:
@@ -119,21 +133,6 @@ def _key_seconds(keys: KeyMeter, *, now: float) -> dict[tuple[str, str], float]:
     }
 
 
-def usage(control: Controller, *, now: float) -> Usage:
-    costs, serving = control.costs, control.serving
-    costs.observe(len(control.snapshot.replicas), now=now)
-    serving.observe(len(control.live.replicas), now=now)
-    return Usage(
-        ready_seconds=serving.used,
-        other_seconds=max(0.0, costs.used - serving.used),
-        saved_seconds=costs.saved,
-        cost=costs.cost,
-        saved=costs.cost_saved,
-        cold_starts=control.cold_starts.count,
-        cold_start_cost=costs.start_cost,
-    )
-
-
 def _replica(control: Controller, sighting: Sighting, now: float) -> ReplicaStatus:
     ready = control.prober.ready(sighting.id)
     ready_at = control.prober.ready_at(sighting.id)
@@ -152,7 +151,7 @@ def _replica(control: Controller, sighting: Sighting, now: float) -> ReplicaStat
 def _phase(control: Controller, sighting: Sighting) -> str:
     if sighting.phase is not Phase.STARTED:
         return sighting.phase.value
-    if sighting.id in control.leaving or control.is_retired:
+    if control.rotation.is_leaving(sighting.id):
         return "retiring"
     if control.prober.ready(sighting.id) is not None:
         return "ready"

@@ -45,12 +45,12 @@ class Ledger:
 
     def observe(self, replicas_up: int, *, now: float) -> None:
         """From `now` on so many replicas are up; what was up until now is booked."""
-        self._book(now)
+        self.book(now=now)
         self._up = replicas_up
 
     def reprice(self, *, always_on: int, price_per_hour: float, now: float) -> None:
         """A changed configuration: holds from `now` on, the past keeps its price."""
-        self._book(now)
+        self.book(now=now)
         self._always_on = max(always_on, 1)
         self._price = price_per_hour
 
@@ -58,7 +58,8 @@ class Ledger:
         """A start from zero has ended, well or not, after so long."""
         self.start_cost += seconds * self._price / _HOUR
 
-    def _book(self, now: float) -> None:
+    def book(self, *, now: float) -> None:
+        """What was up until now, and goes on."""
         passed = now - self._seen_at
         if passed <= 0:
             return

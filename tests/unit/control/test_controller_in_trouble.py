@@ -245,7 +245,7 @@ async def test_an_order_is_over_though_what_follows_its_failure_meets_a_fault_of
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with world() as w:
-        Faulty(monkeypatch, w.control, "_not_carried_out")
+        Faulty(monkeypatch, w.control, "_put_back")
         w.driver.refuse_next("the socket is away")
         caller = w.call()
         await w.until(lambda: caller.replica)
