@@ -323,6 +323,15 @@ class Controller:
         return policy.owner is Owner.ACTIVATOR and policy.max > max(policy.min, 1)
 
     def _carry_out(self, effect: Effect) -> None:
+        """One that meets a bug keeps no other from being carried out: none is asked for twice."""
+        try:
+            self._do(effect)
+        except Exception as bug:
+            self._tasks.tell_failure("effect", bug)
+            if isinstance(effect, SetReplicas) and not self._errands.is_scaling:
+                self._errands.refuse(bug)
+
+    def _do(self, effect: Effect) -> None:
         match effect:
             case SetReplicas():
                 self._scale(effect)
@@ -335,8 +344,8 @@ class Controller:
                 self.rotation.retire(victims)
                 self._offer()
             case FailHeld(cause, retry_after):
-                self.account.started(self.cold_starts.failed())
                 self.live.gate.refuse_held(failed_start(cause, retry_after=retry_after))
+                self.account.started(self.cold_starts.failed())
             case Answer():
                 self.verbs.answered(effect)
             case Record(action, reason):
@@ -348,6 +357,7 @@ class Controller:
         self.rotation.leave(order.victims)
         self._offer()
         self._errands.scale(order, seen=self.snapshot, refused=self._put_back)
+        # told once it is on its way, whatever becomes of what is told
         staying = [each for each in self.snapshot.replicas if each.phase is not Phase.STOPPING]
         direction = "up" if order.count > len(staying) else "down"
         self.live.metrics.scaled(direction=direction, reason=order.reason)

@@ -128,5 +128,10 @@ class Errands:
             self.is_scaling = False
             self._wake()
 
+    def refuse(self, bug: Exception) -> None:
+        """The latest order could not be given at all."""
+        self._not_taken(DriverError(fault_of_ours(bug)))
+        self._wake()
+
     def _not_taken(self, why: DriverError) -> None:
         self.error, self.is_lasting = str(why), why.lasting

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from activator.control.errands import Errands
 from activator.core.effects import FailedStart
 from activator.core.endpoint import ScalePolicy
 from activator.core.readiness import Answer
@@ -196,6 +197,42 @@ async def test_the_loop_goes_on_after_a_fault_of_ours(monkeypatch: pytest.Monkey
 
         assert w.actions.count("control_failed") == 3
         caller.done()
+
+
+async def test_an_effect_that_meets_a_fault_of_ours_keeps_no_other_from_being_carried_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world() as w:
+        await asyncio.sleep(1.0)
+        Faulty(monkeypatch, w.events, "record")
+        caller = w.call()
+        await w.until(lambda: caller.replica)
+
+        assert w.actions[:2] == ["control_failed", "scaling_up"]  # the first was "activating"
+        assert "rescaled" not in w.actions
+        assert w.orders == [1]
+        caller.done()
+
+
+async def test_an_order_that_cannot_be_given_for_a_fault_of_ours_was_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world() as w:
+        caller = w.call()
+        await w.until(lambda: caller.replica)
+        caller.done()
+        Faulty(monkeypatch, Errands, "scale")
+        await w.until(lambda: "refused" in w.actions)
+        late = w.call()
+
+        await w.until(lambda: late.replica)
+        assert late.replica is not None
+        assert late.replica.id == "m-1"
+        assert w.actions.count("control_failed") == 1
+        assert "rescaled" not in w.actions
+        late.done()
+        await w.until(lambda: w.state == "inactive")
+        assert w.orders == [1, 0]
 
 
 async def test_a_snapshot_that_could_not_be_taken_in_is_taken_in_again(
