@@ -1,14 +1,17 @@
 """What one controller's endpoint has used and saved since it took the endpoint over.
 
-Counting is `core.costs`'.
+Counting is `core.costs`'. Decides who counts what while controllers of one endpoint take turns: the
+replicas of the one before finish what they have, for hours perhaps, and until they have, the next
+one has not begun. Every moment counts once, with the one that was the latest.
 """
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from activator.core.costs import Ledger
-from activator.core.usage import Usage
+from activator.core.usage import NOTHING, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,21 +23,59 @@ if TYPE_CHECKING:
 class Account:
     """Of one controller."""
 
-    __slots__ = ("_clock", "_cold_starts", "costs", "serving")
+    __slots__ = (
+        "_before",
+        "_clock",
+        "_cold_starts",
+        "_had",
+        "_inherited",
+        "_told",
+        "costs",
+        "serving",
+    )
 
     def __init__(
         self, endpoint: Endpoint, *, cold_starts: ColdStarts, clock: Callable[[], float]
     ) -> None:
         self.costs = Ledger(
-            now=clock(),
+            now=inf,
             always_on=max(endpoint.scale.min, 1),
             price_per_hour=endpoint.cost_per_replica_hour,
         )
-        self.serving = Ledger(now=clock())
+        self.serving = Ledger(now=inf)
         """Replica time during which requests could be sent; the rest of `costs` is starting,
         stopping or out of rotation."""
         self._cold_starts = cold_starts
         self._clock = clock
+        self._before: Account | None = None
+        """Whose replicas finish; this one has not begun."""
+        self._had = NOTHING
+        """What that had used when this one followed."""
+        self._inherited = NOTHING
+        """What that had used since, when it ended and this one began."""
+        self._told: Usage | None = None
+        """For good: another has followed, or it is over."""
+
+    def follow(self, before: Account) -> None:
+        """From now on this is the endpoint's; what `before` goes on to use counts here."""
+        before._told = before.usage()
+        # one that has not begun has counted what the one before it used
+        self._before = before._before or before
+        self._had = self._before._counted()
+
+    @property
+    def is_waiting(self) -> bool:
+        """For the replicas of the one before."""
+        return self._before is not None
+
+    def begin(self) -> None:
+        self._inherited, self._before = self._of_the_one_before(), None
+        now = self._clock()
+        self.costs.begin(now=now)
+        self.serving.begin(now=now)
+
+    def end(self) -> None:
+        self._told = self.usage()
 
     def runs(self, replicas: int) -> None:
         """So many are there from now on."""
@@ -62,6 +103,16 @@ class Account:
         self.serving.book(now=now)
 
     def usage(self) -> Usage:
+        """Up to now, or until another has followed."""
+        if self._told is not None:
+            return self._told
+        return self._counted() + self._of_the_one_before()
+
+    def _of_the_one_before(self) -> Usage:
+        return self._inherited if self._before is None else self._before._counted() - self._had
+
+    def _counted(self) -> Usage:
+        """All that its own replicas have used, and what was saved meanwhile."""
         self.read()
         costs, serving = self.costs, self.serving
         return Usage(

@@ -150,6 +150,7 @@ class Controller:
     def start(self) -> None:
         """Take the endpoint over."""
         live = self.live
+        self.account.begin()
         live.gate.wake = self._wake.set
         live.refusal = lambda: self.life.refusal(now=self._clock())
         live.eta = self.cold_starts.remaining
@@ -196,13 +197,13 @@ class Controller:
         return endpoint_status(self, today=today, now=self._clock())
 
     def usage(self) -> Usage:
-        """Since this controller was made."""
+        """Of its endpoint, since it was made and until another has followed."""
         return self.account.usage()
 
     @property
     def is_at_rest(self) -> bool:
         """There is no replica of it, so that all it does is to save money."""
-        return not self.snapshot.replicas
+        return not self.snapshot.replicas and not self.account.is_waiting
 
     # --- what happens ---------------------------------------------------------------------------
 
@@ -409,6 +410,7 @@ class Controller:
         self.live.offer(())
         await self.prober.aclose()
         await self._tasks.aclose()
+        self.account.end()
         if self._unfollow is not None:
             self._unfollow()
         self._wishes.leave(self.name)

@@ -102,6 +102,9 @@ class Supervisor:
         self._in_force[endpoint.name] = endpoint
 
     def _begin(self, control: Controller) -> None:
+        before = self._controllers.get(control.name) or self._finishing.get(control.name)
+        if before is not None:
+            control.account.follow(before.account)
         self._controllers[control.name] = control
         if control.name in self._finishing:
             self._waiting[control.name] = control
@@ -142,6 +145,7 @@ class Supervisor:
         name = control.name
         if self._waiting.get(name) is control:
             del self._waiting[name]  # it has not begun
+            control.account.end()
             return
         self._finishing[name] = control
         self._tasks.spawn(self._finish(control), name=f"finish {name}")

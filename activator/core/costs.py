@@ -30,6 +30,7 @@ class Ledger:
     )
 
     def __init__(self, *, now: float, always_on: int = 1, price_per_hour: float = 0.0) -> None:
+        """`now` infinite: no time counts before it is to `begin`."""
         self._always_on = max(always_on, 1)
         self._price = price_per_hour
         self._seen_at = now
@@ -42,6 +43,10 @@ class Ledger:
         self.cost_saved = 0.0
         self.start_cost = 0.0
         """Of what `cost` says, what one replica cost while a start from zero was waited for."""
+
+    def begin(self, *, now: float) -> None:
+        """Time counts from now on."""
+        self._seen_at = now
 
     def observe(self, replicas_up: int, *, now: float) -> None:
         """From `now` on so many replicas are up; what was up until now is booked."""

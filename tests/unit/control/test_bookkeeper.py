@@ -23,6 +23,7 @@ from tests.unit.control.house import endpoint, house
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
+    from activator.core.endpoint import Endpoint
     from activator.core.key_usage import KeyShare, KeyUse
     from activator.core.usage import DayUsage, Entry, Usage
     from tests.unit.control.house import House
@@ -33,6 +34,7 @@ MIDNIGHT = 86400.0
 MORNING = 1000.0
 PRICE = 3600.0
 """An hour: a second costs 1."""
+EPOCH = date(1970, 1, 1)
 
 
 class Book(MemoryCostBook):
@@ -67,12 +69,15 @@ class Firm:
         self.ahead = wall - self.loop.time()
         self.keepers = [self.hire(number) for number in range(len(houses))]
 
+    def wall(self) -> float:
+        return self.loop.time() + self.ahead
+
     def hire(self, number: int) -> Bookkeeper:
         return Bookkeeper(
             self.book,
             controls=lambda: self.houses[number].supervisor.by_name,
             leading=lambda: self.leader == number,
-            wall=lambda: self.loop.time() + self.ahead,
+            wall=self.wall,
         )
 
     async def used(self, name: str) -> float:
@@ -238,13 +243,77 @@ async def test_another_backend_goes_on_with_the_same_account() -> None:
         assert f.keepers[0].today("m").saved == pytest.approx(40.0, abs=0.1)
 
 
+def used_and_saved(usage: Usage) -> tuple[float, float]:
+    """Seconds that a replica ran, and that it would have."""
+    return usage.ready_seconds + usage.other_seconds, usage.saved_seconds
+
+
+async def booked(f: Firm) -> tuple[float, float]:
+    """The same, once all until now is in the book: what has just begun is in the next entry."""
+    await asyncio.sleep(20.1 - f.wall() % 10.0)
+    (told,) = await f.book.days(EPOCH, EPOCH)
+    return used_and_saved(told.usage)
+
+
+def with_backend(f: Firm, command: str) -> Endpoint:
+    before = f.houses[0].control().live.endpoint
+    return replace(before, backend=ProcessBackend((command, "{port}")))
+
+
+@pytest.mark.parametrize("pause", [None, 0.0, 2.0])
+async def test_of_another_backend_and_of_one_that_is_added_again_no_moment_counts_twice(
+    pause: float | None,
+) -> None:
+    """Between two entries, after seconds without it. None: it is changed and stays."""
+    async with firm() as f:
+        changed = with_backend(f, "another")
+        await asyncio.sleep(13.0)
+        if pause is not None:
+            await f.houses[0].supervisor.apply([])
+            await asyncio.sleep(pause)
+        await f.houses[0].supervisor.apply([changed])
+
+        at_last = await booked(f)
+        assert at_last == pytest.approx((0.0, 30.0 - (pause or 0.0)), abs=0.01)
+        assert used_and_saved(f.keepers[0].today("m")) == pytest.approx(at_last, abs=0.2)
+
+
+@pytest.mark.parametrize("is_added_again", [False, True])
+async def test_while_the_replicas_of_the_backend_before_finish_they_are_used(
+    *, is_added_again: bool
+) -> None:
+    """And nothing is saved, whatever is to follow, however often that changes."""
+    async with firm() as f:
+        h, keeper = f.houses[0], f.keepers[0]
+        h.control().verbs.activate()
+        await h.world.until(lambda: h.control().live.replicas)
+        running = h.call()
+        await h.world.until(lambda: running.replica)
+        used, saved = used_and_saved(keeper.today("m"))
+        for command in ("another", "yet-another", "a-third"):
+            await asyncio.sleep(13.0)
+            changed = with_backend(f, command)
+            if is_added_again:
+                await h.supervisor.apply([])
+            await h.supervisor.apply([changed])
+        await asyncio.sleep(13.0)
+        now_used, now_saved = used_and_saved(keeper.today("m"))
+        assert now_used - used == pytest.approx(4 * 13.0, abs=0.01)
+        assert now_saved == saved
+
+        running.done()
+        await h.world.until(lambda: not h.supervisor._finishing)
+        began = f.wall()
+        assert await booked(f) == pytest.approx((now_used, now_saved + f.wall() - began), abs=0.5)
+
+
 async def test_what_an_endpoint_had_used_stays_booked_when_it_is_gone() -> None:
     async with firm() as f:
         await asyncio.sleep(15.0)
         await f.houses[0].supervisor.apply([])
         await asyncio.sleep(20.0)
 
-        assert await f.saved() == pytest.approx(20.0, abs=0.1)
+        assert await f.saved() == pytest.approx(15.0, abs=0.1)
         told = await f.keepers[0].days(date(1970, 1, 1), date(1970, 1, 1))
         assert [each.endpoint for each in told] == ["m"]
         assert f.keepers[0].today("m").saved == 0.0
@@ -264,7 +333,7 @@ async def test_nothing_is_kept_of_an_endpoint_that_is_gone_and_booked() -> None:
 
         assert set(keeper._unbooked) == set(keeper._booked) == {"m1"}
         assert set(keeper._waiting) <= {"m1"}
-        assert await f.saved() == pytest.approx(20.0 + 40.0, abs=0.1)
+        assert await f.saved() == pytest.approx(15.0 + 40.0, abs=0.1)
 
 
 async def test_what_waits_for_the_book_is_all_that_is_gone_through() -> None:
@@ -274,9 +343,6 @@ async def test_what_waits_for_the_book_is_all_that_is_gone_through() -> None:
 
         assert not keeper._waiting
         assert len(keeper._booked) == 5
-
-
-EPOCH = date(1970, 1, 1)
 
 
 async def test_days_are_told_by_day_and_name_of_all_endpoints_or_one() -> None:

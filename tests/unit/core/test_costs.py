@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,3 +102,14 @@ def test_figures_only_grow_and_used_and_saved_cover_what_always_on_would_have_us
         assert all(b <= a for b, a in zip(before, after, strict=True))
 
     assert ledger.used + ledger.saved >= 2 * now * (1 - 1e-9)
+
+
+def test_no_time_counts_before_it_begins() -> None:
+    ledger = Ledger(now=inf)
+
+    ledger.observe(1, now=50.0)
+    ledger.reprice(always_on=1, price_per_hour=3600.0, now=60.0)
+    ledger.begin(now=100.0)
+    ledger.book(now=110.0)
+
+    assert (ledger.used, ledger.cost, ledger.saved) == (10.0, 10.0, 0.0)
