@@ -2,8 +2,9 @@
 
 Decides whether an endpoint should run, and when those who wait are told that it cannot. It is
 shown facts again and again and asks for nothing twice that is under way. How many replicas, and
-the orders for them, is `fleet`'s business; whether one replica is ready `readiness`'s; carrying
-effects out the control loop's.
+the orders for them, is `fleet`'s business; how long is idle enough `idle_clock`'s, how long a start
+may take `start_clock`'s, when to try again `failed_starts`'s; whether one replica is ready
+`readiness`'s; carrying effects out the control loop's.
 
 INACTIVE    demand, a minimum or an operator → ACTIVATING
 ACTIVATING  a replica is ready → ACTIVE · starts keep failing, or none is ready in time → FAILED
@@ -14,7 +15,6 @@ FAILED      the breaker's rest is over and somebody needs it → ACTIVATING, one
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -24,8 +24,10 @@ from activator.core.endings import PROVEN_AFTER, Endings
 from activator.core.endpoint import Owner, ScalePolicy
 from activator.core.failed_starts import FailedStarts
 from activator.core.fleet import Fleet, View
+from activator.core.idle_clock import LONG_AGO, NEVER, IdleClock
 from activator.core.observation import Ended, Observation, SeenReplica
 from activator.core.orders import Change, Surprise
+from activator.core.start_clock import StartClock, overdue
 
 if TYPE_CHECKING:
     from activator.core.effects import Effect
@@ -37,9 +39,6 @@ ASK_AGAIN_AFTER = 1.0
 
 QUIET_WITHIN = 10.0
 """Seconds that a drain waits for the activators' answer; meanwhile they hold what comes."""
-
-NEVER = float("inf")
-LONG_AGO = float("-inf")
 
 
 class State(StrEnum):
@@ -80,6 +79,8 @@ class Lifecycle:
         self._scalable = scalable
         self._endings = Endings()
         self._starts = FailedStarts()
+        self._start_clock = StartClock()
+        self._idle_clock = IdleClock()
         self._fleet = Fleet(policy, starts=self._starts)
         self._wish: _Wish | None = None
         self._starts_nothing = False
@@ -91,11 +92,6 @@ class Lifecycle:
         self._drain_label = ""
         self._drain_words = ""
         self._ask_again_at = LONG_AGO
-        self._is_held_up = False
-        self._begins_at = LONG_AGO
-        """When a start could begin that had to wait for replicas to stop."""
-        self._ready_at = LONG_AGO
-        self._touched_at = LONG_AGO
         self._autoscaler = ""
         self._out: list[Effect] = []
 
@@ -152,9 +148,7 @@ class Lifecycle:
         if change is not None and self._scalable:
             self._on_change(change, self._fleet.view(seen, now=now))
         self._endings.note(seen.replicas, now=now)
-        if seen.held_up or self._is_held_up:
-            self._begins_at = now  # or later
-        self._is_held_up = seen.held_up
+        self._start_clock.look(seen, now=now)
         self._on_autoscaler(seen.autoscaler)
         self._on_wish(self._fleet.view(seen, now=now))
         view = self._fleet.view(seen, now=now)
@@ -220,7 +214,7 @@ class Lifecycle:
                 self._end(view, f"scaled to zero by {somebody}")
             return
         if is_foreign and change.wanted > change.expected and owned:
-            self._touched_at = view.now
+            self._idle_clock.touch(now=view.now)
         if self.state is State.FAILED:
             self._adopt(view)
         elif fleet.target:
@@ -249,7 +243,7 @@ class Lifecycle:
                 self._on_force(view)
 
     def _on_activate(self, view: View, *, starts: bool) -> None:
-        self._touched_at = view.now
+        self._idle_clock.touch(now=view.now)
         if self.state is State.DRAINING:
             self._revive(view, "an operator asked for it")
         elif self.state not in {State.INACTIVE, State.FAILED} or not starts:
@@ -333,7 +327,8 @@ class Lifecycle:
         if self._starts.cause and self._starts.gives_up([r.id for r in view.alive], now=now):
             return self._fail(view, self._starts.cause)
         if now >= self._overdue_at:
-            return self._fail(view, self._overdue(view))
+            timeout, cause = self._policy.start_timeout, self._starts.present_cause
+            return self._fail(view, overdue(view, timeout=timeout, cause=cause))
         if not self._starts_nothing:
             self._out += self._fleet.order_missing(view, needed=True)
         return False
@@ -344,7 +339,7 @@ class Lifecycle:
         if not self._scalable:
             return False
         if self._may_drain(view) and view.now >= self._idle_at(view.seen):
-            idle_for = in_words(view.now - self._idle_since(view.seen))
+            idle_for = in_words(view.now - self._idle_clock.since(view.seen))
             return self._drain(view, "idle", f"no request for {idle_for}")
         self._out += self._fleet.resize(view, frozen=self._starts_nothing)
         self._out += self._fleet.drop_overdue(view)
@@ -410,13 +405,13 @@ class Lifecycle:
             self._declared = False
             self._out.append(Revive())
         self.failure = None
-        self._ready_at = view.now
+        self._idle_clock.became_ready(now=view.now)
         self._fleet.settle(now=view.now)
         return self._enter(State.ACTIVE, view, action, words)
 
     def _without_ready(self, view: View) -> bool:
         seen = view.seen
-        never_idles = bool(view.alive) and self._idle_at(seen) == NEVER
+        never_idles = bool(view.alive) and not self._idle_timeout
         if seen.demand or never_idles or self._keeps_up or not self._scalable:
             self._fleet.label = "replace"
             self._fleet.stay()
@@ -489,48 +484,20 @@ class Lifecycle:
 
     @property
     def _overdue_at(self) -> float:
-        timeout = self._policy.start_timeout
-        return max(self.since, self._begins_at) + timeout if timeout else NEVER
+        return self._start_clock.over_at(since=self.since, timeout=self._policy.start_timeout)
 
-    def _overdue(self, view: View) -> FailedStart:
-        within, error = in_words(self._policy.start_timeout), view.seen.scale_error
-        if error:
-            return FailedStart(f"could not be asked to start within {within}: {error}")
-        words = f"did not become ready within {within}"
-        if not view.alive:
-            cause = self._starts.present_cause
-            return (
-                FailedStart(words)
-                if cause is None
-                else replace(cause, message=f"{words}: {cause.message}")
-            )
-        told = view.alive[-1]  # as good as any: they run the same thing
-        reason = f" ({told.reason})" if told.reason else ""
-        no_capacity = all(each.no_capacity for each in view.alive)
-        return FailedStart(words + reason, last_lines=told.last_lines, no_capacity=no_capacity)
+    @property
+    def _idle_timeout(self) -> float:
+        return 0.0 if self._keeps_up else self._policy.idle_timeout
+
+    def _idle_at(self, seen: Observation) -> float:
+        return self._idle_clock.over_at(seen, timeout=self._idle_timeout)
 
     def _may_drain(self, view: View) -> bool:
         seen, now = view.seen, view.now
         if seen.demand or not seen.leading or view.is_unsure:
             return False
         return now >= self._ask_again_at and self._fleet.may_order(now=now)
-
-    def _idle_since(self, seen: Observation) -> float:
-        return max(self._ready_at, seen.last_ended, self._touched_at)
-
-    def _idle_at(self, seen: Observation) -> float:
-        """When an idle endpoint drains; infinity if it never does."""
-        if not self._policy.idle_timeout or self._keeps_up:
-            return NEVER
-        return self._idle_since(seen) + self._policy.idle_timeout
-
-    def _looks_idle_at(self, view: View) -> float:
-        """When to look for idleness. With demand now it cannot come sooner than a whole timeout
-        from now, so the end of a request need not be told."""
-        idle_at = self._idle_at(view.seen)
-        if view.seen.demand and idle_at < NEVER:
-            return view.now + self._policy.idle_timeout
-        return idle_at
 
     def _tell_wake(self, view: View) -> None:
         now = view.now
@@ -540,7 +507,8 @@ class Lifecycle:
                 moments += [self._starts.retry_at, self._starts.gives_up_at, self._overdue_at]
             case State.ACTIVE if self._scalable:
                 moments += [self._starts.retry_at, self._ask_again_at]
-                moments += [self._looks_idle_at(view)]
+                timeout = self._idle_timeout
+                moments += [self._idle_clock.looks_at(view.seen, timeout=timeout, now=now)]
                 moments += [self._fleet.sizes_wake_at(now=now)]
             case State.DRAINING:
                 moments += [self.since + QUIET_WITHIN]
