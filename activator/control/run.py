@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias
 
+from activator.control.persisting import persist, report
 from activator.control.visit import Visit
 from activator.core.dispatch import Ticket
 from activator.core.held import HeldRequest, shown_path
@@ -19,7 +20,6 @@ from activator.errors import (
     ActivatorError,
     Cancelled,
     ShuttingDown,
-    StoreUnavailable,
     UpstreamTimeout,
     UpstreamUnreachable,
 )
@@ -28,7 +28,7 @@ from activator.telemetry.spans import JobAttempt
 from activator.upstream.forward import IDEMPOTENT, Ending, Failure, Outbound
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from activator.aiokit.tasks import Tasks
     from activator.core.endpoint import Replica
@@ -42,12 +42,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("activator.jobs")
 
-T = TypeVar("T")
-
-PAUSE: Final = 0.5
-"""Seconds before a store that is away is asked again."""
-PATIENCE: Final = 30.0
-"""Seconds that a replica is kept waiting by a store that takes nothing."""
 REPLICAS: Final = 3
 """That one attempt may find unreachable."""
 BROKEN_OFF: Final = "broken_off"
@@ -120,11 +114,11 @@ class JobRun:
         """Have it back in line once it has ended, however long the store is away."""
         if self.task is not None:
             await asyncio.wait({self.task})
-        await self._report(self._give_back)
+        await report(self._give_back)
 
     async def recorded(self) -> Record | None:
         """As the store has it, however long that is away; None: it is no more."""
-        return await self._report(lambda: self._store.get(self.claim.id))
+        return await report(lambda: self._store.get(self.claim.id))
 
     async def _give_back(self) -> None:
         """Back in line; as another attempt if it has begun. Raises Superseded."""
@@ -250,7 +244,7 @@ class JobRun:
             replica = await self._turn()
             self.has_turn = True
             if not self.begun:
-                await self._persist(lambda: self._store.begin(self.claim))
+                await persist(lambda: self._store.begin(self.claim))
                 self.begun, self._began_at = True, self._live.kit.clock()
                 self._began()
             failure = await self._try(replica)
@@ -361,7 +355,6 @@ class JobRun:
             self._make_outbound(self._envelope, replica.replica, parent),
             store=self._store,
             claim=self.claim,
-            persist=self._persist,
             tasks=self._tasks,
             trace=self._trace,
         )
@@ -386,14 +379,14 @@ class JobRun:
 
     async def _end(self, outcome: Outcome) -> None:
         self._outcome, self._why = outcome.state, f"{outcome.reason}: {outcome.detail}"
-        await self._report(lambda: self._store.finish(self.claim, outcome))
+        await report(lambda: self._store.finish(self.claim, outcome))
 
     async def _try_again(self, why: ActivatorError) -> None:
         """Later, unless somebody waits for the answer now: a client is told at once. Where only
         this activator ends, another goes on with it."""
         self._outcome, self._why = "repeated", f"{why.reason}: {why.detail}"
         if isinstance(why, ShuttingDown):
-            await self._report(self._give_back)
+            await report(self._give_back)
             return
         record = await self.recorded()
         if record is not None and not record.job.detached:
@@ -403,23 +396,4 @@ class JobRun:
 
     async def _repeat(self, reason: str, detail: str) -> None:
         self._outcome, self._why = "repeated", f"{reason}: {detail}"
-        await self._report(lambda: self._store.requeue(self.claim, reason=reason, detail=detail))
-
-    async def _report(self, step: Callable[[], Awaitable[T]]) -> T | None:
-        """However long the store is away; None: it is another's job by now."""
-        try:
-            return await self._persist(step, patience=float("inf"))
-        except Superseded:
-            return None
-
-    async def _persist(self, step: Callable[[], Awaitable[T]], *, patience: float = PATIENCE) -> T:
-        """Raises StoreUnavailable after `patience` seconds."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + patience
-        while True:
-            try:
-                return await step()
-            except StoreUnavailable:
-                if loop.time() >= until:
-                    raise
-            await asyncio.sleep(PAUSE)
+        await report(lambda: self._store.requeue(self.claim, reason=reason, detail=detail))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final
 
+from activator.control.persisting import persist
 from activator.core.endpoint import Dialect
 from activator.core.tokens import counter_of
 from activator.queueing.jobs import Output, ResultHead
 from activator.upstream.forward import Attempt, Failure, Outbound
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from activator.aiokit.tasks import Tasks
     from activator.core.dispatch import Ticket
     from activator.core.tokens import TokenCounter
@@ -23,18 +22,10 @@ if TYPE_CHECKING:
     from activator.wire.client import ClientConnection
     from activator.wire.heads import Field, ResponseHead
 
-T = TypeVar("T")
-
 UNSTORED: Final = 1 << 20
 """Bytes of an answer that wait to be stored; beyond, the replica is read no further."""
 PIECE: Final = 256 << 10
 """Bytes of one stored piece at most."""
-
-
-class Persist(Protocol):
-    """Does it however often the store is asked, within bounds; raises StoreUnavailable."""
-
-    def __call__(self, step: Callable[[], Awaitable[T]], /) -> Awaitable[T]: ...
 
 
 class Visit:
@@ -49,7 +40,6 @@ class Visit:
         *,
         store: JobStore,
         claim: Claim,
-        persist: Persist,
         tasks: Tasks,
         trace: Trace | None,
     ) -> None:
@@ -63,7 +53,6 @@ class Visit:
         self._outbound = outbound
         self._store = store
         self._claim = claim
-        self._persist = persist
         self._tasks = tasks
         self._trace = trace
         self._attempt = Attempt(live, replica, outbound, self)
@@ -125,10 +114,10 @@ class Visit:
             ended, output = self._trailers, self._take()
             if ended is not None:
                 finish = partial(self._store.finish, self._claim, output=output, trailers=ended)
-                await self._persist(finish)
+                await persist(finish)
                 return None
             if output.next > output.at:
-                await self._persist(partial(self._store.append, self._claim, output))
+                await persist(partial(self._store.append, self._claim, output))
             self._attempt.resume()
 
     def _count_tokens(self) -> None:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from activator.aiokit.pace import Pace
 from activator.aiokit.tasks import AT_ONCE, Tasks
-from activator.control.run import PAUSE, JobRun
+from activator.control.persisting import PAUSE
+from activator.control.run import JobRun
 from activator.control.upkeep import TICK, Upkeep
 from activator.core.jobs import ForbiddenStep, JobState, Superseded, order
 from activator.errors import StoreUnavailable

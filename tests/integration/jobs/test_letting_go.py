@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from activator.control import run, worker
+from activator.control import persisting, worker
 from activator.errors import StoreUnavailable
 from activator.queueing.jobs import Lost
 from tests.integration.jobs.support import elsewhere
@@ -31,7 +31,7 @@ URGENT = "u=0"
 def _close(monkeypatch: pytest.MonkeyPatch) -> None:
     """One job at a time waits for a slot; a store that was away is asked again soon."""
     monkeypatch.setattr(worker, "WINDOW", 1)
-    monkeypatch.setattr(run, "PAUSE", 0.01)
+    monkeypatch.setattr(persisting, "PAUSE", 0.01)
 
 
 class Away:

@@ -42,7 +42,9 @@ def test_one_that_could_not_be_asked_for_is_told_so() -> None:
 def test_one_of_which_nothing_is_left_is_told_with_the_last_failure() -> None:
     cause = FailedStart("exited with 3", exit_code=3)
 
-    assert overdue(view(), timeout=60.0, cause=None).message == "did not become ready within 1 m 0 s"
+    assert (
+        overdue(view(), timeout=60.0, cause=None).message == "did not become ready within 1 m 0 s"
+    )
     late = overdue(view(), timeout=60.0, cause=cause)
     assert late.message == "did not become ready within 1 m 0 s: exited with 3"
     assert late.exit_code == 3
