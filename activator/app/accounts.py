@@ -37,7 +37,7 @@ class Accounts:
             return stores.lease.leading
 
         self.book = Bookkeeper(
-            stores.costs, controls=lambda: supervisor.by_name, leading=leading, wall=time.time
+            stores.costs, controls=lambda: supervisor.that_cost, leading=leading, wall=time.time
         )
         self.keys = KeyAccounts(
             stores.costs,

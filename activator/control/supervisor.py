@@ -64,6 +64,11 @@ class Supervisor:
         """The same, in no order, for who looks at all of them often: it goes on changing."""
         return self._controllers
 
+    @property
+    def that_cost(self) -> Mapping[str, Controller]:
+        """The same, and those that were removed, as long as their replicas finish."""
+        return self._finishing | self._controllers if self._finishing else self._controllers
+
     async def apply(self, endpoints: Sequence[Endpoint], *, slices: Slices | None = None) -> None:
         """Make these the endpoints at work, after whatever is being applied already. No request is
         lost by a change; those that wait for an endpoint that is gone are told so."""

@@ -3,6 +3,7 @@ where there are thousands, and never at what was there for long."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -12,13 +13,15 @@ import pytest
 
 from activator.core.jobs import Superseded
 from activator.errors import StoreUnavailable
+from tests.replica import hello
 from tests.support import eventually
-from tests.town import endpoint, town
+from tests.town import endpoint, spawn, town
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from activator.queueing.jobs import Claim
+    from tests.replica import Talk
     from tests.town import Town
 
 
@@ -53,6 +56,25 @@ async def test_an_endpoint_that_is_gone_is_freed_at_once(is_used: bool) -> None:
         await t.app._accounts.experience._keeper.tick()
 
         await eventually(lambda: [name for name, it in parts.items() if it() is not None] == [])
+
+
+async def test_one_that_is_gone_is_in_the_book_while_its_replicas_finish() -> None:
+    may_end = asyncio.Event()
+
+    async def long(talk: Talk) -> None:
+        await may_end.wait()
+        await hello(talk)
+
+    async with town("a", "b", behave=long) as t:
+        running = spawn(t.get(at="b"))
+        await eventually(lambda: any(each.in_flight for each in t.replicas_of("b")))
+        await t.reloaded(t.config | {"endpoints": [endpoint("a")]})
+        await eventually(lambda: t.app.supervisor.get("b") is None)
+        await t.app._accounts.book.tick()
+
+        assert t.app._accounts.book.today("b").ready_seconds
+        may_end.set()
+        assert (await running).status == 200
 
 
 @pytest.mark.parametrize("last", [None, Superseded("another's")])

@@ -75,7 +75,7 @@ class Firm:
     def hire(self, number: int) -> Bookkeeper:
         return Bookkeeper(
             self.book,
-            controls=lambda: self.houses[number].supervisor.by_name,
+            controls=lambda: self.houses[number].supervisor.that_cost,
             leading=lambda: self.leader == number,
             wall=self.wall,
         )
@@ -145,6 +145,27 @@ async def test_one_of_many_is_read_every_time_while_it_has_a_replica(
         for ticks in range(1, 6):
             await asyncio.sleep(10.0 + (ticks == 1))
             assert await f.used("m4") == pytest.approx(10.0 * ticks, abs=0.1)
+
+
+async def test_so_is_one_whose_replicas_of_before_finish(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bookkeeper, "AT_REST", 1)
+    async with firm(endpoints=3) as f:
+        h = f.houses[0]
+        h.control("m2").verbs.activate()
+        await h.world.until(lambda: h.control("m2").live.replicas)
+        running = h.call("m2")
+        await h.supervisor.apply(
+            [
+                *(h.control(name).live.endpoint for name in ("m0", "m1")),
+                with_backend(f, "another", name="m2"),
+            ]
+        )
+        await asyncio.sleep(21.0)
+        used = await f.used("m2")
+        for ticks in range(1, 5):
+            await asyncio.sleep(10.0)
+            assert await f.used("m2") - used == pytest.approx(10.0 * ticks, abs=0.1)
+        running.done()
 
 
 async def test_a_day_ends_at_midnight() -> None:
@@ -255,8 +276,8 @@ async def booked(f: Firm) -> tuple[float, float]:
     return used_and_saved(told.usage)
 
 
-def with_backend(f: Firm, command: str) -> Endpoint:
-    before = f.houses[0].control().live.endpoint
+def with_backend(f: Firm, command: str, *, name: str = "m") -> Endpoint:
+    before = f.houses[0].control(name).live.endpoint
     return replace(before, backend=ProcessBackend((command, "{port}")))
 
 
@@ -317,6 +338,25 @@ async def test_what_an_endpoint_had_used_stays_booked_when_it_is_gone() -> None:
         told = await f.keepers[0].days(date(1970, 1, 1), date(1970, 1, 1))
         assert [each.endpoint for each in told] == ["m"]
         assert f.keepers[0].today("m").saved == 0.0
+
+
+async def test_the_replicas_of_one_that_is_gone_are_used_until_they_have_finished() -> None:
+    async with firm() as f:
+        h, keeper = f.houses[0], f.keepers[0]
+        h.control().verbs.activate()
+        await h.world.until(lambda: h.control().live.replicas)
+        running, began = h.call(), f.wall()
+        used, _ = used_and_saved(keeper.today("m"))
+        await h.supervisor.apply([])
+        await asyncio.sleep(35.0)
+        running.done()
+        await h.world.until(lambda: not h.supervisor._finishing)
+        at_last = used + f.wall() - began
+        await asyncio.sleep(20.0)
+
+        (told,) = await keeper.days(EPOCH, EPOCH)
+        assert used_and_saved(told.usage)[0] == pytest.approx(at_last, abs=0.2)
+        assert not keeper._unbooked
 
 
 async def test_nothing_is_kept_of_an_endpoint_that_is_gone_and_booked() -> None:
