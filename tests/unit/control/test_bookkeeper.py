@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import replace
 from datetime import date
 from typing import TYPE_CHECKING
@@ -11,98 +10,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.control import bookkeeper
-from activator.control.bookkeeper import Bookkeeper
 from activator.control.controller import Controller
-from activator.coordination.memory_costs import MemoryCostBook
 from activator.core.endpoint import ProcessBackend
 from activator.core.key_usage import divide
-from activator.errors import StoreUnavailable
 from tests.slicing import counted
-from tests.unit.control.house import endpoint, house
+from tests.unit.control.firm import EPOCH, MIDNIGHT, firm
+from tests.unit.control.house import endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
-    from activator.core.endpoint import Endpoint
     from activator.core.key_usage import KeyShare, KeyUse
-    from activator.core.usage import DayUsage, Entry, Usage
-    from tests.unit.control.house import House
+    from activator.core.usage import DayUsage, Usage
 
 pytestmark = pytest.mark.looptime
-
-MIDNIGHT = 86400.0
-MORNING = 1000.0
-PRICE = 3600.0
-"""An hour: a second costs 1."""
-EPOCH = date(1970, 1, 1)
-
-
-class Book(MemoryCostBook):
-    """That of several, which may be away, and may take what it is given without saying so."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.away = self.deaf = False
-        self.takes = 0.0
-
-    async def book(self, entries: Sequence[Entry]) -> None:
-        if self.away:
-            raise StoreUnavailable("connection refused")
-        await asyncio.sleep(self.takes)
-        await super().book(entries)
-        if self.deaf:
-            raise StoreUnavailable("no answer within 0.5 s")
-
-    async def days(self, first: date, last: date, *, endpoint: str | None = None) -> list[DayUsage]:
-        await asyncio.sleep(self.takes)
-        return await super().days(first, last, endpoint=endpoint)
-
-
-class Firm:
-    """Activators with a house each and one book; `leader` is the number of the one that leads."""
-
-    def __init__(self, houses: list[House], *, wall: float) -> None:
-        self.houses = houses
-        self.book = Book()
-        self.leader: int | None = 0
-        self.loop = asyncio.get_running_loop()
-        self.ahead = wall - self.loop.time()
-        self.keepers = [self.hire(number) for number in range(len(houses))]
-
-    def wall(self) -> float:
-        return self.loop.time() + self.ahead
-
-    def hire(self, number: int) -> Bookkeeper:
-        return Bookkeeper(
-            self.book,
-            controls=lambda: self.houses[number].supervisor.that_cost,
-            leading=lambda: self.leader == number,
-            wall=self.wall,
-        )
-
-    async def used(self, name: str) -> float:
-        """Seconds of replicas that are booked."""
-        first = date(1970, 1, 1)
-        found = [each.usage for each in await self.book.days(first, first) if each.endpoint == name]
-        return sum(each.ready_seconds + each.other_seconds for each in found)
-
-    async def saved(self, day: int = 0) -> float:
-        when = date.fromordinal(date(1970, 1, 1).toordinal() + day)
-        return sum(each.usage.saved for each in await self.book.days(when, when))
-
-
-@contextlib.asynccontextmanager
-async def firm(count: int = 1, *, wall: float = MORNING, endpoints: int = 1) -> AsyncIterator[Firm]:
-    """Endpoint `m`, or several: `m0` and so on."""
-    names = ["m"] if endpoints == 1 else [f"m{number}" for number in range(endpoints)]
-    priced = [replace(endpoint(name), cost_per_replica_hour=PRICE) for name in names]
-    async with contextlib.AsyncExitStack() as endings:
-        houses = [await endings.enter_async_context(house(*priced)) for _ in range(count)]
-        made = Firm(houses, wall=wall)
-        for keeper in made.keepers:
-            keeper.start()
-            endings.push_async_callback(keeper.aclose)
-        yield made
 
 
 async def test_it_books_every_ten_seconds_of_the_clock_and_what_is_left_at_the_end() -> None:
@@ -145,27 +66,6 @@ async def test_one_of_many_is_read_every_time_while_it_has_a_replica(
         for ticks in range(1, 6):
             await asyncio.sleep(10.0 + (ticks == 1))
             assert await f.used("m4") == pytest.approx(10.0 * ticks, abs=0.1)
-
-
-async def test_so_is_one_whose_replicas_of_before_finish(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bookkeeper, "AT_REST", 1)
-    async with firm(endpoints=3) as f:
-        h = f.houses[0]
-        h.control("m2").verbs.activate()
-        await h.world.until(lambda: h.control("m2").live.replicas)
-        running = h.call("m2")
-        await h.supervisor.apply(
-            [
-                *(h.control(name).live.endpoint for name in ("m0", "m1")),
-                with_backend(f, "another", name="m2"),
-            ]
-        )
-        await asyncio.sleep(21.0)
-        used = await f.used("m2")
-        for ticks in range(1, 5):
-            await asyncio.sleep(10.0)
-            assert await f.used("m2") - used == pytest.approx(10.0 * ticks, abs=0.1)
-        running.done()
 
 
 async def test_a_day_ends_at_midnight() -> None:
@@ -264,70 +164,6 @@ async def test_another_backend_goes_on_with_the_same_account() -> None:
         assert f.keepers[0].today("m").saved == pytest.approx(40.0, abs=0.1)
 
 
-def used_and_saved(usage: Usage) -> tuple[float, float]:
-    """Seconds that a replica ran, and that it would have."""
-    return usage.ready_seconds + usage.other_seconds, usage.saved_seconds
-
-
-async def booked(f: Firm) -> tuple[float, float]:
-    """The same, once all until now is in the book: what has just begun is in the next entry."""
-    await asyncio.sleep(20.1 - f.wall() % 10.0)
-    (told,) = await f.book.days(EPOCH, EPOCH)
-    return used_and_saved(told.usage)
-
-
-def with_backend(f: Firm, command: str, *, name: str = "m") -> Endpoint:
-    before = f.houses[0].control(name).live.endpoint
-    return replace(before, backend=ProcessBackend((command, "{port}")))
-
-
-@pytest.mark.parametrize("pause", [None, 0.0, 2.0])
-async def test_of_another_backend_and_of_one_that_is_added_again_no_moment_counts_twice(
-    pause: float | None,
-) -> None:
-    """Between two entries, after seconds without it. None: it is changed and stays."""
-    async with firm() as f:
-        changed = with_backend(f, "another")
-        await asyncio.sleep(13.0)
-        if pause is not None:
-            await f.houses[0].supervisor.apply([])
-            await asyncio.sleep(pause)
-        await f.houses[0].supervisor.apply([changed])
-
-        at_last = await booked(f)
-        assert at_last == pytest.approx((0.0, 30.0 - (pause or 0.0)), abs=0.01)
-        assert used_and_saved(f.keepers[0].today("m")) == pytest.approx(at_last, abs=0.2)
-
-
-@pytest.mark.parametrize("is_added_again", [False, True])
-async def test_while_the_replicas_of_the_backend_before_finish_they_are_used(
-    *, is_added_again: bool
-) -> None:
-    """And nothing is saved, whatever is to follow, however often that changes."""
-    async with firm() as f:
-        h, keeper = f.houses[0], f.keepers[0]
-        h.control().verbs.activate()
-        await h.world.until(lambda: h.control().live.replicas)
-        running = h.call()
-        await h.world.until(lambda: running.replica)
-        used, saved = used_and_saved(keeper.today("m"))
-        for command in ("another", "yet-another", "a-third"):
-            await asyncio.sleep(13.0)
-            changed = with_backend(f, command)
-            if is_added_again:
-                await h.supervisor.apply([])
-            await h.supervisor.apply([changed])
-        await asyncio.sleep(13.0)
-        now_used, now_saved = used_and_saved(keeper.today("m"))
-        assert now_used - used == pytest.approx(4 * 13.0, abs=0.01)
-        assert now_saved == saved
-
-        running.done()
-        await h.world.until(lambda: not h.supervisor._finishing)
-        began = f.wall()
-        assert await booked(f) == pytest.approx((now_used, now_saved + f.wall() - began), abs=0.5)
-
-
 async def test_what_an_endpoint_had_used_stays_booked_when_it_is_gone() -> None:
     async with firm() as f:
         await asyncio.sleep(15.0)
@@ -338,25 +174,6 @@ async def test_what_an_endpoint_had_used_stays_booked_when_it_is_gone() -> None:
         told = await f.keepers[0].days(date(1970, 1, 1), date(1970, 1, 1))
         assert [each.endpoint for each in told] == ["m"]
         assert f.keepers[0].today("m").saved == 0.0
-
-
-async def test_the_replicas_of_one_that_is_gone_are_used_until_they_have_finished() -> None:
-    async with firm() as f:
-        h, keeper = f.houses[0], f.keepers[0]
-        h.control().verbs.activate()
-        await h.world.until(lambda: h.control().live.replicas)
-        running, began = h.call(), f.wall()
-        used, _ = used_and_saved(keeper.today("m"))
-        await h.supervisor.apply([])
-        await asyncio.sleep(35.0)
-        running.done()
-        await h.world.until(lambda: not h.supervisor._finishing)
-        at_last = used + f.wall() - began
-        await asyncio.sleep(20.0)
-
-        (told,) = await keeper.days(EPOCH, EPOCH)
-        assert used_and_saved(told.usage)[0] == pytest.approx(at_last, abs=0.2)
-        assert not keeper._unbooked
 
 
 async def test_nothing_is_kept_of_an_endpoint_that_is_gone_and_booked() -> None:
