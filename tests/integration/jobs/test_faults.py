@@ -25,7 +25,7 @@ from tests.integration.jobs.test_jobs import (
     until_state,
 )
 from tests.integration.jobs.test_waiting import keyed
-from tests.stage import request, stage
+from tests.stage import WITHIN, request, stage
 from tests.support import PATIENCE, eventually
 
 if TYPE_CHECKING:
@@ -172,6 +172,8 @@ async def test_one_that_is_given_back_in_vain_is_given_back_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with stage(echo, from_zero=True) as s, elsewhere(s, "b") as other:
+        assert s.driver
+        s.driver.start_delay = WITHIN  # or it may be run before claiming stops
         faulty = Faulty(monkeypatch, store_of(s), "give_back", times=2)
         job = await post_job(s)
         await until_claimed(other, job)
