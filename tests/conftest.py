@@ -10,8 +10,13 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 # Before its first test pytest-asyncio asks for the current event loop; Python 3.11 then makes one
 # that nobody closes, and warnings are errors. Saying that there is none keeps it from being made.
@@ -22,6 +27,10 @@ asyncio.set_event_loop(None)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# By default an example fails that took more than 0.2 s, by the clock: on a busy machine any does.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
+
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Workers import the same modules at the same time, so that in a fresh checkout each would
@@ -29,6 +38,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     told: dict[str, str | int] = getattr(session.config, "workerinput", {})
     if not told:
         return
+    gc.disable()  # until all is collected
     paths = [Path(arg.partition("::")[0]) for arg in session.config.args]
     modules = sorted(
         ".".join(found.resolve().relative_to(session.config.rootpath).with_suffix("").parts)
@@ -42,6 +52,16 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             warnings.catch_warnings(action="error"),
         ):
             importlib.import_module(module)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Nearly all that is made here stays: to look for garbage in it is a tenth of the time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_finish() -> None:
