@@ -177,9 +177,10 @@ class InAHurry:
 class Desk:
     """Where connections on paper are played; made by `desk`."""
 
-    def __init__(self, runner: asyncio.Runner) -> None:
-        self._runner = runner
-        loop = runner.get_loop()
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        # not the runner's: it minds signals anew each time, for longer than what is played takes
+        self._run = loop.run_until_complete
         self.deadlines = Deadlines(loop)
         self.hangups = HangupWatch(loop)
         self.known_requests = KnownRequests()
@@ -188,7 +189,7 @@ class Desk:
 
     def kit(self, service: RecordingService, limits: ServerLimits | None = None) -> ServerKit:
         return ServerKit(
-            loop=self._runner.get_loop(),
+            loop=self._loop,
             service=service,
             deadlines=self.deadlines,
             hangups=self.hangups,
@@ -222,7 +223,7 @@ class Desk:
             transport.abort()
             return served
 
-        return self._runner.run(play())
+        return self._run(play())
 
     def ask(
         self,
@@ -264,9 +265,9 @@ class Desk:
             connection.close()
             return asked, usable
 
-        heard = self._runner.run(play())
+        heard = self._run(play())
         if method != b"HEAD" and not upgrade:
-            asked, usable = self._runner.run(play(in_a_hurry=True))
+            asked, usable = self._run(play(in_a_hurry=True))
             assert (asked.all_of_it, usable) == (heard[0].all_of_it, heard[1])
         return heard
 
@@ -299,7 +300,7 @@ class Served:
 @contextlib.contextmanager
 def paper_desk() -> Iterator[Desk]:
     with asyncio.Runner() as runner:
-        made = Desk(runner)
+        made = Desk(runner.get_loop())
         yield made
         made.hangups.close()
         made.deadlines.close()
