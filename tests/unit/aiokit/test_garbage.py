@@ -11,6 +11,7 @@ import pytest
 
 from activator.aiokit import garbage
 from activator.aiokit.garbage import AT_MOST, BLOCKS, MANY, PART, uncollected
+from tests.support import end_of_freezing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,7 @@ def frozen_before() -> Iterator[int]:
     gc.collect()
     garbage._stays = 0
     yield gc.get_freeze_count()
-    gc.unfreeze()
+    end_of_freezing()
 
 
 def test_nothing_is_collected_until_the_last_of_those_who_overlap_has_done() -> None:

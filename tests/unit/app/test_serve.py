@@ -9,6 +9,7 @@ import pytest
 
 from activator.app.serve import FEW, LOOKS, SETTLED, _collect_garbage
 from activator.cli import _imported
+from tests.support import end_of_freezing
 
 
 @pytest.mark.looptime
@@ -29,7 +30,7 @@ async def test_garbage_is_collected_once_nothing_is_made_any_more_but_not_of_wha
         assert gc.get_freeze_count() > frozen
     finally:
         gc.enable()
-        gc.unfreeze()
+        end_of_freezing()
     await collecting
 
 
@@ -46,7 +47,7 @@ async def test_garbage_is_collected_in_the_end_whatever_is_made() -> None:
         assert gc.isenabled()
     finally:
         gc.enable()
-        gc.unfreeze()
+        end_of_freezing()
     await collecting
 
 
@@ -57,4 +58,4 @@ def test_importing_a_command_leaves_the_collector_at_work() -> None:
         assert module.__name__ == "activator.cli.schema"
         assert gc.isenabled()
     finally:
-        gc.unfreeze()
+        end_of_freezing()
