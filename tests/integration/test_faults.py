@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from activator.app.stores import Times
+from activator.control import upkeep
 from activator.control.bookkeeper import Bookkeeper
 from activator.control.controller import Controller
 from activator.control.keeper import Keeper
@@ -21,6 +23,7 @@ from activator.coordination.roster import SharedRoster
 from activator.coordination.shared_events import SharedEvents
 from activator.coordination.words import Words
 from activator.queueing.redis_job_running import Running
+from activator.redisio import watch
 from activator.redisio.hub import Hub
 from activator.redisio.link import Link
 from activator.redisio.watch import Watch
@@ -59,6 +62,8 @@ LATER = [
     (Upkeep, "tick"),
     (Watch, "look"),
 ]
+SOONER = [(ledger_talk, "OTHER_CHECK", 0.5), (upkeep, "TICK", 0.2), (watch, "LOOK_EVERY", 0.4)]
+"""Seconds, of a second or two otherwise."""
 
 
 def store() -> dict[str, Any]:
@@ -108,8 +113,9 @@ async def test_so_does_what_has_to_do_with_the_store(
 async def test_so_does_what_has_been_at_work_for_a_while(
     of: Any, name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(ledger_talk, "OTHER_CHECK", 0.5)
-    async with stage(echo, concurrency=4, config=store()) as s:
+    for module, name_of_time, seconds in SOONER:
+        monkeypatch.setattr(module, name_of_time, seconds)
+    async with stage(echo, concurrency=4, config=store(), times=Times(beat=0.2)) as s:
         faulty = Faulty(monkeypatch, of, name)
         s.app.events.record("m", "reconfigured", "something to write")
         await serves(s, faulty)
