@@ -7,6 +7,7 @@ import contextlib
 import gc
 import importlib
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -26,6 +27,10 @@ asyncio.set_event_loop(None)
 # Each worker would do the same with all tests: more than half of their collection.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# A script that starts us in its background has us ignore SIGINT, and so would all that we start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # By default an example fails that took more than 0.2 s, by the clock: on a busy machine any does.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
