@@ -1,8 +1,9 @@
 """One activator's view of the deeds: who runs the processes of which endpoint.
 
-What may follow what is decided by `core.deeds`, who is alive by the roster. Here the records are
-read when they have changed, kept while the store is away, and asked to be changed, one question an
-endpoint at a time so that answers come in order. What follows from a deed is the driver's business.
+What may follow what is decided by `core.deeds`, who is alive by the roster; records that have
+changed are read by `deed_reader`. Here they are kept while the store is away, and asked to be
+changed, one question an endpoint at a time so that answers come in order. What follows from a deed
+is the driver's business.
 """
 
 from __future__ import annotations
@@ -11,27 +12,23 @@ import asyncio
 import json
 import logging
 import time
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from activator.aiokit.pace import Pace as Turns
 from activator.aiokit.tasks import Tasks
+from activator.coordination.deed_reader import DeedReader
 from activator.coordination.whereabouts import has_ended, whereabouts
 from activator.core.deeds import Deed, Ordered, has_forgotten, may_claim
 from activator.core.election import Pace
-from activator.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from activator.coordination.base import Roster
 
 T = TypeVar("T")
 
 LOOK = 1.0
-"""Seconds between two looks at whether the holders still are, and between two attempts to read
-what could not be read."""
-LOOKS: Final = 16
-"""At deeds at the same time."""
+"""Seconds between two looks at whether the holders still are."""
 
 _log = logging.getLogger("activator.coordination")
 
@@ -40,7 +37,8 @@ class DeedStore(Protocol):
     """Where the records are: the verbs of `core.deeds.Deed`. Each returns the record as it then
     is, and all raise StoreUnavailable. What has changed is called out."""
 
-    async def look(self, endpoint: str) -> Deed: ...
+    async def look(self, endpoints: Sequence[str]) -> Sequence[Deed | Exception]:
+        """In the place of each that cannot be read, why."""
 
     async def claim(
         self,
@@ -104,12 +102,12 @@ class SharedDeed:
         """The store does not know of `deed` any more."""
         self.is_lost = False
         """The holder has ended, or was silent for too long."""
+        self.endpoint = endpoint
+        self.lock = asyncio.Lock()
+        """Of whoever asks the store about it."""
         self._deeds = deeds
-        self._endpoint = endpoint
         self._stored = Deed()
         self._highest = 0
-        self._lock = asyncio.Lock()
-        self._stale = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
 
     @property
@@ -136,20 +134,17 @@ class SharedDeed:
         )
 
     def follow(self, changed: Callable[[], None]) -> Callable[[], None]:
-        """`changed` after every change of what is known here; returns what ends it, and the reading
-        with it."""
+        """`changed` after every change of what is known here; returns what ends it, and with the
+        last one the reading."""
         self._listeners.append(changed)
-        self._stale.set()
-        reading = self._deeds.tasks.spawn_lasting(
-            self._read_on, name=f"read {self._endpoint}", again=self._stale.set
-        )
         self._deeds.opened.add(self)
+        self.look()
 
         def end() -> None:
             self._listeners.remove(changed)
-            reading.cancel()
             if not self._listeners:
                 self._deeds.opened.discard(self)
+                self._deeds.reader.forget(self)
 
         return end
 
@@ -159,7 +154,7 @@ class SharedDeed:
         self, *, wanted: int | None, told: bytes = b"", term: int | None = None
     ) -> bool:
         """`wanted` None: as it stands. `term`: it was held with this before the store forgot it."""
-        async with self._lock:
+        async with self.lock:
             # somebody else may have been seen to claim it while others' questions were answered
             if not (self.may_claim if term is None else self.is_forgotten):
                 return False
@@ -168,7 +163,7 @@ class SharedDeed:
                 seen = Deed(seen.holder, seen.term, number=self.deed.number, fence=self.deed.fence)
             return self._saw_done(
                 await self._deeds.store.claim(
-                    self._endpoint,
+                    self.endpoint,
                     self.me,
                     seen=seen,
                     term=term or self._highest + 1,
@@ -181,10 +176,10 @@ class SharedDeed:
     async def order(
         self, *, wanted: int, victims: tuple[str, ...], before: int | None, fence: str
     ) -> Ordered:
-        async with self._lock:
+        async with self.lock:
             return self._saw_done(
                 await self._deeds.store.order(
-                    self._endpoint,
+                    self.endpoint,
                     self.me,
                     wanted=wanted,
                     victims=victims,
@@ -194,16 +189,16 @@ class SharedDeed:
             )
 
     async def revive(self) -> None:
-        async with self._lock:
-            self._saw(await self._deeds.store.revive(self._endpoint, self.me))
+        async with self.lock:
+            self.saw(await self._deeds.store.revive(self.endpoint, self.me))
 
     async def tell(
         self, *, term: int, taken: int, wanted: int, told: bytes, is_leaving: bool, aloud: bool
     ) -> bool:
-        async with self._lock:
+        async with self.lock:
             return self._saw_done(
                 await self._deeds.store.tell(
-                    self._endpoint,
+                    self.endpoint,
                     self.me,
                     term=term,
                     taken=taken,
@@ -215,10 +210,10 @@ class SharedDeed:
             )
 
     async def give_back(self, *, term: int, number: int, told: bytes) -> bool:
-        async with self._lock:
+        async with self.lock:
             return self._saw_done(
                 await self._deeds.store.give_back(
-                    self._endpoint, self.me, term=term, number=number, told=told
+                    self.endpoint, self.me, term=term, number=number, told=told
                 )
             )
 
@@ -226,37 +221,31 @@ class SharedDeed:
 
     def look(self) -> None:
         """It may have changed."""
-        self._stale.set()
+        if self in self._deeds.opened:
+            self._deeds.reader.look((self,))
 
     def judge(self, *, is_lost: bool) -> None:
         """Whether its holder still is may have changed."""
         if is_lost != self.is_lost:
             self.is_lost = is_lost
             if is_lost:
-                extra = {"action": "owner_lost", "endpoint": self._endpoint}
+                extra = {"action": "owner_lost", "endpoint": self.endpoint}
                 _log.warning("owner lost", extra={**extra, "activator": self.deed.holder})
             self._tell()
 
-    async def _read_on(self) -> None:
-        while True:
-            await self._stale.wait()
-            self._stale.clear()
-            try:
-                async with self._deeds.looking, self._lock:
-                    self._saw(await self._deeds.store.look(self._endpoint))
-            except StoreUnavailable:
-                self._stale.set()
-                if not self.is_known:
-                    self.is_known = True
-                    self._tell()
-                await asyncio.sleep(LOOK)
+    def cannot_be_read(self) -> None:
+        """Whoever waits for it has waited long enough: the store is away."""
+        if not self.is_known:
+            self.is_known = True
+            self._tell()
 
     def _saw_done(self, answer: tuple[Deed, T]) -> T:
         found, done = answer
-        self._saw(found)
+        self.saw(found)
         return done
 
-    def _saw(self, found: Deed) -> None:
+    def saw(self, found: Deed) -> None:
+        """What the store has."""
         self._stored = found
         self._highest = max(self._highest, found.term)
         was = (self.is_known, self.is_forgotten, self.deed)
@@ -299,13 +288,10 @@ class SharedDeeds:
         self.clock = clock
         self.is_leaving = False
         self.tasks = Tasks("deeds")
+        self.reader = DeedReader(store.look, self.tasks)
         self.opened: set[SharedDeed] = set()
         self.of_others: set[SharedDeed] = set()
         """Those that another activator has, opened or not."""
-        self._turns = Turns()
-        self.looking = asyncio.Semaphore(LOOKS)
-        """Taken for a look: thousands are due at the same moment after a reconnection, and orders
-        are not to wait in one line with them."""
         self._whereabouts = whereabouts() if where is None else where
         self.where = json.dumps(self._whereabouts, separators=(",", ":"))
         self._roster = roster
@@ -372,8 +358,7 @@ class SharedDeeds:
             self._of[endpoint].look()
 
     def _missed(self) -> None:
-        for each in tuple(self.opened):
-            self._turns.call(each.look)
+        self.reader.look(self.opened)
 
 
 def _read(where: str) -> Mapping[str, object]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from activator.core.deeds import Deed, Ordered
+from activator.errors import StoreUnavailable
 from activator.redisio.scripts import load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from activator.redisio.link import Link
+    from activator.redisio.scripts import Call
 
 _ORDERED = {
     b"taken": Ordered.TAKEN,
@@ -27,9 +29,9 @@ class RedisDeedStore:
         self._script = load("activator.coordination", "deed")
         self._channel = link.keys.shared("deeds")
 
-    async def look(self, endpoint: str) -> Deed:
-        _, deed = await self._run(endpoint, "", "look")
-        return deed
+    async def look(self, endpoints: Sequence[str]) -> Sequence[Deed | Exception]:
+        replies = await self._link.each([self._call(each, "", "look") for each in endpoints])
+        return [_read(reply) for reply in replies]
 
     async def claim(
         self,
@@ -100,10 +102,22 @@ class RedisDeedStore:
     async def _run(
         self, endpoint: str, act: str, verb: str, *words: str | int | bytes
     ) -> tuple[Any, Deed]:
-        key = self._link.keys.of(endpoint, "deed")
-        args = [endpoint, self._channel, act, verb, *words]
-        done, *fields = await self._link.run(self._script, [key], args)
+        call = self._call(endpoint, act, verb, *words)
+        done, *fields = await self._link.run(call.script, call.keys, call.args)
         return done, _deed(fields)
+
+    def _call(self, endpoint: str, act: str, verb: str, *words: str | int | bytes) -> Call:
+        key = self._link.keys.of(endpoint, "deed")
+        return self._script([key], [endpoint, self._channel, act, verb, *words])
+
+
+def _read(reply: Any | StoreUnavailable) -> Deed | Exception:
+    if isinstance(reply, StoreUnavailable):
+        return reply
+    try:
+        return _deed(reply[1:])
+    except Exception as odd:  # nobody of ours has written it
+        return odd
 
 
 def _deed(fields: list[bytes]) -> Deed:

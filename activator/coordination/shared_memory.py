@@ -226,7 +226,10 @@ class SharedMemoryDeeds:
         self._listeners.append(changed)
         asyncio.get_running_loop().call_soon(missed)
 
-    async def look(self, endpoint: str) -> Deed:
+    async def look(self, endpoints: Sequence[str]) -> Sequence[Deed | Exception]:
+        return [await self._look(each) for each in endpoints]
+
+    async def _look(self, endpoint: str) -> Deed:
         self._check()
         now = self._now
         return replace(self.of.get(endpoint, Deed()), age=now - self._told_at.get(endpoint, now))
@@ -242,7 +245,7 @@ class SharedMemoryDeeds:
         where: str,
         told: bytes,
     ) -> tuple[Deed, bool]:
-        deed, done = (await self.look(endpoint)).claim(
+        deed, done = (await self._look(endpoint)).claim(
             act, seen=seen, term=term, wanted=wanted, where=where, told=told
         )
         tells = wanted is not None
@@ -258,12 +261,12 @@ class SharedMemoryDeeds:
         before: int | None,
         fence: str,
     ) -> tuple[Deed, Ordered]:
-        found = await self.look(endpoint)
+        found = await self._look(endpoint)
         deed, became = found.order(wanted=wanted, victims=victims, before=before, fence=fence)
         return await self._keep(endpoint, act, deed, done=deed != found), became
 
     async def revive(self, endpoint: str, act: str) -> Deed:
-        deed = (await self.look(endpoint)).revive()
+        deed = (await self._look(endpoint)).revive()
         return await self._keep(endpoint, act, deed, done=True)
 
     async def tell(
@@ -278,7 +281,7 @@ class SharedMemoryDeeds:
         is_leaving: bool,
         aloud: bool,
     ) -> tuple[Deed, bool]:
-        deed, done = (await self.look(endpoint)).tell(
+        deed, done = (await self._look(endpoint)).tell(
             act, term=term, taken=taken, wanted=wanted, told=told, is_leaving=is_leaving
         )
         return await self._keep(endpoint, act, deed, done=done, told=True, aloud=aloud), done
@@ -286,7 +289,9 @@ class SharedMemoryDeeds:
     async def give_back(
         self, endpoint: str, act: str, *, term: int, number: int, told: bytes
     ) -> tuple[Deed, bool]:
-        deed, done = (await self.look(endpoint)).give_back(act, term=term, number=number, told=told)
+        deed, done = (await self._look(endpoint)).give_back(
+            act, term=term, number=number, told=told
+        )
         return await self._keep(endpoint, act, deed, done=done, told=True), done
 
     @property
@@ -310,7 +315,7 @@ class SharedMemoryDeeds:
             loop = asyncio.get_running_loop()
             for changed in self._listeners if aloud else ():
                 loop.call_soon(changed, act, endpoint)
-        return await self.look(endpoint)
+        return await self._look(endpoint)
 
 
 class SharedMemoryEvents:

@@ -82,7 +82,9 @@ class Side:
                 term, number = self.was(back).term, self.was(0).number - behind
                 return await store.give_back("m", who, term=term, number=number, told=told)
             case "look", ():
-                return await store.look("m"), None
+                (found,) = await store.look(["m"])
+                assert isinstance(found, Deed)
+                return found, None
         raise AssertionError(verb)
 
 

@@ -203,8 +203,7 @@ async def test_an_owner_that_stood_still_for_too_long_finds_another_and_finishes
     assert owner.runs == [old]
     # it wakes up
     owner.deeds.opened.add(owner.deeds.of("m"))
-    owner.deeds.of("m")._stale.set()
-    owner.deeds.tasks.spawn(owner.deeds.of("m")._read_on(), name="again")
+    owner.deeds.of("m").look()
     owner.roster._tasks.spawn(owner.roster._run(), name="again")
 
     await eventually(lambda: owner.sees == other.runs)
@@ -338,13 +337,13 @@ async def test_an_owner_goes_on_after_a_fault_of_ours_and_what_it_runs_with_it(
     owner, other = await house.owner_and_other()
     (before,) = owner.runs
     Faulty(monkeypatch, owner.driver, "_keep_title", times=2)
-    Faulty(monkeypatch, other.deeds.of("m")._stale, "clear")
+    Faulty(monkeypatch, other.deeds.reader, "_read")
     await other.driver.scale(2)
 
     await eventually(lambda: len(owner.sees) == 2 and owner.sees == other.sees)
     assert before in owner.runs
     assert failures(caplog).count("finishing/m/act") == 2
-    assert failures(caplog).count("deeds/read m") == 1
+    assert failures(caplog).count("deeds/read") == 1
 
 
 async def test_a_tenure_is_over_though_a_fault_of_ours_keeps_it_from_being_seen_out(
