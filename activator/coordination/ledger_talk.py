@@ -39,6 +39,8 @@ AWAY_CHECK: Final = 0.25
 OTHER_CHECK: Final = 10.0
 """Seconds between two looks at whether the activators of another version have gone."""
 
+_NEVER: Final = -1
+
 
 class Speaker(Protocol):
     """Who speaks, and what about."""
@@ -80,26 +82,26 @@ class Talk:
         self._keys = kit.keys_of(speaker.endpoint.name)
         self.call_soon = asyncio.get_running_loop().call_soon
         self._opening: tuple[Opening, int, Balance] | None = None
-        self._kick = asyncio.Event()
         self._closed = False
         self._calling = False
         self._is_due = False
         """It speaks at the end of this turn of the loop."""
-        self._joined = False
+        self._told_in = _NEVER
+        """When it declared all it has: after how many gaps in what the others call out."""
         self._born = ""
         self._wake_at: float | None = None
         self._checked_at = 0.0
         self._said_at = 0.0
-        self.fresh_until = -inf
-        """By the kit's clock: until then what the store said last may be acted upon."""
+        self._fresh_until = -inf
         self._retry_at = 0.0
         self._timer: Cancellable | None = None
         self._timer_at = inf
         self.batch = Batch()
-        self._kick.set()
-        self._pump = kit.tasks.spawn_lasting(
-            self._run, name=f"ledger {speaker.endpoint.name}", again=self._kick.set
-        )
+        self._kicked = False
+        self._joining: asyncio.Task[None] | None = None
+        """Of thousands few have one: it is there while there is something to wait for."""
+        self._answered_last: asyncio.Event | None = None
+        self._kick()
 
     def go(self, *, at_once: bool = False) -> None:
         """There is something to say. Without `at_once` it goes together with what else is said in
@@ -107,7 +109,7 @@ class Talk:
         if self._calling:
             return
         if not self._joined:
-            self._kick.set()
+            self._kick()
         elif at_once:
             self._speak()
         elif not self._is_due:
@@ -116,46 +118,67 @@ class Talk:
 
     def begin_again(self) -> None:
         """The store may have missed, or forgotten, something: declare."""
-        self._joined, self._retry_at = False, self._kit.clock()
-        self._kick.set()
+        self._told_in, self._retry_at = _NEVER, self._kit.clock()
+        self._kick()
 
     def leave(self) -> None:
         """Nobody needs to know any more what is here."""
-        self._joined, self._born, self.batch = False, "", Batch()
+        self._told_in, self._born, self.batch = _NEVER, "", Batch()
         self._kit.tasks.spawn(self._sign_off(), name=f"leave {self._speaker.endpoint.name}")
 
     def close(self) -> None:
         """The last word is sent as soon as it can be; `LedgerKit.tasks` wait for it."""
         self._closed = True
-        self._kick.set()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._born or self._calling:
+            self._kick()
 
     @property
     def is_settled(self) -> bool:
         """The store knows of everything that has happened here, and has answered."""
         if self._closed:
-            return self._pump.done()
+            return self._joining is None
         said = self._joined and not self.batch and not self._calling
         return self._speaker.is_alone or said
 
+    @property
+    def fresh_until(self) -> float:
+        """By the kit's clock: until then what the store said last may be acted upon."""
+        return self._fresh_until if self._told_in == self._kit.gaps else -inf
+
+    @property
+    def _joined(self) -> bool:
+        """The store has been told of everything, and the others have been heard since."""
+        return self._told_in == self._kit.gaps
+
+    def _kick(self) -> None:
+        """There may be something to do that takes longer than a call."""
+        self._kicked = True
+        if self._joining is None and (self._closed or self._speaker.is_shared):
+            self._joining = self._kit.tasks.spawn_lasting(
+                self._run, name=f"ledger {self._speaker.endpoint.name}", again=self._kick
+            )
+
     async def _run(self) -> None:
         """Joins, and signs off at the end; what is said in between needs no task."""
-        while not self._closed:
-            self._set_timer()
-            await self._kick.wait()
-            self._kick.clear()
-            if self._calling or self._closed:
+        while self._kicked and not self._closed:
+            self._kicked = False
+            if self._calling:
                 continue  # whoever calls kicks again
             if self._joined:
                 self._speak()
             elif self._speaker.is_shared and self._may_speak:
                 await self._join_or_not()
-        if self._timer is not None:
-            self._timer.cancel()
-        while self._calling:
-            await self._kick.wait()
-            self._kick.clear()
-        if self._born:
-            await self._sign_off()
+        if self._closed:
+            if self._calling:
+                self._answered_last = asyncio.Event()
+                await self._answered_last.wait()
+            if self._born:
+                await self._sign_off()
+        else:
+            self._set_timer()
+        self._joining = None
 
     # --- while it is joined: from callback to callback
 
@@ -182,7 +205,7 @@ class Talk:
         try:
             reply = decode(said)
             if not reply.is_member:  # what we had passes on
-                self._joined, self._retry_at, self.fresh_until = False, self._kit.clock(), -inf
+                self._told_in, self._retry_at = _NEVER, self._kit.clock()
             elif not self._speaker.is_alone:
                 self._heard(batch, reply)
         except (StoreUnavailable, OtherVersion) as error:
@@ -190,8 +213,11 @@ class Talk:
         except Exception as bug:  # whoever waits for a slot must not wait on
             self._kit.tasks.tell_failure(f"ledger {self._speaker.endpoint.name}", bug)
             self._met(bug, again_in=OTHER_CHECK)
-        if self._closed or not self._joined:
-            self._kick.set()
+        if self._closed:
+            if self._answered_last is not None:
+                self._answered_last.set()
+        elif not self._joined:
+            self._kick()
         elif self.batch:
             self._speak()
         elif self._wake_at is not None or self._timer_at > self._checked_at + CHECK:
@@ -224,7 +250,8 @@ class Talk:
 
     async def _join(self) -> None:
         """Declare all there is; what happens meanwhile is sent afterwards."""
-        batch = self.batch = Batch()
+        batch, gaps = Batch(), self._kit.gaps
+        self.batch = batch
         batch.declare(born=self._born, name=self._kit.new_name())
         self._speaker.declare(batch)
         self.batch, self._said_at = Batch(), self._kit.clock()
@@ -234,17 +261,17 @@ class Talk:
         finally:
             self._calling = False
         if not self._speaker.is_alone:
-            self._joined, self._born = True, reply.born
+            self._told_in, self._born = gaps, reply.born
             self._checked_at = self._kit.clock()
             self._heard(batch, reply)
 
     def _heard(self, batch: Batch, reply: Reply) -> None:
-        self.fresh_until = self._said_at + FRESH
+        self._fresh_until = self._said_at + FRESH
         self._wake_at = None if reply.wake_in is None else self._kit.clock() + reply.wake_in
         self._speaker.follow(batch, reply)
 
     def _fall_silent(self, why: str, *, again_in: float) -> None:
-        self._joined, self._wake_at, self.fresh_until = False, None, -inf
+        self._told_in, self._wake_at = _NEVER, None
         self._retry_at = self._kit.clock() + again_in
         self.batch = Batch()
         if not self._speaker.is_alone:
@@ -315,4 +342,8 @@ class Talk:
 
     def _timer_fired(self) -> None:
         self._timer, self._timer_at = None, inf
-        self._kick.set()
+        if self._joined:
+            self._speak()
+            self._set_timer()
+        else:
+            self._kick()

@@ -216,8 +216,9 @@ class RedisLedger(Sharing):
 
     def catch_up(self) -> None:
         """Something may have been missed."""
-        self._forget_spares()
-        self._talk.begin_again()
+        if not self._closed:
+            self._forget_spares()
+            self._talk.begin_again()
 
     # --- as ledger_talk's Speaker
 

@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
+from activator.aiokit.slices import Slices
 from activator.aiokit.tasks import Tasks
 from activator.coordination.ledger_ops import VERSION
 from activator.coordination.redis_ledger import RedisLedger
@@ -76,6 +77,9 @@ class LedgerKit:
         self.channel = link.keys.shared("grants", "")
         self.ledgers: dict[str, RedisLedger] = {}
         """By endpoint."""
+        self.gaps = 0
+        """So often something that was called out may have been missed. Who declared what it has
+        before the latest gap has to do so again before it says, or gives away, anything."""
         self._roster = roster
 
     def keys_of(self, endpoint: str) -> list[str]:
@@ -159,9 +163,23 @@ class RedisLedgers:
             ledger.recalled()
 
     def _catch_up(self) -> None:
-        self._kit.store_clock.doubt()
-        for ledger in self._kit.ledgers.values():
-            ledger.catch_up()
+        """From here on none acts on what it knew; that each does something about it may take its
+        time, those first that have something to declare."""
+        kit = self._kit
+        kit.store_clock.doubt()
+        kit.gaps += 1
+        kit.tasks.spawn(self._catch_up_on(kit.gaps), name="catch up")
+
+    async def _catch_up_on(self, gaps: int) -> None:
+        kit, slices = self._kit, Slices()
+        for ledger in sorted(kit.ledgers.values(), key=_is_idle):
+            if kit.gaps != gaps:
+                return  # all are gone through anew
+            try:
+                ledger.catch_up()
+            except Exception as bug:  # the others are told all the same
+                kit.tasks.tell_failure(f"catch up {ledger.endpoint.name}", bug)
+            await slices.turn()
 
     def _share_anew(self) -> None:
         for ledger in self._kit.ledgers.values():
@@ -170,3 +188,7 @@ class RedisLedgers:
     def _silent(self, activator: str) -> None:
         for ledger in self._kit.ledgers.values():
             ledger.silent(activator)
+
+
+def _is_idle(ledger: RedisLedger) -> bool:
+    return not ledger.has_tickets

@@ -1,4 +1,4 @@
-"""Deeds of thousands of endpoints: which are looked at together and when, and how often a holder."""
+"""Deeds of thousands of endpoints: which are looked at together, when, and how often a holder."""
 
 from __future__ import annotations
 
