@@ -51,6 +51,13 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
+def put_away() -> None:
+    """Said now and then by who works `uncollected` on thousands of things: to count what they have
+    left all at once takes too long."""
+    if _holding:
+        _put_away()
+
+
 def _put_away() -> None:
     global _stays  # noqa: PLW0603 -- there is one collector
     # what was made and what was freed cancel each other out in the collector's own count

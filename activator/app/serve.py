@@ -24,7 +24,7 @@ SETTLED: Final = 2.0
 """Seconds between two looks at whether what the endpoints make at the start has all been made."""
 LOOKS: Final = 15
 """At most: by then everything is in order, or so much goes on that garbage matters."""
-FEW: Final = 10_000
+FEW: Final = 1_000
 """More objects than at the last look, where nothing else is made than what requests need."""
 
 

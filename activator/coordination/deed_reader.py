@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from activator.aiokit import tasks
+from activator.aiokit.garbage import put_away, uncollected
 from activator.aiokit.slices import Slices
 from activator.errors import StoreUnavailable
 
@@ -66,17 +67,24 @@ class DeedReader:
         while True:
             await self._is_due.wait()
             self._is_due.clear()
-            while some := list(islice(self._due, TOGETHER)):
-                for each in some:
-                    del self._due[each]
-                try:
-                    await self._read_free(some)
-                except Exception as failure:
-                    self.look(some)
-                    if not isinstance(failure, StoreUnavailable):
-                        raise
-                    await self._tell_all_due()
-                    await asyncio.sleep(AGAIN)
+            try:
+                with uncollected():
+                    await self._read_all()
+            except StoreUnavailable:
+                await self._tell_all_due()
+                await asyncio.sleep(AGAIN)
+
+    async def _read_all(self) -> None:
+        """Raises StoreUnavailable; what was not read is due."""
+        while some := list(islice(self._due, TOGETHER)):
+            for each in some:
+                del self._due[each]
+            try:
+                await self._read_free(some)
+            except Exception:
+                self.look(some)
+                raise
+            put_away()
 
     async def _read_free(self, some: Sequence[SharedDeed]) -> None:
         """Those about which something else is being asked have their turn after that: answers are

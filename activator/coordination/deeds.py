@@ -14,6 +14,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from activator.aiokit.pace import Pace as Turns
 from activator.aiokit.tasks import Tasks
 from activator.coordination.deed_reader import DeedReader
 from activator.coordination.whereabouts import has_ended, whereabouts
@@ -292,6 +293,7 @@ class SharedDeeds:
         self.opened: set[SharedDeed] = set()
         self.of_others: set[SharedDeed] = set()
         """Those that another activator has, opened or not."""
+        self._turns = Turns()
         self._whereabouts = whereabouts() if where is None else where
         self.where = json.dumps(self._whereabouts, separators=(",", ":"))
         self._roster = roster
@@ -319,7 +321,7 @@ class SharedDeeds:
         """This activator is about to end: others should have what they need elsewhere."""
         self.is_leaving = True
         for each in tuple(self.opened):
-            each._tell()
+            self._turns.call(each._tell)
 
     @property
     def has_company(self) -> bool:

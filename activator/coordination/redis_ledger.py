@@ -211,7 +211,7 @@ class RedisLedger(Sharing):
 
     def share_anew(self) -> None:
         """There are more activators than before, or it is known by now how many there are."""
-        if self._local is not None:
+        if self._local is not None and self.endpoint.concurrency:
             self._apply_limit()
 
     def catch_up(self) -> None:

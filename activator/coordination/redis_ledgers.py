@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
+from activator.aiokit.garbage import uncollected
 from activator.aiokit.slices import Slices
 from activator.aiokit.tasks import Tasks
 from activator.coordination.ledger_ops import VERSION
@@ -171,15 +172,24 @@ class RedisLedgers:
         kit.tasks.spawn(self._catch_up_on(kit.gaps), name="catch up")
 
     async def _catch_up_on(self, gaps: int) -> None:
-        kit, slices = self._kit, Slices()
-        for ledger in sorted(kit.ledgers.values(), key=_is_idle):
-            if kit.gaps != gaps:
-                return  # all are gone through anew
-            try:
-                ledger.catch_up()
-            except Exception as bug:  # the others are told all the same
-                kit.tasks.tell_failure(f"catch up {ledger.endpoint.name}", bug)
-            await slices.turn()
+        slices = Slices()
+        idle: list[RedisLedger] = []
+        with uncollected():
+            for ledgers in (list(self._kit.ledgers.values()), idle):
+                for ledger in ledgers:
+                    await slices.turn()
+                    if self._kit.gaps != gaps:
+                        return  # all are gone through anew
+                    if ledger.has_tickets or ledgers is idle:
+                        self._catch_up_one(ledger)
+                    else:
+                        idle.append(ledger)
+
+    def _catch_up_one(self, ledger: RedisLedger) -> None:
+        try:
+            ledger.catch_up()
+        except Exception as bug:  # the others are told all the same
+            self._kit.tasks.tell_failure(f"catch up {ledger.endpoint.name}", bug)
 
     def _share_anew(self) -> None:
         for ledger in self._kit.ledgers.values():
@@ -188,7 +198,3 @@ class RedisLedgers:
     def _silent(self, activator: str) -> None:
         for ledger in self._kit.ledgers.values():
             ledger.silent(activator)
-
-
-def _is_idle(ledger: RedisLedger) -> bool:
-    return not ledger.has_tickets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from activator.aiokit.slices import Slices
 from activator.coordination.wish_talk import decode, encode
 from activator.core.standing import Standing
 from activator.redisio.scripts import load
@@ -44,5 +45,9 @@ class RedisWishStore:
 
     async def _run(self, *words: str | int) -> dict[str, Standing]:
         reply: Any = await self._link.run(self._script, [self._key], [self._channel, *words])
-        threes = zip(reply[::3], reply[1::3], reply[2::3], strict=True)
-        return {name.decode(): Standing(int(n), paused == b"1") for name, n, paused in threes}
+        slices = Slices()
+        kept: dict[str, Standing] = {}
+        for name, number, paused in zip(reply[::3], reply[1::3], reply[2::3], strict=True):
+            kept[name.decode()] = Standing(int(number), paused == b"1")
+            await slices.turn()
+        return kept

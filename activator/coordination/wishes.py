@@ -12,6 +12,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
+from activator.aiokit.slices import Slices
 from activator.aiokit.tasks import Tasks
 from activator.coordination.base import NoLeader, Outcome
 from activator.coordination.wish_talk import Activated, Answered, Asked, Ordered
@@ -141,12 +142,19 @@ class SharedWishes:
             attempt = 0 if await self._meet() else attempt + 1
 
     async def _meet(self) -> bool:
+        slices = Slices()
+        known: dict[str, Standing] = {}
+        for endpoint in tuple(self._subjects):
+            known[endpoint] = self._of(endpoint)
+            await slices.turn()
         try:
-            kept = await self._store.meet({each: self._of(each) for each in self._subjects})
+            kept = await self._store.meet(known)
         except StoreUnavailable:
             return False
+        slices.begin()
         for endpoint, standing in kept.items():
             self._learn(endpoint, standing)
+            await slices.turn()
         return True
 
     # --- what is heard

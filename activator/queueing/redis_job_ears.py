@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from activator.aiokit import tasks
+from activator.aiokit.garbage import put_away, uncollected
 from activator.aiokit.tasks import Tasks
 from activator.core.job_ids import endpoint_of
 from activator.errors import StoreUnavailable
@@ -119,18 +120,25 @@ class Ears:
         while True:
             await self._is_due.wait()
             self._is_due.clear()
-            while some := list(islice(self._due, TOGETHER)):
-                # whoever is due again meanwhile is looked up again: what is counted may be older
+            try:
+                with uncollected():
+                    await self._look_all_up()
+            except StoreUnavailable:
+                await asyncio.sleep(AGAIN)
+
+    async def _look_all_up(self) -> None:
+        """Raises StoreUnavailable; what was not looked up is due."""
+        while some := list(islice(self._due, TOGETHER)):
+            # whoever is due again meanwhile is looked up again: what is counted may be older
+            for endpoint in some:
+                del self._due[endpoint]
+            try:
+                await self._look_up(some)
+            except Exception:
                 for endpoint in some:
-                    del self._due[endpoint]
-                try:
-                    await self._look_up(some)
-                except Exception as failure:
-                    for endpoint in some:
-                        self._look(endpoint)
-                    if not isinstance(failure, StoreUnavailable):
-                        raise
-                    await asyncio.sleep(AGAIN)
+                    self._look(endpoint)
+                raise
+            put_away()
 
     async def _look_up(self, some: Sequence[str]) -> None:
         """Raises StoreUnavailable: nothing is known of any."""

@@ -19,7 +19,7 @@ from activator.redisio.commands import pack
 from activator.redisio.failures import refused
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from activator.redisio.wire import Wire
 
@@ -27,6 +27,8 @@ PING_EVERY: Final = 1.0
 """Seconds: a connection on which nothing is said is asked whether it is still there."""
 AGAIN: Final = Backoff(first=0.05, cap=0.5)
 CONNECT: Final = 1.0
+TOGETHER: Final = 256
+"""Channels in one command: thousands would take milliseconds to write."""
 
 _PING: Final = pack("PING")
 _log = logging.getLogger("activator.redis")
@@ -129,12 +131,11 @@ class Hub:
         loop = asyncio.get_running_loop()
         self._wire = wire
         self._awaited = set(self._channels)
-        if self._awaited:
-            wire.post(pack("SUBSCRIBE", *self._awaited))
         pinging = _Ping(loop, wire)
         heard_any = False
         slices = Slices()
         try:
+            await self._subscribe_to(tuple(self._awaited), wire, slices)
             while True:
                 # thousands of channels may be confirmed at once
                 if wire.has_more:
@@ -151,6 +152,14 @@ class Hub:
             wire.abort()
             self._wire = None
             self._confirmed.clear()
+
+    async def _subscribe_to(self, channels: Sequence[str], wire: Wire, slices: Slices) -> None:
+        for first in range(0, len(channels), TOGETHER):
+            # nobody may listen to it any more, or anew, which is said already
+            some = self._awaited.intersection(channels[first : first + TOGETHER])
+            if some:
+                wire.post(pack("SUBSCRIBE", *some))
+            await slices.turn()
 
     def _hear(self, reply: Any) -> None:
         match reply:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any, cast
+from inspect import signature
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from redis.asyncio.connection import Connection
+from redis.asyncio.connection import AbstractConnection, Connection
 
 from activator.errors import StartError
 from activator.redisio.wire import Wire
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from activator.config.store_url import StoreTls, StoreUrl
 
 Address = tuple[str, int]
+
+_UNSAID: Final[dict[str, Any]] = (
+    {"driver_info": None} if "driver_info" in signature(AbstractConnection).parameters else {}
+)
+"""redis-py would look its own version up on the disk, for each connection anew, to tell it."""
 
 
 class _Connection(Connection):
@@ -83,6 +89,7 @@ class Dialer:
             username=username,
             password=password,
             protocol=2,
+            **_UNSAID,
             socket_timeout=None,
             socket_connect_timeout=None,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,30 @@ def until(so: Callable[[], bool]) -> None:
 def stand_still(seconds: float) -> None:
     """As a process that is stopped, with its loop."""
     time.sleep(seconds)
+
+
+def a_gap(h: House, who: int) -> None:
+    """What was called out may have been missed; that this ledger does something about it is still
+    to come, as where it is one of thousands."""
+    h.activators[who].ledgers._kit.gaps += 1
+
+
+def declarations(*ledgers: RedisLedger) -> list[str]:
+    """The endpoints for which all is declared, from now on."""
+    declared: list[str] = []
+
+    def noted(ledger: RedisLedger) -> Callable[[Batch], None]:
+        declare = ledger.declare
+
+        def note(batch: Batch) -> None:
+            declared.append(ledger.endpoint.name)
+            declare(batch)
+
+        return note
+
+    for each in ledgers:
+        vars(each)["declare"] = noted(each)
+    return declared
 
 
 async def test_who_is_offered_a_slot_while_it_says_what_it_wishes_keeps_the_offer() -> None:
@@ -199,6 +224,73 @@ async def test_what_runs_is_declared_before_anybody_asks_for_what_is_left() -> N
         assert asked == [None]
 
 
+async def test_from_a_gap_on_nothing_is_given_from_what_was_kept_until_it_is_declared_anew() -> (
+    None
+):
+    async with house("x", "y", model=endpoint(concurrency=LIMIT)) as h:
+        here = h.ledgers[0]
+        await keep(h, 0, 2)
+        answers: list[Replica | None] = []
+        a_gap(h, 0)
+
+        assert here.acquire_now(Ticket(), lambda _, r: answers.append(r)) is ASKED
+        await eventually(lambda: answers == [A])
+
+
+async def test_from_a_gap_on_nobody_asks_before_what_runs_is_declared_anew() -> None:
+    async with house("x", "y", model=endpoint()) as h:
+        keys = [f"{h.prefix}:{{m}}:slots:{part}" for part in ("line", "tickets", "state", "offers")]
+        for key in keys:
+            h.server.ask("COPY", key, f"{key}:before")
+        running = h.line_up(0)
+        await h.grants(1)
+        for key in keys:  # another Redis has taken over, which knows less
+            h.server.ask("DEL", key)
+            if h.server.ask("EXISTS", f"{key}:before"):
+                h.server.ask("RENAME", f"{key}:before", key)
+        a_gap(h, 0)
+
+        waiting = h.line_up(0)
+        await settled(*h.ledgers)
+        assert h.most == {"a": 1}
+        assert waiting.state is TicketState.WAITING
+        h.end(0, running)
+        await h.grants(2)
+
+
+async def test_what_was_declared_before_a_gap_is_declared_again_whenever_it_is_answered() -> None:
+    async with house("x", model=endpoint(concurrency=LIMIT)) as h:
+        (here,) = h.ledgers
+        declared = declarations(here)
+        here.catch_up()
+        await eventually(lambda: declared, every=0.0)  # nothing is answered yet
+        h.activators[0].ledgers._catch_up()
+
+        await settled(here)
+        assert len(declared) == 2
+
+
+async def test_after_a_gap_all_declare_anew_and_those_first_that_have_something_to_say() -> None:
+    async with house("x", model=endpoint(concurrency=LIMIT)) as h:
+        ledgers = h.activators[0].ledgers
+        idle = [ledgers.make(replace(endpoint(), name=f"idle-{each}")) for each in range(300)]
+        busy = [ledgers.make(replace(endpoint(), name=f"busy-{each}")) for each in range(3)]
+        for ledger in (*idle, *busy):
+            ledger.offer([(A, False)])
+        await settled(*idle, *busy)
+        for ledger in busy:
+            ledger.acquire(Ticket(), lambda _ticket, _replica: None)
+        await settled(*busy)
+        declared = declarations(*h.ledgers, *idle, *busy)
+        ledgers._catch_up()
+        await asyncio.sleep(0)
+        ledgers._catch_up()  # the first one is not finished, and need not be
+
+        await settled(*h.ledgers, *idle, *busy)
+        assert set(declared) == {"m", *(each.endpoint.name for each in (*idle, *busy))}
+        assert set(declared[:3]) == {each.endpoint.name for each in busy}
+
+
 async def test_whom_the_store_does_not_know_any_more_gives_nothing_from_what_it_kept() -> None:
     with redis_server() as server:
         model = endpoint(concurrency=LIMIT)
@@ -251,6 +343,9 @@ async def test_in_any_disorder_limits_hold_and_at_the_end_every_slot_is_free(see
                     loop.call_later(dice.random() * 0.01, h.ledgers[who].offer, [(A, False)])
                 case 4:
                     h.server.ask("SCRIPT", "FLUSH")
+                case 7:
+                    a_gap(h, who)
+                    loop.call_later(dice.random() * 0.01, h.ledgers[who].catch_up)
                 case 5 | 6:
                     late_news(h.ledgers[who], dice)
                 case _ if len(going) < 2 * limit:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from activator.aiokit.slices import Slices
 from activator.errors import StoreUnavailable
 from activator.redisio.commands import Opening
 from activator.redisio.failures import Refused, Unanswered, Unreachable
+from activator.redisio.hub import TOGETHER
 from activator.redisio.node import MOST_CONNECTIONS
 from activator.redisio.scripts import script
 from tests.faults import Faulty, failures
 from tests.integration.redisio.support import ADD, behind_a_proxy, failure_of, until_works
 from tests.redis_server import fresh_prefix, opened_link, redis_server, shared_server
 from tests.support import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from activator.redisio.wire import Wire
 
 SLACK = 1.0
 """Seconds beyond its timeout in which a failure must be told on a busy machine."""
@@ -316,6 +323,48 @@ async def test_listeners_hear_again_after_a_gap_and_are_told_of_it() -> None:
         shared_server().ask("PUBLISH", channel, "after")
 
         await eventually(lambda: heard == [b"after"])
+
+
+async def test_thousands_of_channels_are_heard_again_and_that_is_told_once() -> None:
+    async with behind_a_proxy(timeout=0.5) as (link, proxy):
+        gaps: list[None] = []
+        link.on_resubscribed(lambda: gaps.append(None))
+        channels = [link.keys.shared("news", str(number)) for number in range(3 * TOGETHER + 1)]
+        heard: list[bytes] = []
+        subscriptions = [link.subscribe(channel, heard.append) for channel in channels]
+        await eventually(lambda: all(each.active for each in subscriptions))
+        told = len(gaps)
+
+        proxy.cut()
+        await eventually(lambda: not any(each.active for each in subscriptions))
+        await eventually(lambda: len(gaps) > told, within=5.0)
+
+        assert all(each.active for each in subscriptions)
+        assert len(gaps) == told + 1
+        shared_server().ask("PUBLISH", channels[-1], "after")
+        await eventually(lambda: heard == [b"after"])
+
+
+async def test_a_channel_that_is_left_before_its_turn_to_be_heard_again_is_left_alone() -> None:
+    async with opened_link() as link:
+        names = [f"news-{number}" for number in range(TOGETHER + 2)]
+        subscriptions = [link.subscribe(name, lambda _: None) for name in names]
+        posted: list[bytes] = []
+
+        class Said(Slices):
+            async def turn(self) -> None:
+                subscriptions[-1].close()
+
+        class Posts:
+            def post(self, pieces: Iterable[bytes]) -> None:
+                posted.extend(pieces)
+
+        link._hub._awaited = set(names)
+        await link._hub._subscribe_to(names, cast("Wire", Posts()), Said())
+
+        said = b"".join(posted).split()
+        assert all(name.encode() in said for name in names[:-1])
+        assert names[-1].encode() not in said
 
 
 async def test_a_channel_on_which_nothing_comes_through_is_noticed() -> None:

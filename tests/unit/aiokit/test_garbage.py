@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.aiokit import garbage
-from activator.aiokit.garbage import AT_MOST, BLOCKS, MANY, PART, uncollected
+from activator.aiokit.garbage import AT_MOST, BLOCKS, MANY, PART, put_away, uncollected
 from tests.support import end_of_freezing
 
 if TYPE_CHECKING:
@@ -102,6 +102,18 @@ def test_how_much_is_never_looked_at_is_not_counted_one_by_one(
         made = [[] for _ in range(MANY + 1)]  # type: ignore[var-annotated]  # nobody reads them
 
     assert len(made) > MANY
+
+
+def test_what_a_long_work_has_left_is_put_away_bit_by_bit(frozen_before: int) -> None:
+    put_away()  # of nobody's work
+    assert gc.get_freeze_count() == frozen_before
+    with uncollected():
+        made = [[] for _ in range(MANY + 1)]  # type: ignore[var-annotated]  # nobody reads them
+        put_away()
+
+        assert gc.get_freeze_count() > frozen_before + MANY
+        assert not gc.isenabled()
+        assert len(made) > MANY
 
 
 def test_what_grows_by_a_part_each_time_is_not_looked_at_again(frozen_before: int) -> None:
