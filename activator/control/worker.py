@@ -188,6 +188,8 @@ class Worker:
                 self._name, room, age=endpoint.queue.age, cold=live.cold, before=before
             )
         except StoreUnavailable as away:
+            if not self._claiming:
+                self._settle()
             return away
         for claim in found.claims:
             if self._claiming:
@@ -229,8 +231,21 @@ class Worker:
         self._claiming = False
         if self._claims is not None:
             self._claims.cancel()
+        self._settle()
         for run in self._waiting:
             self._let_go(run)
+
+    def _settle(self) -> None:
+        """What may have been claimed in an answer that never came goes back in line, too."""
+        if self._store.owes(self._name):
+            self._leaving.spawn_lasting(self._settle_up, name="settle up")
+
+    async def _settle_up(self) -> None:
+        while self._store.owes(self._name):
+            try:
+                await self._store.claim(self._name, 0, age=self._live.endpoint.queue.age)
+            except StoreUnavailable:
+                await asyncio.sleep(PAUSE)
 
     async def retire(self) -> None:
         """The endpoint is gone from the configuration: finish what is at its replicas. Others may
@@ -247,9 +262,7 @@ class Worker:
 
     async def aclose(self) -> None:
         """Everything that is still claimed goes back in line, or is repeated if it had begun."""
-        self._claiming = False
-        if self._claims is not None:
-            self._claims.cancel()
+        self.stop_claiming()
         for run in self._runs.values():
             self._let_go(run)
         if self._leaving:

@@ -403,7 +403,11 @@ class JobStore(Protocol):
         """Jobs in line or backing off, claimed by nobody, as far as known; 0 unless watched."""
 
     def is_worth_a_claim(self, endpoint: str) -> bool:
-        """There are such jobs, or the next claim gives something back."""
+        """There are such jobs, or `owes`."""
+
+    def owes(self, endpoint: str) -> bool:
+        """Jobs may have been claimed in an answer that never came. The next claim, be it of none,
+        gives them back."""
 
     async def sweep(self, endpoint: str) -> Swept:
         """Expire, cancel and delete what is due; to be called every some seconds while anybody

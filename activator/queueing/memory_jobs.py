@@ -332,6 +332,9 @@ class MemoryJobs:
     def is_worth_a_claim(self, endpoint: str) -> bool:
         return self.queued(endpoint) > 0
 
+    def owes(self, endpoint: str) -> bool:
+        return False
+
     async def sweep(self, endpoint: str) -> Swept:
         now, deleted = self._clock(), 0
         ended: list[Job] = []

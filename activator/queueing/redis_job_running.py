@@ -66,7 +66,7 @@ class Running:
         return lost
 
     def owes(self, endpoint: str) -> bool:
-        """The next claim gives something back."""
+        """See `JobStore`."""
         return endpoint in self._unheard
 
     async def claim(
@@ -93,7 +93,10 @@ class Running:
                 first, *(number for numbers in unheard for number in numbers),
             )  # fmt: skip
         except (StoreUnavailable, asyncio.CancelledError):
-            self._unheard.setdefault(endpoint, []).extend((*unheard, (first, first + limit - 1)))
+            if limit:
+                unheard.append((first, first + limit - 1))
+            if unheard:
+                self._unheard.setdefault(endpoint, []).extend(unheard)
             raise
         claims: list[Claim] = []
         try:

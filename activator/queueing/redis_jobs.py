@@ -263,7 +263,10 @@ class RedisJobs:
         return self._ears.queued.get(endpoint, 0)
 
     def is_worth_a_claim(self, endpoint: str) -> bool:
-        return self.queued(endpoint) > 0 or self._running.owes(endpoint)
+        return self.queued(endpoint) > 0 or self.owes(endpoint)
+
+    def owes(self, endpoint: str) -> bool:
+        return self._running.owes(endpoint)
 
     async def sweep(self, endpoint: str) -> Swept:
         for job_id in [each for each in self._left if endpoint_of(each) == endpoint]:
