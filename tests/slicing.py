@@ -28,9 +28,9 @@ class Turns:
         """Whenever this method is called."""
         method = getattr(of, name)
 
-        def calls(*args: Any) -> Any:
+        def calls(*args: Any, **named: Any) -> Any:
             self.step()
-            return method(*args)
+            return method(*args, **named)
 
         patch.setattr(of, name, calls)
 

@@ -33,18 +33,12 @@ class StoredJobs:
             if endpoint not in names:
                 raise UnknownEndpoint(endpoint)
             names = [endpoint]
-        slices = Slices()
-        found: list[Job] = []
         with _told():
-            for name in names:
-                records = await self._store.recent(name, states=states, limit=limit)
-                found += (record.job for record in records)
-                if len(found) > 4 * limit:
-                    found = _latest(found, limit)
-                await slices.turn()
+            records = await self._store.latest(names, states=states, limit=limit)
+        slices = Slices()
         shown: list[dict[str, Any]] = []
-        for job in _latest(found, limit):
-            shown.append(described(job, place=None, eta=None))
+        for record in records:
+            shown.append(described(record.job, place=None, eta=None))
             await slices.turn()
         return shown
 
@@ -72,10 +66,6 @@ class StoredJobs:
         place = await self._store.place(job.id)
         eta = live.eta() if live is not None and live.cold and place is not None else None
         return described(job, place=place, eta=eta)
-
-
-def _latest(jobs: list[Job], limit: int) -> list[Job]:
-    return sorted(jobs, key=lambda job: (job.created, job.id), reverse=True)[:limit]
 
 
 @contextmanager

@@ -5,6 +5,7 @@ A hash a day would be thirty times as many keys to read for a month's bill, and 
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -39,6 +40,8 @@ MOST_FIELDS: Final = 50_000
 """Of an endpoint's month, all keys and days together; what further keys use goes to the others."""
 AT_ONCE: Final = 25
 """Commands sent together: so few that no request is held up while their answers are read."""
+FEW_DAYS: Final = 7
+"""Of a month: so many are asked for by the names of their figures, more with the whole month."""
 PARSED: Final = 400
 """Words of an answer that are read in one piece: some tenths of a millisecond."""
 SCANNED: Final = 10_000
@@ -88,10 +91,18 @@ class RedisCostBook:
     async def days(self, first: date, last: date, *, endpoint: str | None = None) -> list[DayUsage]:
         slices = Slices()
         found: dict[date, list[DayUsage]] = {}
+        fields = {month: _fields(month, first, last) for month in months(first, last)}
         for some in _in_parts(await self._months(self._names, first, last, endpoint)):
-            replies = await self._link.pipeline([("HGETALL", self._month(*each)) for each in some])
+            replies = await self._link.pipeline(
+                [
+                    ("HMGET", self._month(name, month), *fields[month])
+                    if fields[month]
+                    else ("HGETALL", self._month(name, month))
+                    for name, month in some
+                ]
+            )
             for (name, month), flat in zip(some, replies, strict=True):
-                for each in _days(name, month, flat):
+                for each in _days(name, month, _with_names(fields[month], flat)):
                     if first <= each.day <= last:
                         found.setdefault(each.day, []).append(each)
                 await slices.turn()
@@ -202,6 +213,24 @@ async def _by_day(flat: Sequence[bytes], slices: Slices) -> dict[int, dict[str, 
 def _key_use(figures: Mapping[str, float]) -> KeyUse:
     read: dict[str, Any] = {**figures, "requests": round(figures.get("requests", 0.0))}
     return KeyUse(**read)
+
+
+def _fields(month: date, first: date, last: date) -> list[str]:
+    """Of the days from first to last; none: all of the month's."""
+    following = (month + timedelta(days=32)).replace(day=1)
+    first, end = max(first, month), min(last + timedelta(days=1), following)
+    days = [first + timedelta(days=number) for number in range((end - first).days)]
+    if len(days) > FEW_DAYS:
+        return []
+    return [f"{day:%d}:{figure}" for day in days for figure in FIGURES]
+
+
+def _with_names(fields: Sequence[str], values: Sequence[bytes | None]) -> list[bytes]:
+    """A hash's fields and values, be it all of them or those that were asked for."""
+    if not fields:
+        return [each for each in values if each is not None]
+    pairs = zip(fields, values, strict=True)
+    return [word for name, value in pairs if value is not None for word in (name.encode(), value)]
 
 
 def _days(endpoint: str, month: date, flat: Sequence[bytes]) -> Iterator[DayUsage]:

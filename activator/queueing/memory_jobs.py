@@ -33,7 +33,7 @@ from activator.queueing.memory_upload import MemoryUpload
 from activator.queueing.memory_views import record_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
     from activator.core.jobs import Event, JobsPolicy, Outcome, Step
     from activator.queueing.jobs import (
@@ -269,6 +269,11 @@ class MemoryJobs:
         self, endpoint: str, *, states: Collection[JobState] = (), limit: int = 100
     ) -> list[Record]:
         return views.recent(self._book.shelf(endpoint), states=states, limit=limit)
+
+    async def latest(
+        self, endpoints: Sequence[str], *, states: Collection[JobState] = (), limit: int = 100
+    ) -> list[Record]:
+        return await views.latest(self._book, endpoints, states=states, limit=limit)
 
     async def counts(self, endpoint: str) -> Mapping[JobState, int]:
         return views.counts(self._book.shelf(endpoint))

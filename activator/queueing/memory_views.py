@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from activator.aiokit.slices import Slices
 from activator.core import jobs
 from activator.core.jobs import Superseded
 from activator.queueing.jobs import Page, Record
+from activator.queueing.latest import Latest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from activator.core.jobs import JobState
     from activator.queueing.memory_book import Book, Entry, Shelf
@@ -35,6 +37,16 @@ def recent(shelf: Shelf, *, states: Collection[JobState], limit: int) -> list[Re
     found = [entry for entry in shelf.entries.values() if not states or entry.job.state in states]
     found.sort(key=lambda entry: (entry.job.created, entry.job.id), reverse=True)
     return [record_of(entry) for entry in found[:limit]]
+
+
+async def latest(
+    book: Book, endpoints: Sequence[str], *, states: Collection[JobState], limit: int
+) -> list[Record]:
+    slices, kept = Slices(), Latest(limit)
+    for endpoint in endpoints:
+        kept.add(recent(book.shelf(endpoint), states=states, limit=limit))
+        await slices.turn()
+    return kept.found
 
 
 def counts(shelf: Shelf) -> Mapping[JobState, int]:

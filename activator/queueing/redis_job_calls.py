@@ -19,7 +19,7 @@ from activator.redisio.failures import Unanswered
 from activator.redisio.scripts import load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from activator.core.jobs import JobsPolicy
     from activator.redisio.commands import Word
@@ -86,6 +86,16 @@ class Calls:
 
     async def run_once(self, script: Script, endpoint: str, *args: Word) -> Any:
         """For what a second run would not find as the first one left it."""
+        return await self.link.run_on(self._opening(script, endpoint), args)
+
+    async def of_each(self, script: Script, endpoints: Sequence[str], *args: Word) -> list[Any]:
+        """A reply for each, sent together; what changes something is not run so."""
+        openings = [self._opening(script, each) for each in endpoints]
+        return await self.link.pipeline(
+            [script(opening.keys, (*opening.args, *args)) for opening in openings]
+        )
+
+    def _opening(self, script: Script, endpoint: str) -> Opening:
         offset, policy = self._offset(), self.policy
         if (offset, policy) != self._told or len(self._openings) > MOST_OPENINGS:
             self._told = offset, policy
@@ -98,7 +108,7 @@ class Calls:
             first, *rest = map(repr, told)
             opening = Opening(script, keys, (first, self.me, *rest))
             self._openings[script, endpoint] = opening
-        return await self.link.run_on(opening, args)
+        return opening
 
     async def of_job(self, script: Script, endpoint: str, *args: Word) -> list[Any] | None:
         """What follows `ok` (or `room`), or None: there is no such job. Raises what a refusal

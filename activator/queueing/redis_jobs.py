@@ -21,6 +21,7 @@ from activator.queueing.jobs import NOTHING, Created, Hook, Joined, Swept
 from activator.queueing.redis_job_calls import Calls
 from activator.queueing.redis_job_creation import Creation
 from activator.queueing.redis_job_ears import Ears
+from activator.queueing.redis_job_listing import AT_A_TIME, Listing
 from activator.queueing.redis_job_records import (
     SHOWN,
     event_of,
@@ -33,7 +34,7 @@ from activator.queueing.redis_job_running import MOST_DETAIL, Running
 from activator.queueing.uploads import PiecewiseUpload
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
     from activator.core.jobs import Event, JobsPolicy, Outcome
     from activator.queueing.jobs import (
@@ -55,8 +56,6 @@ if TYPE_CHECKING:
 
 PAGE_BYTES: Final = 1 << 20
 """Of a result, at a time; a single chunk may be more."""
-AT_A_TIME: Final = 200
-"""Jobs that one script looks at: some milliseconds in which nobody else is served."""
 
 
 class RedisJobs:
@@ -78,6 +77,7 @@ class RedisJobs:
         self._link = link
         self._calls = Calls(link, me=me, policy=policy, offset=offset)
         self._creation = Creation(self._calls, budget, cancel=self._undo, failed=failed)
+        self._listing = Listing(self._calls)
         self._running = Running(self._calls, self._creation, dice=dice)
         self._ears = Ears(link, me=me, base=self._calls.base, lost=self._running.lost)
         self._readers: Counter[str] = Counter()
@@ -187,23 +187,15 @@ class RedisJobs:
     async def recent(
         self, endpoint: str, *, states: Collection[JobState] = (), limit: int = 100
     ) -> list[Record]:
-        found: list[Record] = []
-        passed = 0
-        while len(found) < limit:
-            wanted = AT_A_TIME if states else min(AT_A_TIME, limit - len(found))
-            looked_at, *records = await self._calls.run(
-                scripts.LIST, endpoint, "recent", passed, wanted, *(state.value for state in states)
-            )
-            found += map(record_of, records)
-            passed += looked_at
-            if looked_at < wanted:
-                break
-        return found[:limit]
+        return await self._listing.recent(endpoint, states=states, limit=limit)
+
+    async def latest(
+        self, endpoints: Sequence[str], *, states: Collection[JobState] = (), limit: int = 100
+    ) -> list[Record]:
+        return await self._listing.latest(endpoints, states=states, limit=limit)
 
     async def counts(self, endpoint: str) -> Mapping[JobState, int]:
-        flat = await self._link.command("HGETALL", f"{self._calls.base(endpoint)}:meta")
-        said = {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
-        return {state: int(said[f"n:{state}"]) for state in JobState if f"n:{state}" in said}
+        return await self._listing.counts(endpoint)
 
     # --- reading
 

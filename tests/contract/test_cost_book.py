@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import astuple
-from datetime import date
-from typing import TYPE_CHECKING
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,14 +14,14 @@ from activator.coordination import redis_costs
 from activator.coordination.memory_costs import MemoryCostBook
 from activator.coordination.redis_costs import RedisCostBook
 from activator.core.key_usage import DayKeyUse, KeyEntry, KeyUse
-from activator.core.usage import Booked, DayUsage, Entry, Usage, midnight
+from activator.core.usage import FIGURES, Booked, DayUsage, Entry, Usage, midnight
 from activator.errors import StoreUnavailable
 from tests.redis_server import opened_link, redis_server
 from tests.sharing import KINDS
 from tests.slicing import counted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from activator.coordination.base import CostBook
 
@@ -108,6 +108,38 @@ async def test_endpoints_and_days_are_kept_apart_and_told_in_order(book: CostBoo
     assert [each.usage for each in told if each.day == NEXT] == [small, small]
     assert [each.endpoint for each in await book.days(NEXT, NEXT)] == ["a", "m"]
     assert (await book.booked(["m"], NEXT))["m"].usage == small
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 8, 40])
+async def test_days_of_any_number_are_told_and_no_others(book: CostBook, length: int) -> None:
+    first = DAY - timedelta(days=45)
+    began = -45 * 86400
+    await book.book([entry(began + at * 86400, began + at * 86400 + 10) for at in range(90)])
+
+    for begin in range(0, 90 - length, 13):
+        days = [first + timedelta(days=begin + at) for at in range(length)]
+        told = await book.days(days[0], days[-1])
+        assert [each.day for each in told] == days
+        assert all(same(each.usage, USED) for each in told)
+
+
+async def test_of_a_month_one_day_is_read_where_one_day_is_asked_for() -> None:
+    async with opened_link() as link:
+        book = RedisCostBook(link)
+        month = DAY.replace(day=1)
+        start = (month - DAY).days * 86400
+        await book.book([entry(start + at * 86400, start + at * 86400 + 10) for at in range(28)])
+        asked: list[int] = []
+        pipeline = link.pipeline
+
+        async def noting(commands: Sequence[Any]) -> list[Any]:
+            replies = await pipeline(commands)
+            asked.extend(len(reply) for reply in replies)
+            return replies
+
+        vars(link)["pipeline"] = noting
+        assert [each.day for each in await book.days(month, month)] == [month]
+        assert asked == [len(FIGURES)]
 
 
 async def test_it_remembers_so_many_endpoints_as_there_are(book: CostBook) -> None:

@@ -69,7 +69,9 @@ async def test_its_jobs_go_back_in_line_once_the_store_answers(
             cut.may_fail.set()
             await eventually(lambda: cut.failed)
         if goes:
-            s.app.workers.remove(s.app.registry.get("m"))
+            live = s.app.registry.get("m")
+            assert live is not None
+            s.app.workers.remove(live)
         else:
             await s.app.workers.stop_claiming()
         cut.may_fail.set()

@@ -1,0 +1,69 @@
+"""The latest jobs of many endpoints together: the same as of each, and few questions."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from activator.core.jobs import JobState
+from activator.queueing import redis_job_listing
+from activator.queueing.redis_job_listing import TOGETHER
+from tests.contract.jobs.stage import RedisStage, created
+from tests.redis_server import opened_link
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from activator.queueing.jobs import JobStore
+
+
+async def expected(
+    store: JobStore, endpoints: Sequence[str], states: Sequence[JobState], limit: int
+) -> list[str]:
+    jobs = [
+        record.job
+        for endpoint in endpoints
+        for record in await store.recent(endpoint, states=states, limit=1000)
+    ]
+    jobs.sort(key=lambda job: (job.created, job.id), reverse=True)
+    return [job.id for job in jobs[:limit]]
+
+
+@pytest.mark.parametrize("at_a_time", [1, 3, 200])
+async def test_they_are_those_of_each_in_any_state_and_number(
+    a: JobStore, b: JobStore, monkeypatch: pytest.MonkeyPatch, at_a_time: int
+) -> None:
+    monkeypatch.setattr(redis_job_listing, "AT_A_TIME", at_a_time)
+    endpoints = [f"m{number}" for number in range(9)]
+    for number in (4, 1, 1, 7, 4, 1, 7, 1):
+        record = await created(a, endpoint=f"m{number}")
+        if number == 4:
+            await a.cancel(record.job.id, reason="cancelled", detail="")
+
+    for states in ((), (JobState.CANCELLED,), (JobState.QUEUED,), (JobState.FAILED,)):
+        for limit in (1, 2, 5, 100):
+            told = await b.latest(endpoints, states=states, limit=limit)
+            assert [each.job.id for each in told] == await expected(b, endpoints, states, limit)
+    assert await b.latest([]) == []
+
+
+async def test_over_a_redis_a_thousand_endpoints_are_not_asked_for_one_by_one() -> None:
+    endpoints = [f"m{number}" for number in range(1000)]
+    busy = endpoints[5::100]
+    async with opened_link() as link, aclosing(RedisStage(link)) as stage:
+        a = stage.open("a")
+        for endpoint in busy:
+            await created(a, endpoint=endpoint)
+        asked: list[int] = []
+        exchange = link._exchange
+
+        async def noting(keys: Any, commands: Sequence[Any], until: float) -> Any:
+            asked.append(len(commands))
+            return await exchange(keys, commands, until)
+
+        vars(link)["_exchange"] = noting
+        assert {each.job.endpoint for each in await a.latest(endpoints)} == set(busy)
+        assert len(asked) <= len(endpoints) / TOGETHER + 3
+        assert max(asked) == TOGETHER
