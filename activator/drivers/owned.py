@@ -18,40 +18,33 @@ import asyncio
 import contextlib
 import logging
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from activator.aiokit.tasks import Tasks
+from activator.aiokit.wake import Wake
 from activator.core.deeds import Ordered
-from activator.core.effects import FailedStart
-from activator.drivers.base import DriverError, Exit, OutOfTouch, Phase, Snapshot
+from activator.drivers.base import DriverError, OutOfTouch
 from activator.drivers.published import NOTHING, Published, decode, encode
-from activator.drivers.tenure import KEPT_EXITS, Tenure
+from activator.drivers.seen import seen
+from activator.drivers.telling import TELL_AGAIN, Telling
+from activator.drivers.tenure import Tenure
 from activator.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from activator.core.deeds import Deed
-    from activator.drivers.base import Driver, Sighting
+    from activator.drivers.base import Driver, Snapshot
     from activator.drivers.title import Title
 
 TAKEN_WITHIN = 60.0
 """Seconds until an order that nobody carries out has failed: an owner that is about to end may let
 others finish for longer, but whoever waits for that should be told so."""
-SETTLES_AFTER = 1.0
-"""Seconds from having nothing in flight until that is believed: an activator may not have heard yet
-that a replica gets nothing new."""
-LOOK = 0.05
-"""Seconds between two looks at what is in flight."""
 RETRY = 1.0
 """Seconds after which the store is asked again for what it did not do."""
 LINES_EVERY = 2.0
 """Seconds between two times that new last lines are told, or asked for."""
 LINES_FOR = 900.0
 """Seconds for which a replica's last lines are told again and again: as long as a start takes."""
-TELL_AGAIN = 3600.0
-"""Seconds: what the store keeps expires a day after it was told."""
 
 _log = logging.getLogger("activator.replica")
 
@@ -83,15 +76,14 @@ class OwnedDriver:
         self._tenure: Tenure | None = None
         self._former: list[Tenure] = []
         self._published: tuple[bytes, Published] = (b"", NOTHING)
-        self._said: object = None
-        self._said_lines: dict[str, tuple[str, ...]] = {}
-        self._said_at = 0.0
+        self._telling: Telling | None = None
+        """Of `_tenure`."""
         self._looked_at = 0.0
         self._shown: Snapshot | None = None
         self._report: Callable[[Snapshot], None] | None = None
-        self._wake = asyncio.Event()
-        self._news = asyncio.Event()
-        self._telling = asyncio.Lock()
+        self._wake = Wake()
+        self._news: asyncio.Event | None = None
+        """Of the next thing that is noticed, if anybody waits for it."""
         self._finishing = Tasks(f"finishing/{name}")
         self._running = Tasks(f"owned/{name}", on_failure=self._failed)
         self._failure: BaseException | None = None
@@ -119,7 +111,7 @@ class OwnedDriver:
     async def _go_on(self) -> None:
         while self._failure is None:
             self._wake.clear()
-            await self._sleep(await self._act())
+            await self._wake.wait(await self._act())
 
     async def scale(
         self,
@@ -178,53 +170,30 @@ class OwnedDriver:
 
     def _noticed(self) -> None:
         self._wake.set()
-        self._news.set()
-        self._news = asyncio.Event()
+        if self._news is not None:
+            self._news.set()
+            self._news = None
         if self._report is not None and self._title.is_known:
             snapshot = self._snapshot()
             if snapshot != self._shown:
                 self._shown = snapshot
                 self._report(snapshot)
 
-    def _snapshot(self) -> Snapshot:
-        deed, tenure = self._title.deed, self._tenure if self._owns else None
-        finishing = tuple(
-            sighting
-            for each in (() if self._lasting else self._tenures)
-            if each is not tenure
-            for sighting in each.last_sightings
-        )
-        wanted, replicas, exits = self._seen(deed, tenure)
-        has_looked = tenure is not None and tenure.has_begun
-        return Snapshot(
-            wanted,
-            (*replicas, *finishing),
-            exits,
-            fence=deed.fence_word,
-            trouble=tenure.trouble if tenure is not None else self._told().trouble,
-            # nobody has looked yet, and there may be what outlived an earlier owner
-            is_blind=self._lasting and not (has_looked or deed.told),
-        )
+    def _next_news(self) -> asyncio.Event:
+        if self._news is None:
+            self._news = asyncio.Event()
+        return self._news
 
-    def _seen(
-        self, deed: Deed, tenure: Tenure | None
-    ) -> tuple[int, tuple[Sighting, ...], tuple[Exit, ...]]:
-        if tenure is not None and (tenure.has_begun or not self._lasting):
-            wanted = deed.wanted if deed.number > tenure.taken else tenure.wanted
-            return wanted, tenure.replicas, tenure.exits
-        told = self._told()
-        if self._lasting:
-            return deed.wanted, told.replicas, told.exits
-        if self._owns:  # just claimed
-            return deed.wanted, (), told.exits
-        if self._title.is_lost:
-            why = FailedStart("the activator that ran it has ended or does not answer")
-            gone = [each.id for each in told.replicas if each.phase is not Phase.STOPPING]
-            if deed.wanted and not gone:
-                gone = [f"{self._name}-{deed.term}"]  # asked for, and never seen
-            ends = tuple(Exit(each, why) for each in gone)
-            return 0, (), (*told.exits, *ends)[-KEPT_EXITS:]
-        return deed.wanted, told.replicas, told.exits
+    def _snapshot(self) -> Snapshot:
+        tenure = self._tenure if self._owns else None
+        return seen(
+            self._name,
+            self._title,
+            self._told(),
+            tenure=tenure,
+            former=[each for each in self._tenures if each is not tenure],
+            lasting=self._lasting,
+        )
 
     def _told(self) -> Published:
         words, published = self._published
@@ -235,13 +204,6 @@ class OwnedDriver:
         return published
 
     # --- what is done
-
-    async def _sleep(self, seconds: float | None) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
-        except TimeoutError:
-            return
 
     async def _act(self) -> float | None:
         """Whatever is to be done now; returns the seconds until there is something again."""
@@ -266,9 +228,8 @@ class OwnedDriver:
         title, tenure = self._title, self._tenure
         if tenure is not None and (title.deed.holder, title.deed.term) != (title.me, tenure.term):
             self._step_down(tenure)
-        elif tenure is not None and title.is_forgotten:
-            words = encode(self._word(tenure), now=self._clock())
-            await title.claim(wanted=tenure.wanted, told=words, term=tenure.term)
+        elif self._telling is not None and title.is_forgotten:
+            await self._telling.claim_again(is_leaving=self._is_leaving)
         if self._lasting and title.may_claim and not self._is_leaving:
             await self._succeed()
         if self._tenure is None and self._owns:
@@ -276,17 +237,17 @@ class OwnedDriver:
 
     def _begin(self) -> None:
         deed = self._title.deed
-        self._said = None
-        self._tenure = Tenure(
+        tenure = self._tenure = Tenure(
             self._make(deed.term),
             deed,
             exits=self._told().exits,
             changed=self._noticed,
             tasks=self._running,
         )
+        self._telling = Telling(self._title, tenure, lasting=self._lasting, clock=self._clock)
 
     def _step_down(self, tenure: Tenure) -> None:
-        self._tenure = None
+        self._tenure = self._telling = None
         self._former.append(tenure)
         if not tenure.is_empty:
             extra = {"action": "stepped_down", "endpoint": self._name}
@@ -311,81 +272,27 @@ class OwnedDriver:
         try:
             await tenure.driver.scale(0)
             while not tenure.is_empty:
-                await self._news.wait()
+                await self._next_news().wait()
         except DriverError as error:
             _log.warning("not stopped: %s", error, extra={"action": "not_stopped"})
 
     async def _seen_out(self, tenure: Tenure) -> None:
-        """Until nobody has anything at its replicas, or patience has ended."""
-        quiet_since = None
-        now = self._clock()
-        until = now + self._patience()
-        while now < until and not tenure.is_empty:
-            if any(self._in_flight(each.id) for each in tenure.replicas):
-                quiet_since = None
-            elif quiet_since is None:
-                quiet_since = now
-            elif now - quiet_since >= SETTLES_AFTER:
-                return
-            await asyncio.sleep(LOOK)
-            now = self._clock()
+        await tenure.seen_out(self._in_flight, within=self._patience(), clock=self._clock)
 
     # --- what is told
 
     async def _tell(self) -> None:
-        """The others, if anything has changed."""
-        async with self._telling:
-            tenure = self._tenure
-            if tenure is None or not tenure.has_begun:
-                return
-            now, word = self._clock(), self._word(tenure)
-            ends = self._is_leaving and not self._lasting
-            wanted = 0 if ends else tenure.wanted
-            said = (tenure.taken, wanted, replace(word, lines={}))
-            aloud = said != self._said
-            is_due = now - self._said_at >= TELL_AGAIN
-            if not aloud and not is_due and word.lines == self._said_lines:
-                return
-            told = await self._title.tell(
-                term=tenure.term,
-                taken=tenure.taken,
-                wanted=wanted,
-                told=encode(word, now=now),
-                is_leaving=ends,
-                aloud=aloud,
-            )
-            if told:
-                self._said, self._said_lines, self._said_at = said, dict(word.lines), now
+        if self._telling is not None:
+            await self._telling.tell(lambda: self._is_leaving)
 
     @property
     def _is_leaving(self) -> bool:
         return self._has_ended or self._title.is_leaving
 
-    def _word(self, tenure: Tenure) -> Published:
-        lines = {each.id: tenure.driver.last_lines(each.id) for each in tenure.replicas}
-        word = Published(
-            tenure.replicas,
-            tenure.exits,
-            lines,
-            trouble=tenure.trouble,
-            refused=tenure.refused,
-            refusal=tenure.refusal,
-        )
-        if self._lasting or not self._is_leaving:
-            return word
-        why = "the activator that runs it is being stopped"
-        living = [each for each in tenure.replicas if each.phase is not Phase.STOPPING]
-        ends = tuple(Exit(each.id, FailedStart(why)) for each in living)
-        replicas = tuple(
-            replace(each, phase=Phase.STOPPING, detail=why) if each in living else each
-            for each in tenure.replicas
-        )
-        return replace(word, replicas=replicas, exits=(*tenure.exits, *ends)[-KEPT_EXITS:])
-
     async def _give_back(self, tenure: Tenure) -> None:
         words = encode(Published(exits=tenure.exits), now=self._clock())
         if await self._title.give_back(term=tenure.term, number=tenure.taken, told=words):
-            self._tenure = None
+            self._tenure = self._telling = None
             tenure.cancel()
             await tenure.ended()
             self._noticed()
@@ -397,7 +304,7 @@ class OwnedDriver:
     ) -> None:
         title = self._title
         while True:
-            news = self._news
+            news = self._next_news()
             if title.may_claim and self._lasting:
                 await self._succeed()
             elif title.may_claim:
@@ -454,7 +361,7 @@ class OwnedDriver:
                 told = self._told()
                 _raise_refusal(asked.number, told.refused, told.refusal)
                 return True
-            await self._news.wait()
+            await self._next_news().wait()
         return False
 
     # --- the end

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from activator.core.deeds import Deed
     from activator.drivers.base import Driver, Sighting, Snapshot
 
+SETTLES_AFTER = 1.0
+"""Seconds from having nothing in flight until that is believed: an activator may not have heard yet
+that a replica gets nothing new."""
+LOOK = 0.05
+"""Seconds between two looks at what is in flight."""
 KEPT_EXITS = 8
 """Unasked ends that are told, those of earlier tenures among them."""
 
@@ -105,6 +110,23 @@ class Tenure:
             else replace(each, phase=Phase.STOPPING, detail=why)
             for each in self.replicas
         )
+
+    async def seen_out(
+        self, in_flight: Callable[[str], int], *, within: float, clock: Callable[[], float]
+    ) -> None:
+        """Until nobody has anything at its replicas, or so many seconds have passed."""
+        quiet_since = None
+        now = clock()
+        until = now + within
+        while now < until and not self.is_empty:
+            if any(in_flight(each.id) for each in self.replicas):
+                quiet_since = None
+            elif quiet_since is None:
+                quiet_since = now
+            elif now - quiet_since >= SETTLES_AFTER:
+                return
+            await asyncio.sleep(LOOK)
+            now = clock()
 
     def cancel(self) -> None:
         """The driver ends, and stops what must not outlive it; twice: in haste."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from activator.drivers import owned
+from activator.drivers import tenure
 from activator.drivers.base import DriverError, Phase
 from tests.driving import Driven
 from tests.faults import Faulty, failures
@@ -115,7 +115,7 @@ class House:
 @pytest.fixture(autouse=True)
 def _settles_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """As all other times of this house, beside those of production."""
-    monkeypatch.setattr(owned, "SETTLES_AFTER", 4 * BEAT)
+    monkeypatch.setattr(tenure, "SETTLES_AFTER", 4 * BEAT)
 
 
 @pytest.fixture(params=KINDS)
