@@ -13,6 +13,7 @@ import json
 import logging
 import time
 from typing import TYPE_CHECKING, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 from activator.aiokit.pace import Pace as Turns
 from activator.aiokit.tasks import Tasks
@@ -139,12 +140,14 @@ class SharedDeed:
         last one the reading."""
         self._listeners.append(changed)
         self._deeds.opened.add(self)
+        self._sort()
         self.look()
 
         def end() -> None:
             self._listeners.remove(changed)
             if not self._listeners:
                 self._deeds.opened.discard(self)
+                self._deeds.of_others.discard(self)
                 self._deeds.reader.forget(self)
 
         return end
@@ -254,14 +257,18 @@ class SharedDeed:
         self.is_forgotten = has_forgotten(self.deed, found)
         if not self.is_forgotten and found != self.deed:
             self.deed = found
-            if found.holder in {"", self.me}:
-                self._deeds.of_others.discard(self)
-            else:
-                self._deeds.of_others.add(self)
+            self._sort()
             self.told_at = self._deeds.clock() - found.age
         if was != (True, self.is_forgotten, self.deed):
             self.is_lost = self._deeds.is_lost(self.deed)
             self._tell()
+
+    def _sort(self) -> None:
+        """Among those whose holder is looked at now and then, or not."""
+        if self._listeners and self.deed.holder not in {"", self.me}:
+            self._deeds.of_others.add(self)
+        else:
+            self._deeds.of_others.discard(self)
 
     def _tell(self) -> None:
         for changed in tuple(self._listeners):
@@ -292,7 +299,7 @@ class SharedDeeds:
         self.reader = DeedReader(store.look, self.tasks)
         self.opened: set[SharedDeed] = set()
         self.of_others: set[SharedDeed] = set()
-        """Those that another activator has, opened or not."""
+        """Those of them that another activator has."""
         self._turns = Turns()
         self._whereabouts = whereabouts() if where is None else where
         self.where = json.dumps(self._whereabouts, separators=(",", ":"))
@@ -300,16 +307,17 @@ class SharedDeeds:
         self._lapse = (pace or Pace()).lapse
         self._look = look
         self._ended = ended
-        self._of: dict[str, SharedDeed] = {}
+        self._of: WeakValueDictionary[str, SharedDeed] = WeakValueDictionary()
         store.listen(self._changed, self._missed)
         roster.on_left(lambda _: self._judge())
         roster.on_forgotten(self._missed)
 
     def of(self, endpoint: str) -> SharedDeed:
-        """The same for as long as this activator is."""
-        if endpoint not in self._of:
-            self._of[endpoint] = SharedDeed(self, endpoint)
-        return self._of[endpoint]
+        """The same for as long as anybody has it."""
+        deed = self._of.get(endpoint)
+        if deed is None:
+            deed = self._of[endpoint] = SharedDeed(self, endpoint)
+        return deed
 
     def open(self) -> None:
         self.tasks.spawn_lasting(self._watch, name="watch")
@@ -348,7 +356,7 @@ class SharedDeeds:
     def _judge(self) -> None:
         lost: dict[tuple[str, str], bool] = {}
         """By holder and where that is: few have thousands."""
-        for each in self.of_others & self.opened:
+        for each in tuple(self.of_others):
             deed = each.deed
             who = deed.holder, deed.where
             if (is_lost := lost.get(who)) is None:
@@ -356,8 +364,9 @@ class SharedDeeds:
             each.judge(is_lost=is_lost)
 
     def _changed(self, act: str, endpoint: str) -> None:
-        if act != self.me and endpoint in self._of:
-            self._of[endpoint].look()
+        deed = self._of.get(endpoint)
+        if deed is not None and act != self.me:
+            deed.look()
 
     def _missed(self) -> None:
         self.reader.look(self.opened)

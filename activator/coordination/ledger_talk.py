@@ -15,6 +15,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from activator.coordination.ledger_ops import Batch, OtherVersion, decode, joined
+from activator.core.endpoint import Endpoint, StaticBackend
 from activator.errors import StoreUnavailable, fault_of_ours
 from activator.redisio.commands import Opening
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from activator.coordination.ledger_ops import Reply
     from activator.coordination.memory import Cancellable
     from activator.coordination.redis_ledgers import LedgerKit
-    from activator.core.endpoint import Balance, Endpoint
+    from activator.core.endpoint import Balance
 
 _log = logging.getLogger("activator.coordination")
 
@@ -73,12 +74,28 @@ class Speaker(Protocol):
         """The store is no help for now."""
 
 
+class _Nobody:
+    """In the place of one that has signed off: it has the talk, and is to be freed at once."""
+
+    endpoint = Endpoint("", StaticBackend(()))
+    is_shared = has_tickets = False
+    is_alone = True
+
+    def before_check(self, batch: Batch) -> None: ...
+
+    def declare(self, batch: Batch) -> None: ...
+
+    def follow(self, batch: Batch, reply: Reply) -> None: ...
+
+    def carry_on_alone(self) -> None: ...
+
+
 class Talk:
     """See the module. Say something on `batch`, then `go`."""
 
     def __init__(self, kit: LedgerKit, speaker: Speaker) -> None:
         self._kit = kit
-        self._speaker = speaker
+        self._speaker: Speaker = speaker
         self._keys = kit.keys_of(speaker.endpoint.name)
         self.call_soon = asyncio.get_running_loop().call_soon
         self._opening: tuple[Opening, int, Balance] | None = None
@@ -131,8 +148,10 @@ class Talk:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        if self._born or self._calling:
+        if self._born or self._calling or self._joining is not None:
             self._kick()
+        else:
+            self._speaker = _Nobody()
 
     @property
     def is_settled(self) -> bool:
@@ -176,6 +195,8 @@ class Talk:
                 await self._answered_last.wait()
             if self._born:
                 await self._sign_off()
+                self._born = ""
+            self._speaker = _Nobody()
         else:
             self._set_timer()
         self._joining = None

@@ -187,6 +187,7 @@ class MemoryLedger:
         self._follow_pacing()
         self._owners.clear()
         self._on_the_way.clear()
+        self.usual = None  # it has us: both are to be freed at once
 
     # --- inside
 

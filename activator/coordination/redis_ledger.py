@@ -191,6 +191,7 @@ class RedisLedger(Sharing):
         self._forget_spares()
         if self._local is not None:
             self._local.close()
+        self._hears = _nobody_hears  # it is a part of us: we are to be freed at once
         self._kit.forget(self)
         self._talk.close()
 
@@ -320,3 +321,7 @@ class RedisLedger(Sharing):
             return  # it has been told before, or was acquired anew
         self._reserve(entry, replica)
         entry.granted(ticket, replica)
+
+
+def _nobody_hears(ticket: Ticket, replica: Replica) -> None:
+    """The ledger is closed."""

@@ -85,8 +85,8 @@ class OwnedDriver:
         self._news: asyncio.Event | None = None
         """Of the next thing that is noticed, if anybody waits for it."""
         self._finishing = Tasks(f"finishing/{name}")
-        self._running = Tasks(f"owned/{name}", on_failure=self._failed)
-        self._failure: BaseException | None = None
+        self._failure = _Failure(self._wake)
+        self._running = Tasks(f"owned/{name}", on_failure=self._failure)
         self._has_ended = False
 
     # --- Driver
@@ -98,8 +98,8 @@ class OwnedDriver:
         unfollow = self._title.follow(self._noticed)
         try:
             await self._finishing.lasting(self._go_on, name="act")
-            if self._failure is not None:
-                raise self._failure
+            if self._failure.what is not None:
+                raise self._failure.what
         finally:
             self._has_ended = True
             self._report = None
@@ -109,7 +109,7 @@ class OwnedDriver:
                 unfollow()
 
     async def _go_on(self) -> None:
-        while self._failure is None:
+        while self._failure.what is None:
             self._wake.clear()
             await self._wake.wait(await self._act())
 
@@ -408,9 +408,18 @@ class OwnedDriver:
             extra = {"action": "not_given_back", "endpoint": self._name}
             _log.info("not given back: %s", error.detail, extra=extra)
 
-    def _failed(self, _task: str, failure: BaseException) -> None:
-        """What the driver raised comes out of `run`."""
-        self._failure = failure
+
+class _Failure:
+    """What a driver raised: it comes out of `run`."""
+
+    __slots__ = ("_wake", "what")
+
+    def __init__(self, wake: Wake) -> None:
+        self.what: BaseException | None = None
+        self._wake = wake
+
+    def __call__(self, _task: str, failure: BaseException) -> None:
+        self.what = failure
         self._wake.set()
 
 

@@ -54,7 +54,8 @@ class Tenure:
         self._earlier = deque(exits, maxlen=KEPT_EXITS)
         self._changed = changed
         self._seen: Snapshot | None = None
-        self._run = tasks.spawn(driver.run(self._report), name=f"term {self.term}")
+        running = tasks.spawn(driver.run(self._report), name=f"term {self.term}")
+        self._run: asyncio.Task[None] | None = running
 
     def _report(self, snapshot: Snapshot) -> None:
         self._seen = snapshot
@@ -130,16 +131,23 @@ class Tenure:
 
     def cancel(self) -> None:
         """The driver ends, and stops what must not outlive it; twice: in haste."""
-        self._run.cancel()
+        if self._run is not None:
+            self._run.cancel()
 
     async def ended(self) -> None:
         """Waits for that. Cancelled meanwhile, it asks for haste, and still waits."""
         cancelled: asyncio.CancelledError | None = None
-        while not self._run.done():
+        while self._run is not None and not self._run.done():
             try:
                 await asyncio.wait({self._run})
             except asyncio.CancelledError as error:
                 cancelled = error
                 self._run.cancel()
+        # whoever looked has us, and so has what has run: all are to be freed at once
+        self._changed, self._run = _nobody_sees, None
         if cancelled is not None:
             raise cancelled
+
+
+def _nobody_sees() -> None:
+    """It has ended."""
