@@ -19,7 +19,8 @@ SILENCE = 5.0
 """Seconds: an activator that is only slow misses a beat or two, and a dead one's slots are to be
 back within 6 s."""
 LATE = 1.0
-"""Seconds: a beat answered later than this proves nothing about the time before it."""
+"""Seconds: a beat answered later than this proves nothing about the time before it. Less where a
+silence is short: it must be longer than such a beat and two others."""
 ACQUAINTED = 3
 """Answered beats, the first of which told us of the others and the store of us: by the third each
 of them has had more than a beat's time to read of us."""
@@ -64,7 +65,9 @@ class Liveness:
     def __init__(self, me: str, *, beat: float = BEAT, silence: float = SILENCE) -> None:
         self._me = me
         self._silence = silence
-        self._gap = 2 * beat + LATE
+        # who was held up with us by a store that was paused must not look silent
+        self._late = min(LATE, (silence - 2 * beat) / 2)
+        self._gap = 2 * beat + self._late
         """A longer pause between two answered beats is a hole in what was watched."""
         self._others: dict[str, _Watched] = {}
         self._answered_at: float | None = None
@@ -123,7 +126,7 @@ class Liveness:
         return [Left(act)] if self._others.pop(act, None) else []
 
     def _proves(self, *, asked: float, now: float) -> bool:
-        if self._answered_at is None or now - asked > LATE:
+        if self._answered_at is None or now - asked > self._late:
             return False
         return now - self._answered_at <= self._gap
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from activator.core.liveness import SILENCE, Joined, Left, Liveness, News, Silent
+from activator.core.liveness import BEAT, SILENCE, Joined, Left, Liveness, News, Silent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Watcher:
     """`me`, watching others whose records are numbers."""
 
-    def __init__(self) -> None:
-        self.liveness = Liveness("me")
+    def __init__(self, *, beat: float = BEAT, silence: float = SILENCE) -> None:
+        self.liveness = Liveness("me", beat=beat, silence=silence)
         self.now = 100.0
 
     def beat(
@@ -134,6 +134,21 @@ def test_a_slow_answer_proves_nothing_either(w: Watcher) -> None:
     w.beat({"a": 1})
     assert w.beat({"a": 1}, took=30.0) == []
 
+    assert w.liveness.members == {"me", "a"}
+
+
+@pytest.mark.parametrize(("beat", "silence"), [(1.0, 5.0), (0.2, 1.0), (0.05, 0.3)])
+@given(paused=st.floats(0.0, 10.0), before=st.floats(0.0, 1.0))
+def test_a_store_that_was_paused_for_any_time_shows_nobody_silent(
+    beat: float, silence: float, paused: float, before: float
+) -> None:
+    w = Watcher(beat=beat, silence=silence)
+    w.beat({"a": 1}, after=beat)
+    # its next beat came in the moment before the pause, and ours was not due yet
+    w.beat({"a": 1}, after=beat, took=0.0)
+    asked_into_it = before * min(beat, paused)
+
+    assert w.beat({"a": 1}, after=asked_into_it, took=paused - asked_into_it) == []
     assert w.liveness.members == {"me", "a"}
 
 
