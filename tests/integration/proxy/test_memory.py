@@ -47,13 +47,18 @@ class Measured:
 
 @contextlib.asynccontextmanager
 async def serving(
-    folder: Path, replica: Replica, *, store: str = "memory://", **endpoint: object
+    folder: Path,
+    replica: Replica,
+    *,
+    store: str = "memory://",
+    timeout: str = "500ms",
+    **endpoint: object,
 ) -> AsyncIterator[Serving]:
     await replica.start()
     backend = {"type": "static", "urls": [f"http://127.0.0.1:{replica.port}"]}
     config = {
         "server": {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "drainDelay": 0},
-        "store": {"url": store},
+        "store": {"url": store, "timeout": timeout},
         "endpoints": [
             {
                 "name": "m",
