@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -73,6 +74,25 @@ async def test_words_of_a_call_are_kept_whatever_their_letters() -> None:
         assert sorted(map(str, said)) == sorted(
             map(str, (b"1|\xc3\xa4|plain", "1|ä|größer".encode(), b"1|\xc3\xa4|"))
         )
+
+
+async def test_a_connection_is_made_without_a_look_at_the_disk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with opened_link() as link:
+        looked_up: list[str] = []
+        version = metadata.version
+
+        def noting(name: str) -> str:
+            looked_up.append(name)
+            return version(name)
+
+        monkeypatch.setattr(metadata, "version", noting)
+        shared_server().ask("CLIENT", "LIST")
+        link._forget()
+        await until_works(link, within=3.0)
+
+        assert looked_up == []
 
 
 async def test_a_call_tells_why_it_has_failed() -> None:

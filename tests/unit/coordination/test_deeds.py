@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from activator.aiokit import tasks
+from activator.aiokit.pace import AT_ONCE
 from activator.coordination.deed_reader import AGAIN, TOGETHER
 from activator.coordination.deeds import LOOK, SharedDeeds
 from activator.core.deeds import Deed, Ordered
 from activator.errors import StoreUnavailable
+from tests.slicing import Turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -213,6 +215,21 @@ async def test_one_that_nobody_follows_any_more_is_not_looked_at() -> None:
 
         assert house.store.looked[house.of[0].endpoint] == 1
         assert house.store.looked[house.of[1].endpoint] == 2
+
+
+async def test_that_this_activator_is_about_to_end_is_told_to_a_few_at_a_time() -> None:
+    async with unopened() as house:
+        turns = Turns()
+        for each in house.of:
+            each.follow(turns.step)
+        with turns.counted():
+            house.deeds.leave()
+            assert all(each.is_leaving for each in house.of)
+            for _ in range(MANY):
+                await asyncio.sleep(0)
+
+        assert turns.steps >= MANY
+        assert turns.longest <= AT_ONCE
 
 
 async def test_whether_a_holder_is_lost_is_asked_once_for_all_that_it_has() -> None:

@@ -16,6 +16,7 @@ from activator.core.standing import Standing
 from activator.errors import StoreUnavailable
 from tests.faults import Faulty, failures
 from tests.sharing import Obedient
+from tests.slicing import counted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -184,3 +185,22 @@ async def test_pauses_are_met_again_after_a_fault_of_ours(
 
         assert failures(caplog) == ["wishes/meet"] * 2
         assert one._standing["m"].paused
+
+
+async def test_pauses_of_thousands_are_met_a_few_in_each_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    memory = SharedMemory()
+    async with opened(memory) as one:
+        names = [f"m{number}" for number in range(200)]
+        subjects = {name: Obedient() for name in names}
+        for name, subject in subjects.items():
+            one.join(name, subject)
+            memory.wishes.kept[name] = Standing(number=1, paused=True)
+        with counted(monkeypatch) as turns:
+            turns.step_with(monkeypatch, one, "_of")
+            assert await one._meet()
+
+        assert all(each.told == ["pause"] for each in subjects.values())
+        assert turns.steps >= 2 * len(names)
+        assert turns.longest <= 2
