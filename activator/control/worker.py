@@ -262,7 +262,10 @@ class Worker:
 
     async def aclose(self) -> None:
         """Everything that is still claimed goes back in line, or is repeated if it had begun."""
-        self.stop_claiming()
+        self._claiming = False
+        if self._claims is not None:
+            self._claims.cancel()
+        self._settle()
         for run in self._runs.values():
             self._let_go(run)
         if self._leaving:
