@@ -57,7 +57,13 @@ async def serving(
     await replica.start()
     backend = {"type": "static", "urls": [f"http://127.0.0.1:{replica.port}"]}
     config = {
-        "server": {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", "drainDelay": 0},
+        "server": {
+            "listen": "127.0.0.1:0",
+            "admin": "127.0.0.1:0",
+            "drainDelay": 0,
+            # thousands connect before the first of them asks: on a busy machine that takes a while
+            "limits": {"headTimeout": "10m"},
+        },
         "store": {"url": store, "timeout": timeout},
         "endpoints": [
             {
