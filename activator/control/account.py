@@ -2,7 +2,8 @@
 
 Counting is `core.costs`'. Decides who counts what while controllers of one endpoint take turns: the
 replicas of the one before finish what they have, for hours perhaps, and until they have, the next
-one has not begun. Every moment counts once, with the one that was the latest.
+one has not begun. They are of one line, and each counts all that the line has used: whoever reads
+one of them after another finds every moment once, whichever of them it missed.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class Account:
         "_before",
         "_clock",
         "_cold_starts",
-        "_had",
         "_inherited",
+        "_line",
         "_told",
         "costs",
         "serving",
@@ -47,21 +48,23 @@ class Account:
         stopping or out of rotation."""
         self._cold_starts = cold_starts
         self._clock = clock
+        self._line = object()
         self._before: Account | None = None
         """Whose replicas finish; this one has not begun."""
-        self._had = NOTHING
-        """What that had used when this one followed."""
         self._inherited = NOTHING
-        """What that had used since, when it ended and this one began."""
+        """What the line had used when this one began."""
         self._told: Usage | None = None
-        """For good: another has followed, or it is over."""
+        """For good: it is over."""
 
     def follow(self, before: Account) -> None:
-        """From now on this is the endpoint's; what `before` goes on to use counts here."""
-        before._told = before.usage()
-        # one that has not begun has counted what the one before it used
+        """From now on this is the endpoint's."""
+        # one that has not begun counts nothing by itself
         self._before = before._before or before
-        self._had = self._before._counted()
+        self._line = before._line
+
+    def goes_on_from(self, other: Account) -> bool:
+        """Or that from this: what either has counted, so has, or will have, the other."""
+        return self._line is other._line
 
     @property
     def is_waiting(self) -> bool:
@@ -69,7 +72,7 @@ class Account:
         return self._before is not None
 
     def begin(self) -> None:
-        self._inherited, self._before = self._of_the_one_before(), None
+        self._inherited, self._before = self._of_those_before(), None
         now = self._clock()
         self.costs.begin(now=now)
         self.serving.begin(now=now)
@@ -90,6 +93,8 @@ class Account:
         self.costs.started(seconds)
 
     def reprice(self, endpoint: Endpoint) -> None:
+        if self._before is not None:
+            self._before.reprice(endpoint)
         self.costs.reprice(
             always_on=max(endpoint.scale.min, 1),
             price_per_hour=endpoint.cost_per_replica_hour,
@@ -103,13 +108,13 @@ class Account:
         self.serving.book(now=now)
 
     def usage(self) -> Usage:
-        """Up to now, or until another has followed."""
+        """Of the line, up to now or until this one was over."""
         if self._told is not None:
             return self._told
-        return self._counted() + self._of_the_one_before()
+        return self._of_those_before() + self._counted()
 
-    def _of_the_one_before(self) -> Usage:
-        return self._inherited if self._before is None else self._before._counted() - self._had
+    def _of_those_before(self) -> Usage:
+        return self._inherited if self._before is None else self._before.usage()
 
     def _counted(self) -> Usage:
         """All that its own replicas have used, and what was saved meanwhile."""

@@ -192,8 +192,10 @@ class Bookkeeper:
         for name, control in now.items():
             if name not in self._unbooked:
                 self._unbooked[name] = Unbooked(name, at=self._began)
-            if self._controls.get(name) is not control:
-                self._unbooked[name].restart()
+            known = self._controls.get(name)
+            if known is not control:
+                if known is None or not control.account.goes_on_from(known.account):
+                    self._unbooked[name].restart()
                 self._controls[name] = control
             await slices.turn()
         self._controls = now
@@ -208,9 +210,11 @@ class Bookkeeper:
         slices = Slices()
         found: list[Controller] = []
         at_rest: list[Controller] = []
-        for name, control in self._controls.items():
-            rests = control.is_at_rest and name not in self._awake and now.get(name) is control
-            (at_rest if rests else found).append(control)
+        for name, known in self._controls.items():
+            control = now.get(name, known)
+            goes_on = control.account.goes_on_from(known.account)
+            rests = goes_on and name in now and control.is_at_rest and name not in self._awake
+            (at_rest if rests else found).append(control if goes_on else known)
             await slices.turn()
         if len(at_rest) > AT_REST and day_of(self._wall()) == self._day:
             first, self._turn = self._turn % len(at_rest), self._turn + AT_REST

@@ -197,7 +197,7 @@ class Controller:
         return endpoint_status(self, today=today, now=self._clock())
 
     def usage(self) -> Usage:
-        """Of its endpoint, since it was made and until another has followed."""
+        """Of its endpoint, since the first of those that have followed one another was made."""
         return self.account.usage()
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from activator.control.account import Account
 from activator.control.coldstart import ColdStarts
 from activator.core.endpoint import Endpoint, ProcessBackend
@@ -48,14 +50,16 @@ def test_what_is_over_counts_no_more() -> None:
     assert account.usage().cost == 10.0
 
 
-def test_one_that_follows_counts_what_the_one_before_goes_on_to_use_and_then_its_own() -> None:
+def test_one_that_follows_counts_what_the_one_before_has_used_and_goes_on_to_use_and_its_own() -> (
+    None
+):
     time = Time()
     before, after = time.begun(replicas=2), time.open()
     time.now += 10.0
     after.follow(before)
     assert after.is_waiting
     time.now += 10.0
-    assert (before.usage().cost, after.usage().cost) == (20.0, 20.0)
+    assert (before.usage().cost, after.usage().cost) == (40.0, 40.0)
 
     before.runs(0)
     before.end()
@@ -63,17 +67,37 @@ def test_one_that_follows_counts_what_the_one_before_goes_on_to_use_and_then_its
     time.now += 10.0
 
     assert not after.is_waiting
-    assert (before.usage().cost, after.usage().cost) == (20.0, 20.0)
+    assert (before.usage().cost, after.usage().cost) == (40.0, 40.0)
     assert (before.usage().saved_seconds, after.usage().saved_seconds) == (0.0, 10.0)
 
 
-def test_one_that_never_began_has_counted_until_another_followed() -> None:
+def test_one_that_never_began_has_counted_nothing_by_itself() -> None:
     time = Time()
     before, never, after = time.begun(replicas=1), time.open(), time.open()
     never.follow(before)
     time.now += 10.0
-    never.end()
     after.follow(never)
     time.now += 10.0
 
-    assert [each.usage().cost for each in (before, never, after)] == [0.0, 10.0, 10.0]
+    assert [each.usage().cost for each in (before, never, after)] == [20.0, 20.0, 20.0]
+
+
+def test_only_those_that_have_followed_one_another_go_on_from_one_another() -> None:
+    time = Time()
+    before, never, after, other = time.begun(replicas=1), time.open(), time.open(), time.open()
+    never.follow(before)
+    after.follow(never)
+
+    assert all(each.goes_on_from(after) for each in (before, never, after))
+    assert not other.goes_on_from(after)
+
+
+def test_replicas_that_finish_cost_what_they_are_said_to_cost_meanwhile() -> None:
+    time = Time()
+    before, after = time.begun(replicas=1), time.open()
+    after.follow(before)
+    time.now += 10.0
+    after.reprice(replace(ENDPOINT, cost_per_replica_hour=7200.0))
+    time.now += 10.0
+
+    assert after.usage().cost == 10.0 + 20.0

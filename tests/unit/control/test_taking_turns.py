@@ -123,3 +123,42 @@ async def test_of_many_at_rest_one_that_waits_for_replicas_to_finish_is_read_eve
             await asyncio.sleep(10.0)
             assert await f.used("m2") - used == pytest.approx(10.0 * ticks, abs=0.1)
         running.done()
+
+
+async def test_one_that_is_removed_before_it_began_is_booked_once() -> None:
+    """Its replicas finish: they are those of the backend before."""
+    async with firm() as f:
+        h, began = f.houses[0], f.wall()
+        h.control().verbs.activate()
+        await h.world.until(lambda: h.control().live.replicas)
+        running = h.call()
+        await asyncio.sleep(33.0)
+        for configured in ([with_backend(f, "another")], []):
+            await h.supervisor.apply(configured)
+            await asyncio.sleep(23.0)
+        running.done()
+        await h.world.until(lambda: not h.supervisor._finishing)
+        ran = f.wall() - began
+        await asyncio.sleep(21.0)
+
+        assert await f.used("m") == pytest.approx(ran, abs=0.1)
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+async def test_of_several_changes_between_two_entries_each_one_counts(*, is_busy: bool) -> None:
+    async with firm() as f:
+        h = f.houses[0]
+        if is_busy:
+            h.control().verbs.activate()
+            await h.world.until(lambda: h.control().live.replicas)
+            running = h.call()
+        began = f.wall()
+        before = sum(used_and_saved(f.keepers[0].today("m")))
+        for number in range(13):
+            await asyncio.sleep(3.0)
+            await h.supervisor.apply([with_backend(f, f"command-{number}")])
+        await asyncio.sleep(20.1 - f.wall() % 10.0)
+
+        assert sum(await booked(f)) - before == pytest.approx(f.wall() - began, abs=1.0)
+        if is_busy:
+            running.done()
