@@ -406,15 +406,19 @@ class Controller:
             self._driver_task.cancel()
 
     async def aclose(self) -> None:
-        """Stop looking, and stop the driver: what must not outlive us is stopped by it."""
-        self.live.offer(())
+        """Stop looking, and stop the driver: what must not outlive us is stopped by it. Of one that
+        was never started the endpoint knows nothing."""
+        has_begun = self._unfollow is not None
+        self.rotation.close()
+        if has_begun:
+            self._offer()
         await self.prober.aclose()
         await self._tasks.aclose()
-        self.account.end()
         if self._unfollow is not None:
             self._unfollow()
-        self._wishes.leave(self.name)
-        self._board.leave(self.name)
+            self.account.end()
+            self._wishes.leave(self.name)
+            self._board.leave(self.name)
         # of thousands that come and go each is to be freed at once: the collector looks seldom
         self._driver_task = self._loop_task = None
         self._member.close()

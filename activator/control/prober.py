@@ -111,11 +111,14 @@ class Prober:
         self._watched: dict[str, _Probed] = {}
         self._awaited = awaited
         self._is_awaited = False
+        self._is_over = False
         self.stall = 0.0
         """Seconds without a byte after which a busy replica is taken out; 0: never."""
 
     def watch(self, sightings: Iterable[Sighting]) -> None:
-        """These have an address now, and no others."""
+        """These have an address now, and no others. Once it closes nobody is watched any more."""
+        if self._is_over:
+            return
         current = {each.id: each for each in sightings}
         for gone in self._watched.keys() - current.keys():
             probed = self._watched.pop(gone)
@@ -183,6 +186,7 @@ class Prober:
                 self._readiness_changed(probed)
 
     async def aclose(self) -> None:
+        self._is_over = True
         await self._tasks.aclose()
         for probed in self._watched.values():
             probed.task = None

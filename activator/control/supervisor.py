@@ -150,7 +150,7 @@ class Supervisor:
         name = control.name
         if self._waiting.get(name) is control:
             del self._waiting[name]  # it has not begun
-            control.account.end()
+            self._tasks.spawn(control.aclose(), name=f"drop {name}")
             return
         self._finishing[name] = control
         self._tasks.spawn(self._finish(control), name=f"finish {name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +12,11 @@ from activator.core.endpoint import Owner, ScalePolicy
 from activator.core.readiness import Answer
 from activator.errors import ShuttingDown, StartFailed
 from tests.unit.control.world import world
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from activator.drivers.base import Snapshot
 
 pytestmark = pytest.mark.looptime
 
@@ -343,3 +349,29 @@ async def test_what_is_wanted_no_more_gets_nothing_even_before_it_is_seen_to_sto
         w.control._seen(replace(w.control.snapshot, wanted=0))
 
         assert not w.live.replicas
+
+
+async def test_what_a_driver_tells_while_it_closes_is_counted_and_puts_nobody_in_rotation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world() as w:
+        run = w.driver.run
+
+        async def slow(report: Callable[[Snapshot], None]) -> None:
+            try:
+                await run(report)
+            finally:
+                for _ in range(10):
+                    report(before)
+                    await asyncio.sleep(1.0)
+
+        monkeypatch.setattr(w.driver, "run", slow)
+        w.control.verbs.activate()
+        await w.until(lambda: w.live.replicas)
+        before, used = w.control.snapshot, w.control.usage()
+        await w.control.aclose()
+
+        assert not w.live.replicas
+        more = w.control.usage() - used
+        assert more.ready_seconds == pytest.approx(0.0, abs=0.01)
+        assert more.other_seconds == pytest.approx(10.0, abs=0.01)

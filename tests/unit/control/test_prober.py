@@ -15,6 +15,7 @@ from activator.core.endpoint import ProbePolicy
 from activator.core.readiness import MAX_OPEN_PROBES, SLOWEST, TOGETHER, Answer
 from activator.drivers.base import Phase, Sighting
 from tests.faults import Faulty, failures
+from tests.town import spawn
 from tests.unit.control.world import ScriptedProbes
 
 if TYPE_CHECKING:
@@ -286,6 +287,20 @@ async def test_closed_it_leaves_no_task() -> None:
         w.probes.hanging.update("ab")
         await asyncio.sleep(0.5)
 
+    assert asyncio.all_tasks() == before
+
+
+async def test_who_is_seen_while_it_closes_is_probed_by_nobody() -> None:
+    """A driver tells what becomes of its replicas until it has ended, too."""
+    before = asyncio.all_tasks()
+    async with watched("a") as w:
+        closing = spawn(w.prober.aclose())
+        await asyncio.sleep(0)
+        w.prober.watch([seen("a"), seen("b")])
+        await closing
+        await asyncio.sleep(1.0)
+
+        assert not w.asked()
     assert asyncio.all_tasks() == before
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import pytest
 
@@ -311,3 +313,25 @@ async def test_one_that_has_finished_does_not_look_at_all_the_others() -> None:
 
         assert len(there) == 50
         assert there.looks == 0
+
+
+async def test_one_that_is_replaced_before_it_began_is_freed_at_once() -> None:
+    """Those that come and go while a request runs are not to wait for the collector."""
+    async with house(endpoint()) as h:
+        running = h.call()
+        await served(h, running)
+        gc.collect()
+        gc.disable()
+        try:
+            await h.supervisor.apply([endpoint(backend=OTHER)])
+            waiting = ref(h.control())
+            await h.supervisor.apply([endpoint(backend=THIRD)])
+            await h.world.until(lambda: waiting() is None)
+        finally:
+            gc.enable()
+
+        assert h.supervisor._finishing
+        running.done()
+        late = h.call()
+        assert (await served(h, late)).startswith("m.2")
+        late.done()
