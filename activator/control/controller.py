@@ -330,7 +330,7 @@ class Controller:
         except Exception as bug:
             self._tasks.tell_failure("effect", bug)
             if isinstance(effect, SetReplicas) and not self._errands.is_scaling:
-                self._errands.refuse(bug)
+                self._errands.refuse(effect, bug, refused=self._put_back)
 
     def _do(self, effect: Effect) -> None:
         match effect:

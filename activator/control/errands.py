@@ -6,6 +6,7 @@ how an order is given is `scaling`'s, what follows from a refusal `core.lifecycl
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from activator.control.scaling import Scaler
@@ -14,7 +15,7 @@ from activator.drivers.base import DriverError
 from activator.errors import fault_of_ours
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from activator.aiokit.tasks import Tasks
     from activator.coordination.base import DemandBoard, Lease
@@ -99,22 +100,31 @@ class Errands:
         agreed = order.count == 0 and self.quiet is True
         if order.count == 0:
             self.forget_quiet()
-        work = self._scale(order, seen, agreed=agreed, refused=refused)
-        self._tasks.spawn(work, name="scale")
-        self.is_scaling = True
+        self._begin(order, partial(self._give, order, seen, agreed=agreed), refused)
 
-    async def _scale(
+    def refuse(
+        self, order: SetReplicas, bug: Exception, *, refused: Callable[[SetReplicas], None]
+    ) -> None:
+        """One that could not be given at all ends like any other: whoever asked waits for that."""
+        self._begin(order, partial(_fail, fault_of_ours(bug)), refused)
+
+    def _begin(
         self,
         order: SetReplicas,
-        seen: Snapshot,
-        *,
-        agreed: bool,
+        give: Callable[[], Awaitable[None]],
+        refused: Callable[[SetReplicas], None],
+    ) -> None:
+        self._tasks.spawn(self._see_through(order, give, refused), name="scale")
+        self.is_scaling = True
+
+    async def _see_through(
+        self,
+        order: SetReplicas,
+        give: Callable[[], Awaitable[None]],
         refused: Callable[[SetReplicas], None],
     ) -> None:
         try:
-            if self._lease.duty is not Duty.SERVES:  # no longer: this process may have been stopped
-                raise DriverError("another activator may serve by now")
-            await self._scaler.carry_out(order, agreed=agreed, before=seen.wanted, fence=seen.fence)
+            await give()
         except DriverError as error:
             self._not_taken(error)
             refused(order)
@@ -128,10 +138,14 @@ class Errands:
             self.is_scaling = False
             self._wake()
 
-    def refuse(self, bug: Exception) -> None:
-        """The latest order could not be given at all."""
-        self._not_taken(DriverError(fault_of_ours(bug)))
-        self._wake()
+    async def _give(self, order: SetReplicas, seen: Snapshot, *, agreed: bool) -> None:
+        if self._lease.duty is not Duty.SERVES:  # no longer: this process may have been stopped
+            raise DriverError("another activator may serve by now")
+        await self._scaler.carry_out(order, agreed=agreed, before=seen.wanted, fence=seen.fence)
 
     def _not_taken(self, why: DriverError) -> None:
         self.error, self.is_lasting = str(why), why.lasting
+
+
+async def _fail(why: str) -> None:
+    raise DriverError(why)

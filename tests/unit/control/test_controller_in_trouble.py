@@ -289,3 +289,19 @@ async def test_an_order_is_over_though_what_follows_its_failure_meets_a_fault_of
 
         assert w.actions.count("control_failed") == 1
         caller.done()
+
+
+@pytest.mark.parametrize("force", [False, True])
+async def test_who_asked_for_an_order_that_cannot_be_given_is_told_that_it_was_refused(
+    monkeypatch: pytest.MonkeyPatch, *, force: bool
+) -> None:
+    async with world() as w:
+        caller = w.call()
+        await w.until(lambda: caller.replica)
+        caller.done()
+        Faulty(monkeypatch, Errands, "scale")
+        outcome = await w.control.verbs.deactivate(force=force)
+
+        assert not outcome.done
+        assert outcome.refusal
+        assert w.orders == [1]
