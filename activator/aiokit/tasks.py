@@ -85,8 +85,8 @@ class Tasks:
             again()
 
     def tell_failure(self, name: str, failure: BaseException) -> None:
-        """Of something that goes on all the same."""
-        self._on_failure(f"{self._owner}/{name}", failure)
+        """Of something that goes on all the same, whatever becomes of whoever is told."""
+        self._tell(f"{self._owner}/{name}", failure)
 
     def tell_each(self, listeners: Iterable[Callable[..., object]], *said: object) -> None:
         """One that fails is reported, and keeps neither the others from being told nor whoever
@@ -121,7 +121,14 @@ class Tasks:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (failure := task.exception()) is not None:
-            self._on_failure(task.get_name(), failure)
+            self._tell(task.get_name(), failure)
+
+    def _tell(self, name: str, failure: BaseException) -> None:
+        try:
+            self._on_failure(name, failure)
+        except Exception as bug:
+            _log_failure(name, failure)
+            _log_failure(name, bug)
 
     async def drained(self) -> None:
         """Wait until nothing runs; what is spawned meanwhile counts too."""

@@ -51,6 +51,21 @@ async def test_a_failure_nobody_listens_to_is_logged(caplog: pytest.LogCaptureFi
     assert caplog.records[0].exc_info is not None
 
 
+async def test_a_failure_that_cannot_be_told_is_logged_and_ends_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def deaf(name: str, failure: BaseException) -> None:
+        raise LookupError("another bug")
+
+    tasks = Tasks("owner", on_failure=deaf)
+    tasks.tell_failure("work", ValueError("a bug"))
+    await asyncio.wait([tasks.spawn(fails(), name="work")])
+    await asyncio.sleep(0)
+
+    told = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert [str(each) for each in told] == ["a bug", "another bug"] * 2
+
+
 async def test_closing_cancels_and_waits_until_everything_has_been_given_back() -> None:
     given_back = []
 
