@@ -43,7 +43,7 @@ from activator.drivers.base import Phase, Snapshot
 from activator.upstream.refusals import failed_start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from activator.control.prober import Probes
     from activator.coordination.base import DemandBoard, Lease, Wishes
@@ -233,6 +233,8 @@ class Controller:
         self._wake.set()
 
     def _readiness_changed(self) -> None:
+        self._wake.set()
+        self._offer()  # whatever becomes of what is told
         for each in self.snapshot.replicas:
             ready_at = self.prober.ready_at(each.id)
             if ready_at is not None and self.prober.ready(each.id) is not None:
@@ -244,8 +246,6 @@ class Controller:
                     self._events.record(
                         self.name, "replica_ready", words, replica=each.id, **phases
                     )
-        self._offer()
-        self._wake.set()
 
     def _answered(self, replica_id: str) -> None:
         seconds = self.cold_starts.answered(replica_id)
@@ -408,17 +408,22 @@ class Controller:
     async def aclose(self) -> None:
         """Stop looking, and stop the driver: what must not outlive us is stopped by it. Of one that
         was never started the endpoint knows nothing."""
-        has_begun = self._unfollow is not None
         self.rotation.close()
-        if has_begun:
-            self._offer()
-        await self.prober.aclose()
-        await self._tasks.aclose()
+        ends: tuple[Callable[[], Awaitable[object] | None], ...] = (
+            self.prober.aclose,
+            self._tasks.aclose,
+        )
         if self._unfollow is not None:
-            self._unfollow()
-            self.account.end()
-            self._wishes.leave(self.name)
-            self._board.leave(self.name)
+            ends = (
+                self._offer,
+                *ends,
+                self._unfollow,
+                self.account.end,
+                partial(self._wishes.leave, self.name),
+                partial(self._board.leave, self.name),
+                self.live.gate.revive,  # who waits for the next one was given no word
+            )
+        await self._tasks.end_each(*ends)
         # of thousands that come and go each is to be freed at once: the collector looks seldom
         self._driver_task = self._loop_task = None
         self._member.close()

@@ -161,7 +161,7 @@ class Supervisor:
             await control.retire(within=within)
             await control.discard()
         finally:
-            await control.aclose()
+            await self._tasks.end_each(control.aclose)
             del self._finishing[control.name]
             successor = self._waiting.pop(control.name, None)
             if successor is not None:

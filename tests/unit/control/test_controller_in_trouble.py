@@ -305,3 +305,27 @@ async def test_who_asked_for_an_order_that_cannot_be_given_is_told_that_it_was_r
         assert not outcome.done
         assert outcome.refusal
         assert w.orders == [1]
+
+
+async def test_a_fault_of_ours_that_cannot_even_be_told_keeps_no_loop_from_going_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world() as w:
+        await asyncio.sleep(1.0)
+        Faulty(monkeypatch, w.events, "record", times=20)
+        caller = w.call()
+        await w.until(lambda: caller.replica)
+
+        assert w.orders == [1]
+        caller.done()
+
+
+async def test_a_replica_that_is_ready_is_offered_though_telling_so_meets_a_fault_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with world() as w:
+        Faulty(monkeypatch, w.control.cold_starts, "became_ready")
+        caller = w.call()
+        await w.until(lambda: caller.replica, within=5.0)
+
+        caller.done()

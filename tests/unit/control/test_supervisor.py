@@ -335,3 +335,49 @@ async def test_one_that_is_replaced_before_it_began_is_freed_at_once() -> None:
         late = h.call()
         assert (await served(h, late)).startswith("m.2")
         late.done()
+
+
+async def test_one_that_is_replaced_while_it_drains_leaves_nobody_waiting_at_a_held_gate() -> None:
+    async with house(endpoint()) as h:
+        await served(h, first := h.call())
+        first.done()
+        assert await h.world.board.ask_quiet("m")
+        held = h.call()
+        await h.supervisor.apply([endpoint(backend=OTHER)])
+
+        assert await served(h, held) == "m.1-1"
+        held.done()
+
+
+@pytest.mark.parametrize("of_what", ["board", "wishes"])
+async def test_an_end_that_meets_a_fault_of_ours_keeps_the_next_one_from_nothing(
+    monkeypatch: pytest.MonkeyPatch, of_what: str
+) -> None:
+    async with house(endpoint()) as h:
+        await served(h, running := h.call())
+        replaced = h.control()
+        Faulty(monkeypatch, getattr(h.world, of_what), "leave")
+        await h.supervisor.apply([endpoint(backend=OTHER)])
+        await asyncio.sleep(0)
+        running.done()
+        late = h.call()
+
+        assert await served(h, late) == "m.1-1"
+        late.done()
+        assert not h.supervisor._finishing
+        assert replaced.account.usage() == replaced.account._told
+
+
+async def test_one_whose_end_fails_altogether_is_followed_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with house(endpoint()) as h:
+        await served(h, running := h.call())
+        Faulty(monkeypatch, h.control(), "aclose", after=True)
+        await h.supervisor.apply([endpoint(backend=OTHER)])
+        await asyncio.sleep(0)
+        running.done()
+        late = h.call()
+
+        assert await served(h, late) == "m.1-1"
+        late.done()
