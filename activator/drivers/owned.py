@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from activator.aiokit.tasks import Tasks
@@ -213,7 +214,8 @@ class OwnedDriver:
             if tenure is None:
                 return None
             if self._title.deed.number > tenure.taken and tenure.has_begun:
-                await tenure.carry_out(self._title.deed)
+                failed = partial(self._finishing.tell_failure, "order")
+                await tenure.carry_out(self._title.deed, failed=failed)
                 self._noticed()
             await self._tell()
             is_over = tenure.is_empty and tenure.taken == self._title.deed.number

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from activator.core.effects import FailedStart
 from activator.drivers.base import DriverError, Exit, OutOfTouch, Phase
+from activator.errors import fault_of_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -88,10 +89,10 @@ class Tenure:
         """Nothing runs, nothing is on its way."""
         return self.has_begun and not self.wanted and not self.replicas
 
-    async def carry_out(self, deed: Deed) -> None:
+    async def carry_out(self, deed: Deed, *, failed: Callable[[Exception], None]) -> None:
         """Its latest order. One that the driver does not take is a start that failed: whoever gave
         it, and all the others, learn why. Where nobody could be asked nothing has failed, and it is
-        for whoever gave it to give it again."""
+        for whoever gave it to give it again; so it is where the driver `failed` by a bug."""
         try:
             await self.driver.scale(deed.wanted, victims=deed.victims)
         except OutOfTouch as error:
@@ -99,6 +100,9 @@ class Tenure:
         except DriverError as error:
             refused = Exit(f"{deed.term}.{deed.number}", FailedStart(str(error)))
             self._earlier.append(refused)
+        except Exception as bug:
+            failed(bug)
+            self.refused, self.refusal = deed.number, fault_of_ours(bug)
         self.taken = deed.number
 
     @property

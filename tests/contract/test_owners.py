@@ -346,6 +346,20 @@ async def test_an_owner_goes_on_after_a_fault_of_ours_and_what_it_runs_with_it(
     assert failures(caplog).count("deeds/read") == 1
 
 
+async def test_an_order_that_meets_a_fault_of_ours_at_its_owner_is_refused_and_can_be_given_again(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    owner, other = await house.owner_and_other()
+    Faulty(monkeypatch, owner.local[0], "scale")
+    with pytest.raises(DriverError, match="an error of its own"):
+        await other.driver.scale(2)
+    assert failures(caplog) == ["finishing/m/order"]
+    assert len(owner.runs) == 1
+
+    await other.driver.scale(2)
+    await eventually(lambda: len(owner.sees) == 2 and owner.sees == other.sees)
+
+
 async def test_a_tenure_is_over_though_a_fault_of_ours_keeps_it_from_being_seen_out(
     house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
