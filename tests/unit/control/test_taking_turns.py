@@ -10,7 +10,7 @@ import pytest
 
 from activator.control import bookkeeper
 from activator.core.endpoint import ProcessBackend
-from tests.unit.control.firm import EPOCH, Firm, firm
+from tests.unit.control.firm import EPOCH, MIDNIGHT, Firm, firm
 
 if TYPE_CHECKING:
     from activator.core.endpoint import Endpoint
@@ -162,3 +162,13 @@ async def test_of_several_changes_between_two_entries_each_one_counts(*, is_busy
         assert sum(await booked(f)) - before == pytest.approx(f.wall() - began, abs=1.0)
         if is_busy:
             running.done()
+
+
+async def test_what_the_next_backend_has_used_before_midnight_is_of_that_day() -> None:
+    async with firm(wall=MIDNIGHT - 25.0) as f:
+        await asyncio.sleep(19.0)
+        await f.houses[0].supervisor.apply([with_backend(f, "another")])
+        await asyncio.sleep(16.1)
+
+        assert await f.saved(0) == pytest.approx(25.0, abs=0.01)
+        assert await f.saved(1) == pytest.approx(10.0, abs=0.01)
