@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ssl
-from inspect import signature
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from redis.asyncio.connection import AbstractConnection, Connection
+from redis.asyncio.connection import Connection
 
 from activator.errors import StartError
 from activator.redisio.wire import Wire
@@ -17,10 +16,14 @@ if TYPE_CHECKING:
 
 Address = tuple[str, int]
 
-_UNSAID: Final[dict[str, Any]] = (
-    {"driver_info": None} if "driver_info" in signature(AbstractConnection).parameters else {}
-)
-"""redis-py would look its own version up on the disk, for each connection anew, to tell it."""
+try:
+    from redis.driver_info import DriverInfo
+except ImportError:  # one that looks its own version up once
+    _DRIVER: dict[str, Any] = {}
+else:
+    _DRIVER = {"driver_info": DriverInfo()}
+"""What every connection tells of redis-py, which else would look its own version up on the disk for
+each anew. Its answer is why one that is connected has been heard from, and not only accepted."""
 
 
 class _Connection(Connection):
@@ -89,7 +92,7 @@ class Dialer:
             username=username,
             password=password,
             protocol=2,
-            **_UNSAID,
+            **_DRIVER,
             socket_timeout=None,
             socket_connect_timeout=None,
         )
