@@ -52,7 +52,10 @@ class DeedReader:
 
     def look(self, deeds: Iterable[SharedDeed]) -> None:
         """They may have changed."""
-        self._due.update(dict.fromkeys(deeds))
+        due = dict.fromkeys(deeds)
+        if not due:
+            return
+        self._due.update(due)
         self._is_due.set()
         if self._reading is None or self._reading.done():
             self._reading = self._tasks.spawn_lasting(

@@ -323,6 +323,7 @@ class SharedDeeds:
         self.tasks.spawn_lasting(self._watch, name="watch")
 
     async def aclose(self) -> None:
+        self.opened.clear()  # whatever is heard from now on, nothing is read
         await self.tasks.aclose()
 
     def leave(self) -> None:

@@ -243,3 +243,21 @@ async def test_whether_a_holder_is_lost_is_asked_once_for_all_that_it_has() -> N
         lost = [each for each in house.of if each.is_lost]
         assert len(lost) == MANY / 2
         assert {each.deed.holder for each in lost} == {"act-1"}
+
+
+@pytest.mark.parametrize("are_followed", [False, True])
+async def test_what_is_heard_after_the_end_starts_nothing(*, are_followed: bool) -> None:
+    async with opened() as h:
+        await asyncio.sleep(0.5)
+    if not are_followed:
+        for end in h.unfollow:
+            end()
+    looked = h.store.looked.total()
+
+    h.store.missed()
+    h.of[0].look()
+
+    assert not len(h.deeds.tasks)
+    for end in h.unfollow if are_followed else ():
+        end()
+    assert h.store.looked.total() == looked
