@@ -31,6 +31,7 @@ class ToldRoster:
     is_acquainted: bool = True
     _told: list[Callable[[str], None]] = field(default_factory=list)
     _acquainted: list[Callable[[], None]] = field(default_factory=list)
+    _joined: list[Callable[[str], None]] = field(default_factory=list)
 
     def on_silent(self, told: Callable[[str], None]) -> None:
         self._told.append(told)
@@ -44,7 +45,12 @@ class ToldRoster:
             told()
 
     def on_joined(self, told: Callable[[str], None]) -> None:
-        """Nobody joins later."""
+        self._joined.append(told)
+
+    def join(self, activator: str) -> None:
+        self.members |= {activator}
+        for told in self._joined:
+            told(activator)
 
     def silence(self, activator: str) -> None:
         """The others take it for dead."""

@@ -21,12 +21,13 @@ VERSION: Final = 2
 class Batch:
     """Operations in order; `asked` says whose the answers are."""
 
-    __slots__ = ("args", "asked")
+    __slots__ = ("args", "asked", "buried")
 
     def __init__(self) -> None:
         self.args: list[str] = []
         self.asked: list[tuple[str, str]] = []
         """(letter of the operation, seq), for each that is answered."""
+        self.buried: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.args)
@@ -87,6 +88,7 @@ class Batch:
 
     def bury(self, activator: str) -> None:
         self._add("B", activator)
+        self.buried = (*self.buried, activator)
 
     def leave(self) -> None:
         self._add("L")

@@ -62,6 +62,8 @@ class Sharing(Keeping, ABC):
         self._warm: set[str] = set()
         """Replicas that are not paced any more."""
         self._offered_in = self._lined_up_in = None
+        self._dead: frozenset[str] = frozenset()
+        """Activators that are to be taken for dead, until the store has heard it from here."""
         self._held = False
         self._closed = False
 
@@ -73,6 +75,8 @@ class Sharing(Keeping, ABC):
 
     def follow(self, batch: Batch, reply: Reply) -> None:
         self._paced, self._busy = reply.paced, reply.busy
+        if batch.buried:
+            self._dead = self._dead.difference(batch.buried)
         if batch is self._offered_in:
             self._offered_in = None
         if batch is self._lined_up_in:
@@ -162,6 +166,8 @@ class Sharing(Keeping, ABC):
         self._begin_sharing()
         self._forget_spares()
         self._lined_up_in = None
+        for each in self._dead:
+            batch.bury(each)
         self._offer()
         # what is in flight comes first: whoever asks or waits is given only what that leaves
         for entry in sorted(self._entries.values(), key=_is_without):

@@ -141,7 +141,8 @@ class Talk:
     def leave(self) -> None:
         """Nobody needs to know any more what is here."""
         self._told_in, self._born, self.batch = _NEVER, "", Batch()
-        self._kit.tasks.spawn(self._sign_off(), name=f"leave {self._speaker.endpoint.name}")
+        opening = self._begin_call()  # it may be closed before the task begins
+        self._kit.tasks.spawn(self._sign_off(opening), name=f"leave {self._speaker.endpoint.name}")
 
     def close(self) -> None:
         """The last word is sent as soon as it can be; `LedgerKit.tasks` wait for it."""
@@ -194,7 +195,7 @@ class Talk:
                 self._answered_last = asyncio.Event()
                 await self._answered_last.wait()
             if self._born:
-                await self._sign_off()
+                await self._sign_off(self._begin_call())
                 self._born = ""
             self._speaker = _Nobody()
         else:
@@ -278,7 +279,7 @@ class Talk:
         self.batch, self._said_at = Batch(), self._kit.clock()
         self._calling = True
         try:
-            reply = await self._call(batch)
+            reply = await self._call(self._begin_call(), batch)
         finally:
             self._calling = False
         if not self._speaker.is_alone:
@@ -311,8 +312,7 @@ class Talk:
         if not self._speaker.is_shared:
             self.leave()
 
-    async def _call(self, batch: Batch) -> Reply:
-        opening = self._begin_call()
+    async def _call(self, opening: Opening, batch: Batch) -> Reply:
         args = (*opening.args, *batch.args)
         return decode(await self._kit.link.run(opening.script, opening.keys, args))
 
@@ -325,11 +325,11 @@ class Talk:
             self._opening = Opening(kit.script, self._keys, args), limit, balance
         return self._opening[0]
 
-    async def _sign_off(self) -> None:
+    async def _sign_off(self, opening: Opening) -> None:
         batch = Batch()
         batch.leave()
         try:
-            await self._call(batch)
+            await self._call(opening, batch)
         except (StoreUnavailable, OtherVersion) as error:
             # its silence will tell the others
             _log.info("not signed off", extra={"action": "not_signed_off", "reason": str(error)})
@@ -350,8 +350,8 @@ class Talk:
 
     def _set_timer(self) -> None:
         """To look again when time alone may have changed something; one that is due earlier than
-        that does no harm."""
-        if not self._speaker.is_shared:
+        that does no harm. Not while it is answered: it would be due again and again."""
+        if self._calling or not self._speaker.is_shared:
             return
         at = self._retry_at
         if self._joined:

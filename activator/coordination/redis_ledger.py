@@ -203,12 +203,20 @@ class RedisLedger(Sharing):
             self._stop_keeping()
 
     def silent(self, activator: str) -> None:
-        """It is to be taken for dead: its slots pass on."""
+        """It is to be taken for dead: its slots pass on. Whoever is not heard by the store now says
+        so when it declares what it has."""
+        if self.is_shared:
+            self._dead |= {activator}
         if self._local is None:
             self._talk.batch.bury(activator)
             self._talk.go()
         else:
             self._apply_limit()
+
+    def joined(self, activator: str) -> None:
+        """It is there, perhaps again."""
+        self._dead -= {activator}
+        self.share_anew()
 
     def share_anew(self) -> None:
         """There are more activators than before, or it is known by now how many there are."""

@@ -133,7 +133,7 @@ class RedisLedgers:
         self._subscription = link.subscribe(self._kit.channel + roster.me, self._heard)
         link.on_resubscribed(self._catch_up)
         roster.on_silent(self._silent)
-        roster.on_joined(lambda _: self._share_anew())
+        roster.on_joined(self._joined)
         roster.on_acquainted(self._share_anew)
 
     def make(self, endpoint: Endpoint) -> RedisLedger:
@@ -190,6 +190,10 @@ class RedisLedgers:
             ledger.catch_up()
         except Exception as bug:  # the others are told all the same
             self._kit.tasks.tell_failure(f"catch up {ledger.endpoint.name}", bug)
+
+    def _joined(self, activator: str) -> None:
+        for ledger in self._kit.ledgers.values():
+            ledger.joined(activator)
 
     def _share_anew(self) -> None:
         for ledger in self._kit.ledgers.values():

@@ -6,7 +6,7 @@ import asyncio
 import time
 from dataclasses import replace
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,7 +14,7 @@ from activator.coordination import store_clock
 from activator.coordination.base import ASKED
 from activator.coordination.ledger_entry import Entry
 from activator.coordination.ledger_ops import Batch, Reply
-from activator.coordination.ledger_talk import FRESH
+from activator.coordination.ledger_talk import CHECK, FRESH
 from activator.core.dispatch import Ticket, TicketState
 from tests.integration.coordination.house import A, House, endpoint, house
 from tests.ledgers import settled
@@ -22,10 +22,12 @@ from tests.redis_server import redis_server
 from tests.support import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from activator.coordination.redis_ledger import RedisLedger
     from activator.core.endpoint import Replica
+    from activator.redisio.commands import Word
+    from activator.redisio.scripts import Script
 
 LIMIT = 16
 
@@ -289,6 +291,102 @@ async def test_after_a_gap_all_declare_anew_and_those_first_that_have_something_
         await settled(*h.ledgers, *idle, *busy)
         assert set(declared) == {"m", *(each.endpoint.name for each in (*idle, *busy))}
         assert set(declared[:3]) == {each.endpoint.name for each in busy}
+
+
+def alone(h: House, who: int) -> None:
+    """Its question was not answered."""
+    h.ledgers[who]._talk._fall_silent("away", again_in=0.0)
+
+
+@pytest.mark.parametrize("unheard", [a_gap, alone, lambda h, who: None])
+async def test_who_falls_silent_while_a_ledger_is_not_heard_is_buried_once_it_is(
+    unheard: Callable[[House, int], None],
+) -> None:
+    async with house("x", "y", model=endpoint()) as h:
+        h.line_up(1)
+        await h.grants(1)
+        await h.activators[1].link.aclose()  # it is dead
+
+        unheard(h, 0)
+        h.activators[0].roster.silence("y")
+        h.ledgers[0].catch_up()
+
+        await eventually(lambda: not records(h, "y"))
+        assert in_flight(h) == 0
+        await settled(h.ledgers[0])
+        assert not h.ledgers[0]._dead
+
+
+async def test_who_is_there_again_before_it_could_be_buried_keeps_what_it_has() -> None:
+    async with house("x", "y", model=endpoint()) as h:
+        h.line_up(1)
+        await h.grants(1)
+
+        a_gap(h, 0)
+        h.activators[0].roster.silence("y")
+        h.activators[0].roster.join("y")
+        h.ledgers[0].catch_up()
+
+        await settled(*h.ledgers)
+        assert in_flight(h) == 1
+        h.line_up(0)
+        await settled(*h.ledgers)
+        assert h.most == {"a": 1}
+
+
+@pytest.mark.parametrize("is_gap", [False, True])
+async def test_nobody_looks_again_and_again_while_redis_does_not_answer(*, is_gap: bool) -> None:
+    with redis_server() as server:
+        model = endpoint(concurrency=2)
+        async with house("x", "y", model=model, server=server, timeout=30.0) as h:
+            running, _ = h.line_up(0), h.line_up(0)
+            await h.grants(2)
+            talk = h.ledgers[0]._talk
+            looks = 0
+            set_timer = talk._set_timer
+
+            def noted() -> None:
+                nonlocal looks
+                looks += 1
+                set_timer()
+
+            vars(talk)["_set_timer"] = noted
+            server.pause()
+            h.end(0, running)
+            await eventually(lambda: talk._calling)
+            if is_gap:
+                a_gap(h, 0)
+            await asyncio.sleep(2 * CHECK)  # more than one look would have been due
+
+            assert talk._calling
+            assert looks <= 4
+            server.resume()
+            await settled(*h.ledgers)
+            h.line_up(1)
+            await h.grants(3)
+
+
+async def test_who_leaves_and_is_closed_at_the_same_moment_says_which_ledger_it_leaves() -> None:
+    async with house("x", "y", model=endpoint()) as h:
+        ledger = h.ledgers[0]
+        running = h.line_up(0)
+        await h.grants(1)
+        waiting = h.line_up(1)
+        await settled(*h.ledgers)
+        said: list[str] = []
+        run = h.activators[0].link.run
+
+        async def saying(script: Script, keys: Sequence[str], args: Sequence[Word]) -> Any:
+            said.extend(str(each).partition("\n")[2] for each in args if "\n" in str(each))
+            return await run(script, keys, args)
+
+        vars(h.activators[0].link)["run"] = saying
+        ledger.configure(endpoint(concurrency=0))
+        ledger.close()
+
+        assert (await h.grants(2))[-1] is waiting
+        assert running.state is TicketState.GRANTED
+        assert said == [f"m\n{h.prefix}:grants:"]
 
 
 async def test_whom_the_store_does_not_know_any_more_gives_nothing_from_what_it_kept() -> None:
