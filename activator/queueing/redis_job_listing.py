@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from activator.queueing.jobs import Record
     from activator.queueing.redis_job_calls import Calls
+    from activator.redisio.commands import Word
 
 AT_A_TIME: Final = 200
 """Jobs that one script looks at, or one answer has: some milliseconds in which nobody else is
@@ -37,18 +38,19 @@ class Listing:
     async def recent(
         self, endpoint: str, *, states: Collection[JobState], limit: int
     ) -> list[Record]:
-        found: list[Record] = []
-        passed = 0
+        found: dict[str, Record] = {}
+        """By id: where it goes on is gone in an unlucky moment."""
+        on: Word = ""
         while len(found) < limit:
             wanted = AT_A_TIME if states else min(AT_A_TIME, limit - len(found))
-            looked_at, *records = await self._calls.run(
-                scripts.LIST, endpoint, "recent", passed, wanted, *_values(states)
+            looked_at, on, *records = await self._calls.run(
+                scripts.LIST, endpoint, "recent", on, wanted, *_values(states)
             )
-            found += map(record_of, records)
-            passed += looked_at
+            for record in map(record_of, records):
+                found.setdefault(record.job.id, record)
             if looked_at < wanted:
                 break
-        return found[:limit]
+        return list(islice(found.values(), limit))
 
     async def counts(self, endpoint: str) -> Mapping[JobState, int]:
         flat = await self._calls.link.command("HGETALL", self._meta(endpoint))
@@ -101,9 +103,9 @@ class Listing:
         if not endpoints:
             return
         replies: list[list[Any]] = await self._calls.of_each(
-            scripts.LIST, endpoints, "recent", 0, AT_A_TIME, *_values(states)
+            scripts.LIST, endpoints, "recent", "", AT_A_TIME, *_values(states)
         )
-        for _, *records in replies:
+        for _, _, *records in replies:
             for values in records:
                 kept.add((record_of(values),))
                 await slices.turn()

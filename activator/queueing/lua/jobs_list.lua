@@ -1,15 +1,22 @@
 -- Jobs of an endpoint.
--- ARGV  'recent', how many to pass over, how many to look at, states… -> {looked at, record…}
+-- ARGV  'recent', where it goes on or '', how many to look at, states… -> {looked at, where it goes on, record…}
 --       'hooks', how many at most, lease in seconds                   -> {record with its number of tries, …}
 --       'hook', id, seconds until it is due again or ''               -> 'ok'
 local what = ARGV[7]
 if what == 'recent' then
-  local from, wanted, states = tonumber(ARGV[8]), tonumber(ARGV[9]), {}
+  local from, wanted, states = 0, tonumber(ARGV[9]), {}
   for i = 10, #ARGV do
     states[ARGV[i]] = true
   end
+  -- behind the last one that was looked at: others come and go in front of it, and it may be gone itself
+  local score, last = string.match(ARGV[8], '^(%S+) (.*)$')
+  if last then
+    local rank = call('ZREVRANK', all, last)
+    from = rank and rank + 1 or call('ZCOUNT', all, '(' .. score, '+inf')
+  end
   local ids = call('ZREVRANGE', all, from, from + wanted - 1)
-  local reply = {#ids}
+  last = ids[#ids]
+  local reply = {#ids, last and call('ZSCORE', all, last) .. ' ' .. last or ''}
   for _, id in ipairs(ids) do
     local job = load(id)
     if job and (#ARGV < 10 or states[job.s]) then

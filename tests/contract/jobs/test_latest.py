@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from activator.core.jobs import JobState
+from activator.queueing import redis_job_calls as scripts
 from activator.queueing import redis_job_listing
 from activator.queueing.redis_job_listing import TOGETHER
+from activator.queueing.redis_jobs import RedisJobs
 from tests.contract.jobs.stage import RedisStage, created
 from tests.redis_server import opened_link
 
@@ -67,3 +69,33 @@ async def test_over_a_redis_a_thousand_endpoints_are_not_asked_for_one_by_one() 
         assert {each.job.endpoint for each in await a.latest(endpoints)} == set(busy)
         assert len(asked) <= len(endpoints) / TOGETHER + 3
         assert max(asked) == TOGETHER
+
+
+@pytest.mark.parametrize("change", ["one comes", "one goes", "the last that was read goes"])
+async def test_over_a_redis_none_is_left_out_or_told_twice_because_others_come_and_go(
+    monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setattr(redis_job_listing, "AT_A_TIME", 3)
+    async with opened_link() as link, aclosing(RedisStage(link)) as stage:
+        a = stage.open("a")
+        assert isinstance(a, RedisJobs)
+        ids = [(await created(a)).job.id for _ in range(8)]
+        run, pages = a._calls.run, 0
+
+        async def between(script: Any, endpoint: str, *args: Any) -> Any:
+            nonlocal pages
+            answer = await run(script, endpoint, *args)
+            if script is scripts.LIST and not pages:
+                pages += 1
+                if change == "one comes":
+                    await created(a)
+                else:
+                    gone = ids[-1] if change == "one goes" else ids[-3]
+                    await link.command("ZREM", f"{a._calls.base('m')}:all", gone)
+            return answer
+
+        monkeypatch.setattr(a._calls, "run", between)
+        told = [each.job.id for each in await a.recent("m", states=tuple(JobState))]
+
+        assert pages
+        assert told == ids[::-1]
