@@ -102,9 +102,9 @@ class Hub:
         if not listeners:
             del self._channels[subscription.channel]
             self._confirmed.discard(subscription.channel)
-            self._awaited.discard(subscription.channel)
             if self._wire is not None:
                 self._wire.post(pack("UNSUBSCRIBE", subscription.channel))
+            self._is_awaited_no_more(subscription.channel)
 
     def hears(self, channel: str) -> bool:
         return channel in self._confirmed
@@ -152,6 +152,7 @@ class Hub:
             wire.abort()
             self._wire = None
             self._confirmed.clear()
+            self._awaited.clear()
 
     async def _subscribe_to(self, channels: Sequence[str], wire: Wire, slices: Slices) -> None:
         for first in range(0, len(channels), TOGETHER):
@@ -179,6 +180,10 @@ class Hub:
             self._confirmed.add(channel)
             for subscription in tuple(self._channels[channel]):
                 _call(subscription.confirmed)
+        self._is_awaited_no_more(channel)
+
+    def _is_awaited_no_more(self, channel: str) -> None:
+        """It is heard again, or nobody wants that; with the last one the gap is over."""
         if channel in self._awaited:
             self._awaited.discard(channel)
             if not self._awaited:

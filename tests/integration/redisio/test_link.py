@@ -387,6 +387,37 @@ async def test_a_channel_that_is_left_before_its_turn_to_be_heard_again_is_left_
         assert names[-1].encode() not in said
 
 
+async def test_a_gap_is_told_though_the_last_channel_that_was_awaited_is_left() -> None:
+    async with opened_link() as link:
+        stays, leaves = (link.subscribe(link.keys.shared(name), lambda _: None) for name in "ab")
+        await eventually(lambda: stays.active and leaves.active)
+        gaps: list[None] = []
+        link.on_resubscribed(lambda: gaps.append(None))
+        link._hub._awaited = {stays.channel, leaves.channel}
+        link._hub._hear([b"subscribe", stays.channel.encode(), 1])
+        assert not gaps
+
+        leaves.close()
+
+        assert len(gaps) == 1
+
+
+async def test_of_a_channel_that_is_left_without_a_connection_nothing_is_told() -> None:
+    async with behind_a_proxy(timeout=0.3) as (link, proxy):
+        subscription = link.subscribe(link.keys.shared("news"), lambda _: None)
+        await eventually(lambda: subscription.active)
+        gaps: list[None] = []
+        link.on_resubscribed(lambda: gaps.append(None))
+        link._hub._awaited = {subscription.channel}
+        proxy.refusing = True
+        proxy.cut()
+        await eventually(lambda: not subscription.active)
+
+        subscription.close()
+
+        assert not gaps
+
+
 async def test_a_channel_on_which_nothing_comes_through_is_noticed() -> None:
     async with behind_a_proxy(timeout=0.3) as (link, proxy):
         subscription = link.subscribe(link.keys.shared("news"), lambda said: None)
