@@ -42,7 +42,7 @@ class Listing:
         """By id: where it goes on is gone in an unlucky moment."""
         on: Word = ""
         while len(found) < limit:
-            wanted = AT_A_TIME if states else min(AT_A_TIME, limit - len(found))
+            wanted = _at_a_time(states, limit - len(found))
             looked_at, on, *records = await self._calls.run(
                 scripts.LIST, endpoint, "recent", on, wanted, *_values(states)
             )
@@ -69,11 +69,11 @@ class Listing:
                 kept.add(await self.recent(endpoint, states=states, limit=limit))
                 continue
             if jobs + at_most > AT_A_TIME:
-                await self._add(some, kept, states, slices)
+                await self._add(some, kept, states, limit, slices)
                 some, jobs = [], 0
             some.append(endpoint)
             jobs += at_most
-        await self._add(some, kept, states, slices)
+        await self._add(some, kept, states, limit, slices)
         return kept.found
 
     async def _with_jobs(
@@ -98,20 +98,30 @@ class Listing:
         endpoints: Sequence[str],
         kept: Latest,
         states: Collection[JobState],
+        limit: int,
         slices: Slices,
     ) -> None:
         if not endpoints:
             return
+        wanted = _at_a_time(states, limit)
         replies: list[list[Any]] = await self._calls.of_each(
-            scripts.LIST, endpoints, "recent", "", AT_A_TIME, *_values(states)
+            scripts.LIST, endpoints, "recent", "", wanted, *_values(states)
         )
-        for _, _, *records in replies:
+        for endpoint, (looked_at, _, *records) in zip(endpoints, replies, strict=True):
+            if looked_at == wanted and len(records) < limit:  # others have come meanwhile
+                kept.add(await self.recent(endpoint, states=states, limit=limit))
+                continue
             for values in records:
                 kept.add((record_of(values),))
                 await slices.turn()
 
     def _meta(self, endpoint: str) -> str:
         return f"{self._calls.base(endpoint)}:meta"
+
+
+def _at_a_time(states: Collection[JobState], limit: int) -> int:
+    """How many to look at where so many are still wanted."""
+    return AT_A_TIME if states else min(AT_A_TIME, limit)
 
 
 def _values(states: Iterable[JobState]) -> list[str]:

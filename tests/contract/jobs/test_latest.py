@@ -99,3 +99,49 @@ async def test_over_a_redis_none_is_left_out_or_told_twice_because_others_come_a
 
         assert pages
         assert told == ids[::-1]
+
+
+async def test_over_a_redis_no_more_are_read_together_than_are_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(redis_job_listing, "AT_A_TIME", 4)
+    async with opened_link() as link, aclosing(RedisStage(link)) as stage:
+        a = stage.open("a")
+        assert isinstance(a, RedisJobs)
+        endpoints = [f"m{number}" for number in range(6)]
+        latest = [(await created(a, endpoint=each)).job.id for _ in range(5) for each in endpoints]
+        of_each, read = a._calls.of_each, [0]
+
+        async def noting(*asked: Any) -> list[Any]:
+            answers = await of_each(*asked)
+            read.append(sum(looked_at for looked_at, *_ in answers))
+            return answers
+
+        monkeypatch.setattr(a._calls, "of_each", noting)
+
+        for limit in (1, 2, 3):
+            told = await a.latest(endpoints, limit=limit)
+            assert [each.job.id for each in told] == latest[: -limit - 1 : -1]
+        assert 0 < max(read) <= 4
+
+
+async def test_over_a_redis_one_is_not_left_out_because_others_come_while_they_are_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(redis_job_listing, "AT_A_TIME", 3)
+    async with opened_link() as link, aclosing(RedisStage(link)) as stage:
+        a = stage.open("a")
+        assert isinstance(a, RedisJobs)
+        first = (await created(a)).job.id
+        await a.cancel(first, reason="cancelled", detail="")
+        of_each = a._calls.of_each
+
+        async def late(*asked: Any) -> list[Any]:
+            for _ in range(3):
+                await created(a)
+            return await of_each(*asked)
+
+        monkeypatch.setattr(a._calls, "of_each", late)
+
+        told = await a.latest(["m"], states=(JobState.CANCELLED,))
+        assert [each.job.id for each in told] == [first]
