@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from activator.aiokit.deadlines import Deadlines
 from activator.aiokit.outbox import Outbox
+from activator.wire.farewell import TLS_SHUTDOWN
 from activator.wire.hangup import HangupWatch
 from activator.wire.heads import CHUNKED
 from activator.wire.server import ServerConnection, ServerKit, ServerLimits
@@ -216,6 +217,7 @@ async def listening(
             "127.0.0.1",
             0,
             ssl=tls[0] if tls else None,
+            ssl_shutdown_timeout=TLS_SHUTDOWN if tls else None,
             backlog=1024,
         )
         house.address = server.sockets[0].getsockname()

@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.payload import Payload
 
 from activator.aiokit.slices import Slices
-from activator.aiokit.taking import taken, unsent
+from activator.aiokit.taking import taken, taken_by
 from activator.telemetry.logs import plain
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class _Parts(Payload):
             if transport is None:
                 raise ConnectionResetError("nobody is there to read")
             try:
-                await taken(writer.write(part), partial(unsent, transport), silence=STUCK)
+                await taken(writer.write(part), partial(taken_by, transport), silence=STUCK)
             except TimeoutError as stuck:
                 transport.abort()
                 raise ConnectionResetError("nobody reads") from stuck

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from activator.admin.answers import Listed, as_json, in_parts, long_answer
 from activator.admin.problems import Problem
-from activator.aiokit.taking import taken, unsent
+from activator.aiokit.taking import taken, taken_by
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -94,7 +94,7 @@ async def _send(
 ) -> None:
     if transport is None:
         raise ConnectionResetError("nobody is there to read")
-    await taken(response.write(part), partial(unsent, transport), silence=STUCK)
+    await taken(response.write(part), partial(taken_by, transport), silence=STUCK)
 
 
 def _rendered(lost: int, events: Iterable[Event]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from activator.proxy.intake import Intake
 from activator.proxy.openai.reading import Turns
 from activator.proxy.replies import error_reply
 from activator.telemetry.requests import NOTHING, is_logged, request_ended
+from activator.wire.farewell import TLS_SHUTDOWN
 from activator.wire.server import ServerConnection, ServerKit, ServerLimits
 
 if TYPE_CHECKING:
@@ -229,6 +230,7 @@ class Proxy:
                 host or None,
                 port,
                 ssl=self.certificate.context if self.certificate else None,
+                ssl_shutdown_timeout=TLS_SHUTDOWN if self.certificate else None,
                 backlog=BACKLOG,
                 reuse_address=True,
             )

@@ -228,12 +228,12 @@ class Talk(ABC):
         """Until the client has taken most of what was sent. Raises Stuck."""
         if not self._writable.is_set():
             try:
-                await taken(self._writable.wait(), self._unsent, silence=STUCK)
+                await taken(self._writable.wait(), self._taken, silence=STUCK)
             except TimeoutError as error:
                 raise Stuck from error
 
-    def _unsent(self) -> int:
-        return self.connection.unsent
+    def _taken(self) -> int:
+        return self.connection.taken
 
     async def relay(
         self,

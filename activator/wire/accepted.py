@@ -16,7 +16,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from activator.aiokit.deadlines import Timed
-from activator.aiokit.taking import unsent
+from activator.aiokit.taking import taken_by
 from activator.wire.farewell import Farewell
 from activator.wire.incoming import Incoming
 from activator.wire.pouring import pour
@@ -183,9 +183,9 @@ class Accepted(asyncio.Protocol, Timed):
         return self._full
 
     @property
-    def unsent(self) -> int:
-        """Bytes of what was written that the client's system has not taken."""
-        return unsent(self._transport)
+    def taken(self) -> int:
+        """Grows with every byte that the client's system takes."""
+        return taken_by(self._transport)
 
     def _write(self, data: bytes) -> None:
         self._kit.outbox.write(self._transport, data)

@@ -12,7 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 from activator.aiokit.deadlines import Deadlines, Timed
-from activator.aiokit.taking import unsent
+from activator.aiokit.taking import taken_by, unsent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,12 +23,18 @@ LINGER_TOTAL: Final = 10.0
 """A client that still sends a body nobody wants gets so long to read the answer (RFC 9112 §9.6)."""
 FLUSH_SILENCE: Final = 60.0
 """Seconds in which the other side must have taken something of what was written to it."""
+GOODBYE: Final = 2.0
+"""Seconds in which a side that has everything must have answered the goodbye of TLS. Many that keep
+a connection for later do not look at it."""
+TLS_SHUTDOWN: Final = 24 * 3600.0
+"""Seconds that a transport under TLS is to have for its end, for its own clock would run out while
+the other side still reads. Whether it does is seen here."""
 
 
 class Farewell(asyncio.Protocol, Timed):
     """Calls `gone` when the transport is closed, which it sees to."""
 
-    __slots__ = ("_deadlines", "_gone", "_lingers", "_transport", "_unsent", "_until")
+    __slots__ = ("_deadlines", "_gone", "_lingers", "_taken", "_transport", "_until")
 
     def __init__(
         self, transport: asyncio.Transport, *, deadlines: Deadlines, gone: Callable[[], None]
@@ -38,7 +44,7 @@ class Farewell(asyncio.Protocol, Timed):
         self._gone = gone
         self._lingers = False
         self._until = inf
-        self._unsent = 0
+        self._taken: float = 0
         self.deadline = self.looked_at = inf
         transport.set_protocol(self)
 
@@ -60,9 +66,11 @@ class Farewell(asyncio.Protocol, Timed):
     def flush(self) -> None:
         """Close as soon as all is written."""
         self._lingers = False
+        has_all = not unsent(self._transport)
         self._transport.close()
-        self._unsent = unsent(self._transport)
-        self._look_at(_now() + FLUSH_SILENCE)
+        # a buffer that nobody can count may still be on its way into one that seems empty
+        self._taken = -inf if has_all else taken_by(self._transport)
+        self._look_at(_now() + (GOODBYE if has_all else FLUSH_SILENCE))
 
     def data_received(self, data: bytes) -> None:
         if self._lingers:
@@ -77,9 +85,9 @@ class Farewell(asyncio.Protocol, Timed):
         if self._lingers:
             self.flush()
             return
-        left = unsent(self._transport)
-        if 0 < left < self._unsent:
-            self._unsent = left
+        taken = taken_by(self._transport)
+        if unsent(self._transport) and taken > self._taken:
+            self._taken = taken
             self._look_at(now + FLUSH_SILENCE)
         else:
             self._transport.abort()

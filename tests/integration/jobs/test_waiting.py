@@ -74,12 +74,12 @@ async def test_who_takes_nothing_of_the_answer_is_let_go(monkeypatch: pytest.Mon
 async def test_who_takes_the_answer_slowly_gets_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
 
-    def less(_: object) -> int:
-        looks.append(-len(looks))
+    def more(_: object) -> int:
+        looks.append(len(looks))
         return looks[-1]
 
     monkeypatch.setattr(talks, "STUCK", 0.001)
-    monkeypatch.setattr(accepted, "unsent", less)
+    monkeypatch.setattr(accepted, "taken_by", more)
     async with stage(large) as s:
         client = await s.send(keyed())
         assert (await client.head()).status == 200

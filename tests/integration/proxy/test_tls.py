@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import ssl
 import subprocess
+from socket import SO_RCVBUF, SOL_SOCKET
 from typing import TYPE_CHECKING
 
 import pytest
 
+from activator.wire import farewell
 from tests.rawclient import Cut
 from tests.stage import request, stage
 from tests.support import eventually
@@ -125,3 +127,43 @@ async def test_plain_http_at_a_tls_port_is_no_request(tmp_path: Path) -> None:
 
         assert await client.ended() in ("eof", "reset")
         assert s.replica.requests == []
+
+
+LARGE = 24 << 20
+"""Bytes: more than the buffers on the way take."""
+
+
+async def large(talk: Talk) -> None:
+    await talk.answer(200, bytes(LARGE))
+
+
+async def test_whoever_reads_the_end_of_an_answer_slowly_gets_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asyncio.constants.SSL_SHUTDOWN_TIMEOUT", 0.05)
+    async with stage(large, server={"tls": certificate(tmp_path, name="a.example")}) as s:
+        client = await s.connect(tls=trusting_anyone())
+        # little lies between the two
+        client.writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_RCVBUF, 64 << 10)
+        client.send(request(headers={"Connection": "close"}))
+        await client.head()
+        read = 0
+        while s.live.gate.in_flight:  # the rest of it is on its way, and the end behind it
+            read += len(await client.exactly(1 << 16))
+        await asyncio.sleep(0.2)  # of its own, TLS would have ended by now
+        assert len(await client.exactly(LARGE - read)) == LARGE - read
+
+
+async def test_who_does_not_answer_a_goodbye_does_not_keep_us(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(farewell, "GOODBYE", 0.05)
+    async with stage(server={"tls": certificate(tmp_path, name="a.example")}) as s:
+        client = await s.connect(tls=trusting_anyone())
+        client.send(request())
+        await client.reply()
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+        async with asyncio.timeout(5.0):
+            await s.stop(grace=30.0)
+        client.reset()

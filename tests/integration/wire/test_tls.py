@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import ssl
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from activator.aiokit.taking import taken_by, unsent
 from activator.wire.server import ServerLimits
 from tests.rawclient import Cut, RawClient
 from tests.service import Heard, RecordingService, listening
@@ -159,6 +160,33 @@ async def test_an_early_answer_reaches_a_client_that_still_sends(tls: Contexts) 
         await upload(client, 4 << 20)
         reply = await client.reply()
         assert (reply.status, reply.body) == (413, answer)
+
+
+async def test_what_a_client_takes_is_seen_though_a_layer_below_keeps_what_is_left(
+    tls: Contexts,
+) -> None:
+    loop = asyncio.get_running_loop()
+    accepted: list[asyncio.Transport] = []
+
+    class Writes(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            accepted.append(cast("asyncio.Transport", transport))
+            accepted[0].write(bytes(64 << 20))
+
+    server = await loop.create_server(Writes, "127.0.0.1", 0, ssl=tls[0])
+    client = await RawClient.connect(*server.sockets[0].getsockname(), tls=tls[1])
+    try:
+        await client.exactly(1)
+        before = taken_by(accepted[0])
+        assert unsent(accepted[0]) < 32 << 20, "all of it is counted: there is no layer below"
+
+        await client.exactly(8 << 20)
+
+        assert taken_by(accepted[0]) - before > 1 << 20
+    finally:
+        accepted[0].abort()
+        client.reset()
+        server.close()
 
 
 async def test_a_last_answer_ends_with_a_goodbye(tls: Contexts) -> None:

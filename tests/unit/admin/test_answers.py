@@ -265,12 +265,12 @@ async def test_a_client_that_reads_nothing_is_let_go(monkeypatch: pytest.MonkeyP
 async def test_a_client_that_reads_slowly_gets_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
 
-    def less(_: object) -> int:
-        looks.append(-len(looks))
+    def more(_: object) -> int:
+        looks.append(len(looks))
         return looks[-1]
 
     monkeypatch.setattr(answers, "STUCK", 0.001)
-    monkeypatch.setattr(answers, "unsent", less)
+    monkeypatch.setattr(answers, "taken_by", more)
     async with running() as admin:
         reader, writer = await asked(admin)
         await eventually(lambda: len(looks) > 5)

@@ -15,23 +15,23 @@ MOMENT = 0.001
 class Reader:
     """Takes so much between one look and the next, and then no more."""
 
-    def __init__(self, *takes: int, left: int = 100) -> None:
+    def __init__(self, *takes: int) -> None:
         self._takes = list(takes)
-        self.left = left
+        self.taken = 0
         self.looks = 0
 
-    def unsent(self) -> int:
+    def so_far(self) -> int:
         self.looks += 1
         if self.looks > 1 and self._takes:
-            self.left -= self._takes.pop(0)
-        return self.left
+            self.taken += self._takes.pop(0)
+        return self.taken
 
 
 async def test_who_takes_nothing_is_not_waited_for() -> None:
     reader = Reader()
 
     with pytest.raises(TimeoutError):
-        await taken(asyncio.Event().wait(), reader.unsent, silence=MOMENT)
+        await taken(asyncio.Event().wait(), reader.so_far, silence=MOMENT)
 
     assert reader.looks == 2
 
@@ -40,7 +40,7 @@ async def test_who_takes_little_is_waited_for_until_nothing_is_taken() -> None:
     reader = Reader(1, 2, 1)
 
     with pytest.raises(TimeoutError):
-        await taken(asyncio.Event().wait(), reader.unsent, silence=MOMENT)
+        await taken(asyncio.Event().wait(), reader.so_far, silence=MOMENT)
 
     assert reader.looks == 5
 
@@ -49,7 +49,7 @@ async def test_it_ends_with_what_is_waited_for_and_looks_no_more() -> None:
     reader, room = Reader(*[1] * 50), asyncio.Event()
     asyncio.get_running_loop().call_later(5 * MOMENT, room.set)
 
-    await taken(room.wait(), reader.unsent, silence=MOMENT)
+    await taken(room.wait(), reader.so_far, silence=MOMENT)
 
     looks = reader.looks
     await asyncio.sleep(5 * MOMENT)
@@ -57,14 +57,15 @@ async def test_it_ends_with_what_is_waited_for_and_looks_no_more() -> None:
 
 
 async def test_what_is_written_first_is_no_sign_that_nothing_is_taken() -> None:
-    reader = Reader(1, left=0)
+    reader = Reader(1)
+    reader.taken = 100
 
     async def writes() -> None:
-        reader.left = 100
+        reader.taken = 0
         await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError):
-        await taken(writes(), reader.unsent, silence=MOMENT)
+        await taken(writes(), reader.so_far, silence=MOMENT)
 
     assert reader.looks == 3
 
