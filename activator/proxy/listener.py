@@ -4,6 +4,7 @@ of them in good order at the end. What happens to a request is `handler`'s."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -49,6 +50,10 @@ until there is room."""
 PARTING: Final = 2.0
 """Seconds in which those who wait for a job are told, at the end, that they do not wait here any
 longer: the store is asked for each of them."""
+
+SEEN_OFF: Final = 1.0
+"""Seconds that whoever has been told everything has, at the end, to read it: breaking a connection
+off while its client still sends resets it, and the answer is lost (RFC 9112 §9.6)."""
 
 
 class Waiting(Protocol):
@@ -149,6 +154,8 @@ class Proxy:
         )
         self._connections: dict[ServerConnection, None] = {}
         """As a set of thousands would be, at a third of the memory."""
+        self._all_gone = asyncio.Event()
+        """Since we drain, no connection is left."""
         self._servers: list[asyncio.Server] = []
 
     @property
@@ -195,6 +202,8 @@ class Proxy:
     def closed(self, connection: ServerConnection) -> None:
         self._connections.pop(connection, None)
         self.metrics.connections = len(self._connections)
+        if self.draining and not self._connections:
+            self._all_gone.set()
 
     request = enter
 
@@ -263,10 +272,18 @@ class Proxy:
             await asyncio.wait(parting, timeout=PARTING)
 
     async def aclose(self) -> None:
-        """Break off whatever is left."""
+        """Break off whatever is left; who has been answered may read that."""
         self.stop_accepting()
         self.intake.close()
         self.spools.close()
+        for connection in list(self._connections):
+            if not connection.is_leaving:
+                connection.break_off()
+        if self._connections:
+            self._all_gone.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SEEN_OFF):
+                    await self._all_gone.wait()
         for connection in list(self._connections):
             connection.break_off()
         await self.tasks.aclose()

@@ -248,6 +248,11 @@ class Accepted(asyncio.Protocol, Timed):
         """End it whatever it is doing; whoever handles its request hears that the client left."""
         self._leave()
 
+    @property
+    def is_leaving(self) -> bool:
+        """All has been said, and is seen off."""
+        return self._state == CLOSED
+
     def _depart(self, *, linger: bool) -> None:
         """Nothing more is said; how the connection ends is left to a `Farewell`."""
         if self._state == CLOSED:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from activator.aiokit.tasks import Tasks
+from activator.proxy import listener
 from tests.rawclient import Cut
 from tests.replica import Talk, hello
 from tests.stage import request, stage
@@ -21,10 +22,40 @@ async def test_what_is_held_is_told_so() -> None:
         await s.until_in_line(1)
         stopping = Tasks("test").spawn(s.stop(grace=0.1), name="stop")
         reply = await client.reply()
+        await client.close()
         await stopping
 
         assert (reply.status, reply.why) == (503, "shutting_down")
         assert reply.get("connection") == b"close"
+
+
+async def test_who_still_sends_when_told_so_is_not_reset() -> None:
+    size = 64 << 20
+    async with stage(ready=False, queue={"bufferBytes": "1KiB"}) as s:
+        client = await s.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+        client.writer.transport.set_write_buffer_limits(0)
+        client.send(bytes(size))
+        await s.until_in_line(1)
+        stopping = Tasks("test").spawn(s.stop(), name="stop")
+        await client.drain()  # who uploads looks for an answer once all has been sent
+        reply = await client.reply()
+        await client.close()
+        await stopping
+
+        assert (reply.status, reply.why) == (503, "shutting_down")
+
+
+async def test_who_never_leaves_keeps_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "SEEN_OFF", 0.05)
+    async with stage(ready=False) as s:
+        client = await s.send(request(method="POST", body=b"x"))
+        await s.until_in_line(1)
+
+        async with asyncio.timeout(5.0):
+            await s.stop()
+
+        assert (await client.reply()).why == "shutting_down"
+        assert not s.proxy.connections
 
 
 async def test_what_is_in_flight_finishes_and_resting_connections_are_closed() -> None:
