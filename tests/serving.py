@@ -44,7 +44,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
         seconds = float(self.path[6:]) if self.path.startswith("/slow/") else 0.0
-        self.send_response(200)
+        self.send_response(503 if self.path == "/never" else 200)
         self.send_header("Content-Length", "5")
         self.end_headers()
         self.wfile.write(b"he")
@@ -58,7 +58,8 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 64
 Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
-"""Answers at once, or within `/slow/SECONDS`; has a child that sleeps. Both note their pids."""
+"""Answers at once, or within `/slow/SECONDS`, `/never` as if it were not ready; has a child that
+sleeps. Both note their pids."""
 
 
 class Serving:
