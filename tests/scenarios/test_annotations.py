@@ -138,7 +138,7 @@ async def test_of_two_the_oldest_wins_the_file_wins_over_both_and_the_next_takes
         server.put("deployments", annotated("young", created=2))
         server.put("deployments", annotated("old", created=1))
         async with town(endpoints=[], scripted=False, checked=False, root=ROOT) as t:
-            await eventually(lambda: names(t) == ["models.old"])
+            await eventually(lambda: names(t) == ["models.old"] and problems(t))
             assert "host a.example is endpoint `models.old`" in problems(t)[0]
 
             mine = endpoint("a", backend=STATIC)
@@ -149,8 +149,7 @@ async def test_of_two_the_oldest_wins_the_file_wins_over_both_and_the_next_takes
             await t.reloaded({**t.config, "endpoints": []})
             await eventually(lambda: names(t) == ["models.old"])
             server.delete("deployments", "old")
-            await eventually(lambda: names(t) == ["models.young"])
-            assert problems(t) == ()
+            await eventually(lambda: names(t) == ["models.young"] and problems(t) == ())
 
 
 async def test_it_is_not_ready_before_it_knows_what_the_cluster_declares(
