@@ -27,11 +27,11 @@ $(VENV)/.installed: pyproject.toml
 demo: $(VENV)/.installed
 	$(BIN)/activator demo
 
-# three at a time on two cores, since many of them wait for clocks and processes; who has no more takes
+# four at a time on two cores, since many of them wait for clocks and processes; who has no more takes
 # from the others, or the last folder is played by one alone
 test: $(VENV)/.installed
 	@.ci/redis-server
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 # the pages that people look at, in a headless Chromium
 test-browser: $(VENV)/.installed

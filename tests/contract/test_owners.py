@@ -343,7 +343,8 @@ async def test_an_owner_goes_on_after_a_fault_of_ours_and_what_it_runs_with_it(
     await eventually(lambda: len(owner.sees) == 2 and owner.sees == other.sees)
     assert before in owner.runs
     assert failures(caplog).count("finishing/m/act") == 2
-    assert failures(caplog).count("deeds/read") == 1
+    # by itself, if something else was being asked about it at that moment
+    assert sum(each in ("deeds/read", "deeds/read m") for each in failures(caplog)) == 1
 
 
 async def test_an_order_that_meets_a_fault_of_ours_at_its_owner_is_refused_and_can_be_given_again(
