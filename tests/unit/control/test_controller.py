@@ -107,9 +107,7 @@ async def test_idles_from_readiness_if_nobody_ever_asked() -> None:
 
 async def test_an_idle_timeout_of_zero_never_sleeps() -> None:
     async with world(scale=ScalePolicy(idle_timeout=0.0)) as w:
-        caller = w.call()
-        await w.until(lambda: caller.replica)
-        caller.done()
+        await w.serve()
         await asyncio.sleep(2e4)
 
         assert w.orders == [1]
@@ -125,9 +123,7 @@ async def test_a_minimum_starts_by_itself_and_never_sleeps() -> None:
 
 async def test_a_request_in_the_moment_of_draining_is_served_by_the_old_replica() -> None:
     async with world(scale=ScalePolicy(idle_timeout=60.0)) as w:
-        caller = w.call()
-        await w.until(lambda: caller.replica)
-        caller.done()
+        await w.serve()
         await w.until_told("draining")
         assert w.state == "draining"
         late = w.call()
@@ -143,9 +139,7 @@ async def test_a_request_in_the_moment_of_draining_is_served_by_the_old_replica(
 async def test_a_request_after_the_order_for_none_gets_the_next_start() -> None:
     async with world(scale=ScalePolicy(idle_timeout=60.0)) as w:
         w.driver.stop_delay = 5.0
-        caller = w.call()
-        await w.until(lambda: caller.replica)
-        caller.done()
+        await w.serve()
         await w.until(lambda: w.orders == [1, 0])
         late = w.call()
         await w.until(lambda: late.replica)
@@ -159,9 +153,7 @@ async def test_a_request_after_the_order_for_none_gets_the_next_start() -> None:
 async def test_a_start_while_the_old_replica_stops_is_told_as_one() -> None:
     async with world(scale=ScalePolicy(idle_timeout=60.0)) as w:
         w.driver.stop_delay = 5.0
-        caller = w.call()
-        await w.until(lambda: caller.replica)
-        caller.done()
+        await w.serve()
         await w.until(lambda: w.orders == [1, 0])
         late = w.call()
         await w.until(lambda: w.orders == [1, 0, 1])

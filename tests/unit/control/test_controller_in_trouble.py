@@ -33,9 +33,7 @@ async def test_starts_that_fail_are_told_with_their_cause_until_the_breaker_clos
         assert refusal[0] == cause
 
         await w.until(lambda: w.live.refusal() is None)
-        again = w.call()
-        await w.until(lambda: again.replica)
-        again.done()
+        await w.serve()
 
 
 async def test_a_crash_with_demand_is_replaced_and_without_it_is_not() -> None:
@@ -71,9 +69,7 @@ async def test_an_order_that_is_refused_is_given_again_and_nobody_hears_of_it() 
 
 async def test_a_refused_order_for_none_puts_the_replica_back_in_rotation() -> None:
     async with world(scale=ScalePolicy(idle_timeout=60.0)) as w:
-        caller = w.call()
-        await w.until(lambda: caller.replica)
-        caller.done()
+        await w.serve()
         w.driver.refuse_next("not now")
         await w.until(lambda: "refused" in w.actions)
         late = w.call()
@@ -86,9 +82,7 @@ async def test_a_refused_order_for_none_puts_the_replica_back_in_rotation() -> N
 
 async def test_an_ejected_replica_gets_nothing_and_comes_back_as_another() -> None:
     async with world() as w:
-        caller = w.call()
-        await w.until(lambda: caller.replica)
-        caller.done()
+        await w.serve()
         w.probes.broken["m-1"] = Answer.REFUSED
         w.live.unreachable("m-1", "connection refused")
         assert not w.live.replicas
@@ -218,9 +212,7 @@ async def test_an_order_that_cannot_be_given_for_a_fault_of_ours_was_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with world() as w:
-        caller = w.call()
-        await w.until(lambda: caller.replica)
-        caller.done()
+        await w.serve()
         Faulty(monkeypatch, Errands, "scale")
         await w.until(lambda: "refused" in w.actions)
         late = w.call()
@@ -239,17 +231,13 @@ async def test_a_snapshot_that_could_not_be_taken_in_is_taken_in_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with world() as w:
-        caller = w.call()
-        await w.until(lambda: caller.replica)
-        caller.done()
+        await w.serve()
         Faulty(monkeypatch, w.control, "_seen", times=2)
         w.driver.crash("m-1")
         await w.until(lambda: not w.live.replicas)
 
         assert w.actions.count("control_failed") == 2
-        again = w.call()
-        await w.until(lambda: again.replica)
-        again.done()
+        await w.serve()
 
 
 async def test_an_order_that_fails_by_a_fault_of_ours_is_given_again(
@@ -268,9 +256,7 @@ async def test_a_question_that_fails_by_a_fault_of_ours_is_put_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with world() as w:
-        caller = w.call()
-        await w.until(lambda: caller.replica)
-        caller.done()
+        await w.serve()
         Faulty(monkeypatch, w.board, "ask_quiet")
         await w.until(lambda: w.state == "inactive", within=600.0)
 
@@ -296,9 +282,7 @@ async def test_who_asked_for_an_order_that_cannot_be_given_is_told_that_it_was_r
     monkeypatch: pytest.MonkeyPatch, *, force: bool
 ) -> None:
     async with world() as w:
-        caller = w.call()
-        await w.until(lambda: caller.replica)
-        caller.done()
+        await w.serve()
         Faulty(monkeypatch, Errands, "scale")
         outcome = await w.control.verbs.deactivate(force=force)
 

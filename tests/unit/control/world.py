@@ -213,6 +213,12 @@ class World:
     async def until_granted(self, caller: Caller) -> None:
         await self.until(lambda: caller.replica)
 
+    async def serve(self) -> None:
+        """A request, from zero if need be, to its end."""
+        caller = self.call()
+        await self.until_granted(caller)
+        caller.done()
+
     async def until_told(self, action: str) -> None:
         """Returns in the turn of the loop in which this is recorded."""
         with self.events.subscribe() as told:
